@@ -1,0 +1,131 @@
+"""The model bundle: one folder that holds all that an answer depends on.
+
+`manifest.json` names the network file with its digest, the labels, the input, the calibration and the thresholds.
+Loading verifies the digest and refuses, in one sentence, whatever does not fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MANIFEST_SCHEMA = 1
+
+
+class BundleError(ValueError):
+    """The bundle cannot be used; the message is one sentence that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One answer that the model can give."""
+
+    code: str
+    name: str
+    malignant: bool
+    """Malignant or pre-malignant: counts towards the `urgent` triage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Operating points, each chosen on the calibration split for the target that the manifest states."""
+
+    confidence: float
+    """Below this calibrated confidence an image is `referred`."""
+    malignant: float
+    """From this summed probability of the malignant labels on, triage is `urgent`."""
+    prediction_set: float
+    """Cumulative probability up to which labels enter the prediction set (adaptive prediction sets)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified bundle, its network file still unparsed."""
+
+    name: str
+    version: str
+    digest: str
+    """`sha256:<hex>` of the network file."""
+    labels: tuple[Label, ...]
+    input_size: int
+    """Side of the network's square input, in pixels."""
+    temperature: float
+    """Logits are divided by this before the softmax (Guo et al. 2017)."""
+    thresholds: Thresholds
+    network: bytes
+    """The ONNX file's content, exactly the bytes that the digest covers."""
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Bundle:
+        """Reads and verifies `folder`.
+
+        Raises:
+            BundleError: a file is missing or unreadable, the digest differs, or the manifest does not hold together.
+        """
+        folder = Path(folder)
+        manifest = _manifest(folder / "manifest.json")
+        try:
+            network_file = folder / str(manifest["network"]["file"])
+            bundle = cls(
+                name=str(manifest["name"]),
+                version=str(manifest["version"]),
+                digest=f"sha256:{manifest['network']['sha256']}",
+                labels=tuple(Label(str(x["code"]), str(x["name"]), bool(x["malignant"])) for x in manifest["labels"]),
+                input_size=int(manifest["input"]["size"]),
+                temperature=float(manifest["calibration"]["temperature"]),
+                thresholds=Thresholds(
+                    **{name: float(manifest["thresholds"][name]["value"]) for name in Thresholds.__slots__}
+                ),
+                network=_network(network_file),
+            )
+        except KeyError as error:
+            raise BundleError(f"The manifest in {folder} lacks {error}.") from None
+        except (TypeError, ValueError) as error:
+            if isinstance(error, BundleError):
+                raise
+            raise BundleError(f"The manifest in {folder} has a value of the wrong kind: {error}.") from None
+        bundle.verify()
+        return bundle
+
+    def verify(self) -> None:
+        """Raises BundleError unless digest, labels and numbers fit together."""
+        actual = f"sha256:{hashlib.sha256(self.network).hexdigest()}"
+        if actual != self.digest:
+            raise BundleError(
+                f"The network of bundle {self.name} {self.version} has digest {actual[:19]}..., "
+                f"but its manifest states {self.digest[:19]}...: the file was changed or damaged."
+            )
+        codes = [label.code for label in self.labels]
+        if len(codes) < 2 or len(set(codes)) < len(codes):
+            raise BundleError(f"Bundle {self.name} needs two or more distinct labels, but has {codes}.")
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise BundleError(f"Bundle {self.name} has temperature {self.temperature}; it must be positive.")
+        if not 16 <= self.input_size <= 2048:
+            raise BundleError(f"Bundle {self.name} has input size {self.input_size}; 16 to 2048 pixels work.")
+        for name in Thresholds.__slots__:
+            value = getattr(self.thresholds, name)
+            if not 0 <= value <= 1:
+                raise BundleError(f"Bundle {self.name} has threshold {name} = {value}; it must lie in 0..1.")
+
+
+def _manifest(file: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(file.read_bytes())
+    except OSError as error:
+        raise BundleError(f"No bundle can be read at {file.parent}: {error.strerror} ({file.name}).") from None
+    except ValueError as error:
+        raise BundleError(f"{file} is not valid JSON: {error}.") from None
+    if not isinstance(manifest, dict) or manifest.get("schema") != MANIFEST_SCHEMA:
+        raise BundleError(f"{file} is not a manifest of schema {MANIFEST_SCHEMA}, the one that this version reads.")
+    return manifest
+
+
+def _network(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise BundleError(f"The bundle's network {file} cannot be read: {error.strerror}.") from None

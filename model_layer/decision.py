@@ -1,0 +1,109 @@
+"""From the network's numbers to an answer: calibration, prediction set, abstention, triage, heat map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from model_layer.answers import Heatmap, Prediction, Reason
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from model_layer.bundle import Bundle
+    from model_layer.decoding import ImageFacts
+
+# Finer than this a class map tells nothing: a unit of VGG16's block 5 sees most of the image.
+HEATMAP_SIDE = 7
+DECIMALS = 6
+
+
+def logits_of(class_maps: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(n, rows, columns, labels) class maps to (n, labels) logits: the average over the map."""
+    return np.asarray(class_maps.mean(axis=(1, 2), dtype=np.float64))
+
+
+def calibrated(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """(n, labels) logits to probabilities: softmax after temperature scaling (Guo et al. 2017)."""
+    scaled = logits / temperature
+    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
+
+
+def cumulative_scores(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, labels): the probability of each label and of all likelier ones together.
+
+    The conformity score of adaptive prediction sets (Romano, Sesia, Candès 2020), without randomisation: the sets are
+    a little larger than need be, and the same image always gets the same one.
+    """
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    sums = np.cumsum(np.take_along_axis(probabilities, order, axis=1), axis=1)
+    scores = np.empty_like(sums)
+    np.put_along_axis(scores, order, sums, axis=1)
+    return scores
+
+
+def decide(bundle: Bundle, class_maps: NDArray[np.float32], facts: list[ImageFacts]) -> list[Prediction]:
+    """Turns (n, rows, columns, labels) class maps of n images into their predictions, in order."""
+    probabilities = calibrated(logits_of(class_maps), bundle.temperature)  # (n, labels)
+    scores = cumulative_scores(probabilities)
+    return [_prediction(bundle, class_maps[i], probabilities[i], scores[i], image) for i, image in enumerate(facts)]
+
+
+def _prediction(
+    bundle: Bundle,
+    class_maps: NDArray[np.float32],
+    probabilities: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    image: ImageFacts,
+) -> Prediction:
+    thresholds = bundle.thresholds
+    order = np.argsort(-probabilities, kind="stable")
+    best = int(order[0])
+    # The likeliest label always belongs to the set, also where it alone passes the threshold.
+    members = [k for k in order if k == best or scores[k] <= thresholds.prediction_set]
+    malignant = sum(float(p) for p, label in zip(probabilities, bundle.labels, strict=True) if label.malignant)
+    reasons = _doubts(float(probabilities[best]), thresholds.confidence)
+    return Prediction(
+        status="referred" if reasons else "classified",
+        label=bundle.labels[best].code,
+        label_name=bundle.labels[best].name,
+        confidence=round(float(probabilities[best]), DECIMALS),
+        probabilities={
+            label.code: round(float(p), DECIMALS) for label, p in zip(bundle.labels, probabilities, strict=True)
+        },
+        prediction_set=tuple(bundle.labels[int(k)].code for k in members),
+        triage="urgent" if malignant >= thresholds.malignant else "routine",
+        reasons=reasons,
+        heatmap=heatmap(class_maps, best),
+        image=image,
+    )
+
+
+def _doubts(confidence: float, least: float) -> tuple[Reason, ...]:
+    if confidence >= least:
+        return ()
+    return (
+        Reason(
+            "uncertain",
+            f"The model's confidence of {confidence:.0%} is under the {least:.0%} from which on it stands by a label; "
+            "a person should look.",
+        ),
+    )
+
+
+def heatmap(class_maps: NDArray[np.float32], label: int) -> Heatmap:
+    """Evidence for `label` in (rows, columns, labels) class maps, at most 7 x 7 (Zhou et al. 2016).
+
+    Softmax does not change when all logits move together, so the evidence is what the label's map has above the
+    average map; what speaks against the label counts as none.
+    """
+    evidence = class_maps[:, :, label] - class_maps.mean(axis=2)  # (rows, columns)
+    step = -(-max(evidence.shape) // HEATMAP_SIDE)
+    rows, columns = evidence.shape[0] // step, evidence.shape[1] // step
+    blocks = evidence[: rows * step, : columns * step].reshape(rows, step, columns, step).mean(axis=(1, 3))
+    positive = np.maximum(blocks, 0)
+    strongest = float(positive.max())
+    levels = np.rint(positive * (100 / strongest)).astype(int) if strongest > 0 else np.zeros_like(positive, dtype=int)
+    return Heatmap(rows, columns, tuple(int(v) for v in levels.ravel()))

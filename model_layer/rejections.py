@@ -1,0 +1,32 @@
+"""Why an image cannot be classified, and what a person can do about it.
+
+A rejection is an answer, not a failure: trying again would give the same one. Codes are part of record
+schema 1 and never change their meaning; sentences may be reworded.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+SENTENCES = MappingProxyType(
+    {
+        "empty": "The file is empty; upload the photograph again.",
+        "not_an_image": "The file is not an image; upload a photograph as JPEG, PNG, WebP, TIFF or HEIC.",
+        "unsupported_format": "The file is of a kind that is not read here; save it as JPEG or PNG.",
+        "truncated": "The image breaks off before its end; upload the complete file again.",
+        "corrupt": "The image's data is damaged and cannot be decoded; export it again.",
+        "too_large": "The file is larger than the limit; save it at a higher compression.",
+        "too_many_pixels": "The image has more pixels than the limit; reduce its width and height.",
+        "too_small": "The image has too few pixels to show a lesion; take it from closer, at full resolution.",
+        "blank": "The image shows one even colour and no lesion; take the photograph again.",
+    }
+)
+"""Every rejection code with the sentence that a person reads."""
+
+
+class ImageRejectedError(Exception):
+    """Raised while decoding; `code` is a key of `SENTENCES`. Never leaves this package."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(SENTENCES[code])
+        self.code = code

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Pins every set with hashes. The sets share one resolution (development's), so that what is tested is what ships.
+set -euo pipefail
+cd "$(dirname "$0")"
+compile() { uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 "$@"; }
+compile development.in -o development.txt
+for set in worker local training; do compile "$set.in" -c development.txt -o "$set.txt"; done
+compile template.in -o template.txt
