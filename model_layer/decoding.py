@@ -15,14 +15,36 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import (
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageCms,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from model_layer.rejections import ImageRejectedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SUPPORTED_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "MPO")
+# Importing a decoder registers it. The JPEG one reads MPO too, the format of phones that store two views.
+SUPPORTED_FORMATS = tuple(
+    decoder.format
+    for decoder in (
+        JpegImagePlugin.JpegImageFile,
+        PngImagePlugin.PngImageFile,
+        WebPImagePlugin.WebPImageFile,
+        TiffImagePlugin.TiffImageFile,
+        BmpImagePlugin.BmpImageFile,
+        GifImagePlugin.GifImageFile,
+    )
+)
 """Pillow's names of what is decoded; HEIC joins when the first such file arrives."""
 
 # Below this a lesion is a handful of pixels, and the network would look at what the resampling made up.

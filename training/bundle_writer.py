@@ -1,0 +1,70 @@
+"""Writes the folder that serves: network, manifest, splits; `model_card` adds the card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model_layer.bundle import MANIFEST_SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from model_layer import Label
+    from training.config import Config
+
+NETWORK_FILE = "model.onnx"
+RESIZE_RULE = "first frame, upright, centre square, sRGB, antialiased bicubic (model_layer.decoding)"
+NORMALISATION = "none outside the network: it takes RGB bytes and subtracts ImageNet's mean itself"
+
+
+def write_manifest(
+    folder: Path,
+    *,
+    labels: Sequence[Label],
+    config: Config,
+    temperature: float,
+    thresholds: dict[str, Any],
+    training: dict[str, Any],
+) -> dict[str, Any]:
+    """Writes `manifest.json` beside the network in `folder` and returns it.
+
+    The version names the day and the content: a digest over the network and everything else that an answer hangs on.
+    """
+    digest = hashlib.sha256((folder / NETWORK_FILE).read_bytes()).hexdigest()
+    decisive = {
+        "network": {"file": NETWORK_FILE, "sha256": digest},
+        "labels": [{"code": x.code, "name": x.name, "malignant": x.malignant} for x in labels],
+        "input": {"size": config.size, "resize": RESIZE_RULE, "normalisation": NORMALISATION},
+        "calibration": {"temperature": temperature, "method": "temperature scaling on the calibration split"},
+        "thresholds": thresholds,
+    }
+    content = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+    manifest = {
+        "schema": MANIFEST_SCHEMA,
+        "name": "vgg16-skin",
+        "version": f"{datetime.now(UTC):%Y.%m.%d}-{content[:8]}",
+        **decisive,
+        "training": {**training, "commit": _commit(), "configuration": config.as_json()},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return manifest
+
+
+def _commit() -> str:
+    """The commit that the training code stands at, `-dirty` when it is changed; `unknown` outside git."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],  # noqa: S607
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()

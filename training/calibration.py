@@ -1,0 +1,77 @@
+"""Operating points of a bundle, all chosen on the calibration split and on the network that ships."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from model_layer.decision import calibrated, cumulative_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from model_layer import Label
+
+SET_COVERAGE = 0.95
+CLASSIFIED_ACCURACY = 0.90
+TRIAGE_SENSITIVITY = 0.95
+
+
+def temperature(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    """The divisor of (n, labels) logits that makes the truth likeliest (Guo et al. 2017)."""
+
+    def negative_log_likelihood(log_temperature: float) -> float:
+        probabilities = calibrated(logits, float(np.exp(log_temperature)))
+        return float(-np.mean(np.log(probabilities[np.arange(len(truth)), truth] + 1e-12)))
+
+    return float(np.exp(minimize_scalar(negative_log_likelihood, bounds=(-2.0, 2.0), method="bounded").x))
+
+
+def thresholds(
+    probabilities: NDArray[np.float64], truth: NDArray[np.int64], labels: Sequence[Label]
+) -> dict[str, dict[str, Any]]:
+    """The manifest's thresholds, each with the target that it was chosen for."""
+    malignant = np.array([label.malignant for label in labels])
+    return {
+        "confidence": {
+            "value": confidence_threshold(probabilities, truth, CLASSIFIED_ACCURACY),
+            "target": f"the lowest above which {CLASSIFIED_ACCURACY:.0%} of the calibration images are labelled right",
+        },
+        "malignant": {
+            "value": sensitivity_threshold(
+                probabilities[:, malignant].sum(axis=1), malignant[truth], TRIAGE_SENSITIVITY
+            ),
+            "target": f"{TRIAGE_SENSITIVITY:.0%} of the malignant or pre-malignant calibration images are urgent",
+        },
+        "prediction_set": {
+            "value": conformal_threshold(probabilities, truth, SET_COVERAGE),
+            "target": f"the set holds the true label of {SET_COVERAGE:.0%} of images like the calibration images",
+        },
+    }
+
+
+def conformal_threshold(probabilities: NDArray[np.float64], truth: NDArray[np.int64], coverage: float) -> float:
+    """Split conformal quantile of the adaptive-sets score, with the finite-sample correction (Romano et al. 2020)."""
+    scores = cumulative_scores(probabilities)[np.arange(len(truth)), truth]
+    rank = int(np.ceil((len(scores) + 1) * coverage))
+    return min(1.0, float(np.sort(scores)[rank - 1])) if rank <= len(scores) else 1.0  # sums may round above 1
+
+
+def confidence_threshold(probabilities: NDArray[np.float64], truth: NDArray[np.int64], accuracy: float) -> float:
+    """The lowest confidence at and above which at least `accuracy` of the labels are right; 1 when none is."""
+    confidence = probabilities.max(axis=1)
+    right = (probabilities.argmax(axis=1) == truth)[np.argsort(-confidence, kind="stable")]
+    kept_accuracy = np.cumsum(right) / np.arange(1, len(right) + 1)
+    # A run of luck among the very surest must not set the threshold: at least a twentieth of the images.
+    fits = np.flatnonzero(kept_accuracy[len(right) // 20 :] >= accuracy) + len(right) // 20
+    return float(np.sort(confidence)[::-1][fits[-1]]) if fits.size else 1.0
+
+
+def sensitivity_threshold(scores: NDArray[np.float64], positive: NDArray[np.bool_], sensitivity: float) -> float:
+    """The highest score at and above which at least `sensitivity` of the positives lie; 0 when there are none."""
+    own = np.sort(scores[positive])
+    return float(own[int(np.floor(len(own) * (1 - sensitivity)))]) if own.size else 0.0

@@ -1,0 +1,91 @@
+"""Labelled images: a folder with `metadata.csv` and `images/<image_id>.jpg`.
+
+`metadata.csv` has `image_id` and `dx`, and `lesion_id` or `patient_id` where lesions or patients repeat; further
+columns are kept as attributes. The folder's name names the kind of image (dermoscopy, phone) in every table.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from model_layer import Label
+from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+LABELS = (
+    Label("nv", "melanocytic nevus", malignant=False),
+    Label("mel", "melanoma", malignant=True),
+    Label("bkl", "benign keratosis-like lesion", malignant=False),
+    Label("bcc", "basal cell carcinoma", malignant=True),
+    Label("akiec", "actinic keratosis or intraepithelial carcinoma", malignant=True),
+    Label("scc", "squamous cell carcinoma", malignant=True),
+    Label("vasc", "vascular lesion", malignant=False),
+    Label("df", "dermatofibroma", malignant=False),
+)
+"""The eight classes of ISIC 2019; akiec counts as malignant because it is pre-malignant."""
+
+CODES = tuple(label.code for label in LABELS)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImage:
+    """One row of a folder's metadata, its file present."""
+
+    source: str
+    """Name of the data folder."""
+    image_id: str
+    path: Path
+    label: int
+    """Index into `LABELS`."""
+    lesion: str
+    """Lesion, or else patient, or else the image itself: what the bootstrap resamples."""
+    groups: tuple[str, ...]
+    """Lesion and patient: images that share any must stay on one side of a split."""
+    attributes: dict[str, str] = field(default_factory=dict, compare=False)
+
+
+def read_folders(folders: Sequence[Path]) -> list[LabelledImage]:
+    """Reads every folder in order.
+
+    Raises:
+        TrainingError: a folder, column, label or image is missing, or two folders share a name.
+    """
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        raise TrainingError(f"The data folders {names} share a name; rename one, since tables are keyed by it.")
+    images = [image for folder in folders for image in read_folder(folder)]
+    if not images:
+        raise TrainingError("The data folders hold no images.")
+    return images
+
+
+def read_folder(folder: Path) -> list[LabelledImage]:
+    """Reads one folder; see `read_folders`."""
+    file = folder / "metadata.csv"
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.DictReader(stream))
+    except OSError as error:
+        raise TrainingError(f"{file} cannot be read: {error.strerror}.") from None
+    if rows and not {"image_id", "dx"} <= rows[0].keys():
+        raise TrainingError(f"{file} needs the columns image_id and dx, but has {', '.join(rows[0])}.")
+    source = folder.resolve().name
+    return [_image(source, folder, row, line) for line, row in enumerate(rows, start=2)]
+
+
+def _image(source: str, folder: Path, row: dict[str, str], line: int) -> LabelledImage:
+    image_id, dx = row["image_id"], row["dx"]
+    if dx not in CODES:
+        raise TrainingError(f"{folder / 'metadata.csv'}, line {line}: dx {dx!r} is not one of {', '.join(CODES)}.")
+    path = folder / "images" / f"{image_id}.jpg"
+    if not path.is_file():
+        raise TrainingError(f"{folder / 'metadata.csv'}, line {line}: {path} does not exist.")
+    groups = tuple(f"{source}/{kind}/{row[kind]}" for kind in ("lesion_id", "patient_id") if row.get(kind))
+    attributes = {k: v for k, v in row.items() if k not in ("image_id", "dx")}
+    lesion = groups[0] if groups else f"{source}/image/{image_id}"
+    return LabelledImage(source, image_id, path, CODES.index(dx), lesion, groups, attributes)

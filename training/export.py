@@ -1,0 +1,71 @@
+"""Keras networks to ONNX files that take bytes of pixels."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+if TYPE_CHECKING:
+    import keras
+
+PIXELS = "pixels"
+
+
+def export_onnx(model: keras.Model, file: Path) -> None:
+    """Writes `model` with its input as bytes (n, size, size, 3) called `pixels` and its outputs under their keys.
+
+    tf2onnx does the conversion. It takes the outputs in the order of their names and calls them as it likes; their
+    names are put back here, and a cast from bytes is put in front: a quarter of the memory to move, the same values.
+    """
+    import keras  # noqa: PLC0415 (this module is imported where only ONNX is at hand)
+
+    outputs = dict(model.output) if isinstance(model.output, dict) else {"output": model.output}
+    names = sorted(outputs)
+    plain = keras.Model(model.input, [outputs[name] for name in names])
+    plain(np.zeros((1, *model.input_shape[1:]), dtype=np.float32))  # Keras exports only what has been called
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+        raw = Path(folder) / "raw.onnx"
+        plain.export(raw, format="onnx", verbose=False)
+        network = onnx.load(raw)
+    _rename_outputs(network.graph, names)
+    _take_bytes(network.graph)
+    onnx.checker.check_model(network)
+    onnx.save(network, file)
+
+
+def _rename_outputs(graph: onnx.GraphProto, names: list[str]) -> None:
+    for output, name in zip(graph.output, names, strict=True):
+        _rename(graph, output.name, name)
+        output.name = name
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    for node in graph.node:
+        node.output[:] = [new if tensor == old else tensor for tensor in node.output]
+        node.input[:] = [new if tensor == old else tensor for tensor in node.input]
+
+
+def _take_bytes(graph: onnx.GraphProto) -> None:
+    (floats,) = graph.input
+    shape = ["n", *(d.dim_value for d in floats.type.tensor_type.shape.dim[1:])]
+    _rename(graph, floats.name, "floats")
+    graph.node.insert(0, helper.make_node("Cast", [PIXELS], ["floats"], to=TensorProto.FLOAT, name="bytes_to_floats"))
+    graph.input.remove(floats)
+    graph.input.append(helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, shape))
+
+
+def convolutions_after(file: Path, marks: tuple[str, ...]) -> list[str]:
+    """Names of the Conv nodes of layers whose name contains one of `marks`."""
+    nodes = onnx.load(file).graph.node
+    return [node.name for node in nodes if node.op_type == "Conv" and any(mark in node.name for mark in marks)]

@@ -1,0 +1,160 @@
+"""Figures of merit, and what they could have been with other lesions (bootstrap intervals).
+
+Balanced accuracy is the mean of the recalls of the classes that occur; macro figures likewise skip absent classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from model_layer import Label
+
+ECE_BINS = 15
+RESAMPLES = 1000
+COVERAGE = 0.8
+HEADLINES = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "macro_auc",
+    "ece",
+    "brier",
+    "accuracy_at_80_coverage",
+    "set_coverage",
+    "set_size",
+    "triage_sensitivity",
+    "triage_specificity",
+)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was true and what was answered, one row per classified or referred image."""
+
+    truth: NDArray[np.int64]
+    """(n,) index of the true label."""
+    probabilities: NDArray[np.float64]
+    """(n, labels), calibrated."""
+    in_set: NDArray[np.bool_]
+    """(n, labels): which labels the prediction set holds."""
+    urgent: NDArray[np.bool_]
+    """(n,)"""
+    referred: NDArray[np.bool_]
+    """(n,)"""
+    lesions: NDArray[np.str_]
+    """(n,) what the bootstrap resamples as a whole: images of one lesion are not independent."""
+
+    def __getitem__(self, rows: NDArray[Any]) -> Answers:
+        return Answers(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+
+def figures(answers: Answers, labels: Sequence[Label]) -> dict[str, float | None]:
+    """The headline figures; None where the images at hand do not define one."""
+    truth, probabilities = answers.truth, answers.probabilities
+    predicted = probabilities.argmax(axis=1)
+    recall, precision = recalls_and_precisions(truth, predicted, len(labels))
+    present = np.unique(truth)
+    f1 = [_f1(recall[k], precision[k]) for k in present]
+    aucs = [auc for auc in one_vs_rest_aucs(truth, probabilities) if auc is not None]
+    malignant = np.array([label.malignant for label in labels])[truth]
+    surest = np.argsort(-probabilities.max(axis=1), kind="stable")[: max(1, round(COVERAGE * len(truth)))]
+    return {
+        "accuracy": float(np.mean(predicted == truth)),
+        "balanced_accuracy": float(np.mean(recall[present])),
+        "macro_f1": float(np.mean(f1)),
+        "macro_auc": float(np.mean(aucs)) if aucs else None,
+        "ece": expected_calibration_error(probabilities, truth),
+        "brier": float(np.mean(np.sum((probabilities - np.eye(len(labels))[truth]) ** 2, axis=1))),
+        "accuracy_at_80_coverage": float(np.mean(predicted[surest] == truth[surest])),
+        "set_coverage": float(np.mean(answers.in_set[np.arange(len(truth)), truth])),
+        "set_size": float(np.mean(answers.in_set.sum(axis=1))),
+        "triage_sensitivity": float(np.mean(answers.urgent[malignant])) if malignant.any() else None,
+        "triage_specificity": float(np.mean(~answers.urgent[~malignant])) if not malignant.all() else None,
+    }
+
+
+def intervals(answers: Answers, labels: Sequence[Label], seed: int = 0) -> dict[str, list[float] | None]:
+    """95 % percentile bootstrap over lesions (Efron & Tibshirani 1993): `<figure>_ci` = [low, high]."""
+    rng = np.random.default_rng(seed)
+    _, lesion_of = np.unique(answers.lesions, return_inverse=True)
+    order = np.argsort(lesion_of, kind="stable")
+    starts = np.searchsorted(lesion_of[order], np.arange(lesion_of.max() + 2))
+    samples: dict[str, list[float]] = {name: [] for name in HEADLINES}
+    for _ in range(RESAMPLES):
+        drawn = rng.integers(0, len(starts) - 1, len(starts) - 1)
+        rows = np.concatenate([order[starts[k] : starts[k + 1]] for k in drawn])
+        for name, value in figures(answers[rows], labels).items():
+            if value is not None:
+                samples[name].append(value)
+    return {
+        f"{name}_ci": [float(v) for v in np.percentile(values, [2.5, 97.5])] if values else None
+        for name, values in samples.items()
+    }
+
+
+def per_class(answers: Answers, labels: Sequence[Label]) -> dict[str, dict[str, float | int | None]]:
+    """Count, recall, precision, F1 and one-vs-rest AUC of every class that occurs."""
+    recall, precision = recalls_and_precisions(answers.truth, answers.probabilities.argmax(axis=1), len(labels))
+    aucs = one_vs_rest_aucs(answers.truth, answers.probabilities)
+    return {
+        label.code: {
+            "n": int(np.sum(answers.truth == k)),
+            "recall": float(recall[k]),
+            "precision": None if np.isnan(precision[k]) else float(precision[k]),
+            "f1": _f1(recall[k], precision[k]),
+            "auc": aucs[k],
+        }
+        for k, label in enumerate(labels)
+        if np.any(answers.truth == k)
+    }
+
+
+def balanced_accuracy(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
+    """Mean recall of the classes that occur in `truth`."""
+    return float(np.mean([np.mean(predicted[truth == k] == k) for k in np.unique(truth)]))
+
+
+def recalls_and_precisions(
+    truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(classes,) each; NaN where a class is never true, or never answered."""
+    matrix = confusion(truth, predicted, classes).astype(float)
+    hits = np.diag(matrix)
+    with np.errstate(invalid="ignore"):
+        return hits / matrix.sum(axis=1), hits / matrix.sum(axis=0)
+
+
+def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """(classes, classes) counts: rows are the truth, columns the answer."""
+    return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def one_vs_rest_aucs(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> list[float | None]:
+    """Area under the ROC curve of each class against all others; None where one side is empty."""
+    return [
+        float(roc_auc_score(truth == k, probabilities[:, k])) if 0 < np.sum(truth == k) < len(truth) else None
+        for k in range(probabilities.shape[1])
+    ]
+
+
+def expected_calibration_error(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    """Mean gap between confidence and accuracy over 15 equal bins of confidence (Naeini et al. 2015)."""
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
+    gaps = [abs(np.sum(right[bins == b]) - np.sum(confidence[bins == b])) for b in np.unique(bins)]
+    return float(np.sum(gaps) / len(truth))
+
+
+def _f1(recall: float, precision: float) -> float:
+    if np.isnan(precision) or recall + precision == 0:
+        return 0.0
+    return float(2 * recall * precision / (recall + precision))

@@ -1,0 +1,195 @@
+"""The bundle's card and the figures that it quotes, after Mitchell et al. 2019, "Model Cards for Model Reporting".
+
+The card is generated from `manifest.json` and `metrics.json`, so that it cannot disagree with them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from training.metrics import HEADLINES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CARD = "MODEL_CARD.md"
+QUOTED = ("metrics.json", "headlines.csv", "per_class.csv", "curves.png")
+FEW = 30
+"""Under this many images a class's recall is hardly more than an anecdote."""
+
+NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "macro_auc": "macro AUC, one against the rest",
+    "ece": "expected calibration error, 15 bins",
+    "brier": "Brier score, 0 to 2",
+    "accuracy_at_80_coverage": "accuracy on the surest 80 %",
+    "set_coverage": "prediction sets that hold the truth",
+    "set_size": "mean size of the prediction set",
+    "triage_sensitivity": "malignant or pre-malignant that are urgent",
+    "triage_specificity": "benign that are routine",
+}
+
+
+def complete_bundle(bundle: Path, evaluation: Path, manifest: dict[str, Any], metrics: dict[str, Any]) -> None:
+    """Copies the figures and plots that the card quotes from `evaluation` into `bundle`, and writes the card."""
+    plots = [f"{kind}-{data}.png" for kind in ("confusion", "reliability") for data in metrics]
+    for name in (*QUOTED, *plots):
+        shutil.copyfile(evaluation / name, bundle / name)
+    (bundle / CARD).write_text(model_card(manifest, metrics), encoding="utf-8")
+
+
+def model_card(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
+    """The card as Markdown."""
+    return "\n".join(
+        [
+            _details(manifest),
+            _use(),
+            _data(manifest),
+            _figures(manifest, metrics),
+            _classes(metrics),
+            _limits(manifest),
+        ]
+    )
+
+
+def _details(manifest: dict[str, Any]) -> str:
+    training = manifest["training"]
+    labels = ", ".join(
+        f"{x['code']} ({x['name']}{', malignant' if x['malignant'] else ''})" for x in manifest["labels"]
+    )
+    return f"""# Model card: {manifest["name"]} {manifest["version"]}
+
+**Research use only. Not a medical device.** What the model gives is the model's label, never a diagnosis.
+
+## The model
+
+- VGG16's convolutions (Simonyan & Zisserman 2014; ImageNet weights by the Visual Geometry Group, University of Oxford,
+  CC BY 4.0), fine-tuned, under a head of two 1x1 convolutions that ends in one map per class and their global average.
+  The maps are the explanation (class activation maps, Zhou et al. 2016).
+- Input: {manifest["input"]["size"]} x {manifest["input"]["size"]} pixels; {manifest["input"]["resize"]}.
+- Labels: {labels}. akiec is pre-malignant and counts as malignant.
+- Served as an 8-bit ONNX network whose answers do not depend on the processor's instruction set.
+- Calibrated by temperature {manifest["calibration"]["temperature"]:.3f} (Guo et al. 2017) on the calibration split.
+- Licence: {training["licence"]}, because HAM10000 is. The software around it is Apache-2.0.
+- Made by `{training["command"]}` at commit {training["commit"]}, in {training["seconds"] / 60:.0f} minutes
+  ({training["backend"]}, {training["precision"]}; where caches were at hand they are not counted).
+"""
+
+
+def _use() -> str:
+    return """## Intended use
+
+- For: research, teaching, and building software around a classifier of skin images.
+- Not for: deciding anything about a person's health, alone or in part; self-examination; commercial use (the licence of
+  its training data excludes it).
+- Not on: mucosa, nails, wounds, rashes, or anything but a single lesion near the centre of the frame; the eight labels
+  are all it knows, and it has no label for "something else".
+"""
+
+
+def _data(manifest: dict[str, Any]) -> str:
+    rows = "\n".join(
+        f"| {source} | {n['train']:,} | {n['calibration']:,} | {n['validation']:,} |"
+        for source, n in manifest["training"]["data"].items()
+    )
+    return f"""## Data
+
+| folder | train | calibration | validation |
+|---|---:|---:|---:|
+{rows}
+
+- ham10000: dermoscopy. Tschandl, Rosendahl, Kittler, Scientific Data 5:180161 (2018), doi 10.1038/sdata.2018.161,
+  CC BY-NC 4.0.
+- pad_ufes: photographs by phone. A part of PAD-UFES-20: Pacheco et al., Data in Brief 32:106221 (2020),
+  doi 10.17632/zr7vgbcyr2.1, CC BY 4.0.
+- No lesion, patient or identical image is on two sides (`splits.csv`). Validation took part in nothing: the epoch, the
+  temperature and every threshold were chosen on the calibration split.
+"""
+
+
+def _figures(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
+    names = list(metrics)
+    head = "| | " + " | ".join(f"{name}, {metrics[name]['n']:,} images" for name in names) + " |"
+    rows = [
+        f"| {NAMES[figure]} | " + " | ".join(_with_interval(metrics[name], figure) for name in names) + " |"
+        for figure in HEADLINES
+    ]
+    rows.append("| referred | " + " | ".join(f"{metrics[name]['referred']:.3f}" for name in names) + " |")
+    targets = "\n".join(
+        f"- {name.replace('_', ' ')} {threshold['value']:.4f}: {threshold['target']}."
+        for name, threshold in manifest["thresholds"].items()
+    )
+    parity = manifest["training"]["parity_with_keras"]
+    return f"""## Figures on the validation split
+
+With 95 % bootstrap intervals over lesions. "all" is dominated by dermoscopy: read the kinds apart.
+
+{head}
+|---|{"---:|" * len(names)}
+{chr(10).join(rows)}
+
+Thresholds:
+
+{targets}
+
+Beside the float Keras network, on {parity["images"]} validation images, the shipped one gives the same label in
+{parity["same_label"]:.1%}; no probability moves by more than {parity["largest_probability_change"]:.3f};
+balanced accuracy {parity["balanced_accuracy_keras"]:.3f} (Keras), {parity["balanced_accuracy_shipped"]:.3f} (shipped).
+"""
+
+
+def _classes(metrics: dict[str, Any]) -> str:
+    parts = ["## Each class\n"]
+    for name, values in metrics.items():
+        if name == "all":
+            continue
+        parts.append(f"{name} ([confusion](confusion-{name}.png), [reliability](reliability-{name}.png)):\n")
+        parts.append("| label | images | recall | precision | AUC |\n|---|---:|---:|---:|---:|")
+        parts += [
+            f"| {code}{' *' if own['n'] < FEW else ''} | {own['n']} | {_number(own['recall'])} | "
+            f"{_number(own['precision'])} | {_number(own['auc'])} |"
+            for code, own in values["per_class"].items()
+        ]
+        parts.append("")
+    parts.append(f"\\* fewer than {FEW} images: the figure is hardly more than an anecdote.\n")
+    return "\n".join(parts)
+
+
+def _limits(manifest: dict[str, Any]) -> str:
+    return """## What the figures do not show
+
+- Other clinics, cameras and countries. Dermoscopy comes from two sites (Vienna, Queensland), phone photographs from one
+  programme in Brazil; on images from elsewhere expect worse.
+- Dark skin. The dermoscopy shows mostly light skin and records no skin type.
+- Phone photographs are few; their intervals are wide, and scc and mel rest on a handful of images each.
+- Half of the diagnoses were confirmed by histopathology, the others by follow-up, confocal microscopy or consensus.
+- What is no lesion at all: the model abstains only where it is unsure among its eight labels. A confident label on a
+  photograph of something else is possible.
+- [Training curves](curves.png); every figure with its interval in `headlines.csv`, `per_class.csv` and `metrics.json`.
+""" + (
+        ""
+        if manifest["training"]["configuration"]["augmentation"]
+        else "\nTrained without augmentation, for comparison.\n"
+    )
+
+
+def _with_interval(values: dict[str, Any], figure: str) -> str:
+    if values[figure] is None:
+        return "-"
+    interval = values[f"{figure}_ci"]
+    return f"{values[figure]:.3f}" + (f" ({interval[0]:.3f}-{interval[1]:.3f})" if interval else "")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def regenerated(bundle: Path) -> str:
+    """The card as it should stand in `bundle`, from the manifest and the metrics there."""
+    manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+    metrics = json.loads((bundle / "metrics.json").read_text(encoding="utf-8"))
+    return model_card(manifest, metrics)

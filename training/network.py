@@ -1,0 +1,87 @@
+"""VGG16 under a class-map head, in Keras 3 (any backend).
+
+The convolutions are those of Simonyan & Zisserman 2014 without the last pooling, so that the maps keep 14 x 14 cells
+for 224 pixels. The head reads block 5 and, beside it, block 4's finer and less specialised features; its last step is
+one 1x1 convolution to one map per class and a global average (Zhou et al. 2016), so that the maps add up to the answer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from training.errors import TrainingError
+
+# (name, convolutions, channels) as in the paper, and as keras.applications names them.
+BLOCKS = (("block1", 2, 64), ("block2", 2, 128), ("block3", 3, 256), ("block4", 3, 512), ("block5", 3, 512))
+# ImageNet's mean, in RGB order; the published weights want it subtracted and nothing else.
+IMAGENET_MEAN = (123.68, 116.779, 103.939)
+CLASS_MAPS, FEATURES, LOGITS = "class_maps", "features", "logits"
+HEAD = "head"
+
+
+def build(size: int, labels: int, *, width: float = 1.0, dropout: float = 0.3, hidden: int = 256) -> keras.Model:
+    """The whole network: (n, size, size, 3) RGB pixels of 0..255 to class maps, features and logits.
+
+    `width` scales every block's channels: below 1 it is a small VGG for tests, with no published weights.
+    """
+    x = inputs = keras.Input((size, size, 3), name="pixels")
+    x = keras.layers.Rescaling(1.0, offset=[-mean for mean in IMAGENET_MEAN], name="minus_imagenet_mean")(x)
+    ends: dict[str, keras.KerasTensor] = {}
+    for block, convolutions, channels in BLOCKS:
+        for i in range(1, convolutions + 1):
+            x = keras.layers.Conv2D(
+                max(4, int(channels * width)), 3, padding="same", activation="relu", name=f"{block}_conv{i}"
+            )(x)
+        if block != "block5":
+            x = keras.layers.MaxPooling2D(2, name=f"{block}_pool")(x)
+        ends[block] = x
+    # (n, size/16, size/16, channels) of both blocks; each channel brought to one scale before they meet.
+    both = keras.layers.Concatenate(name=f"{HEAD}_features")([ends["block5"], ends["block4"]])
+    both = keras.layers.BatchNormalization(momentum=0.95, name=f"{HEAD}_norm")(both)
+    both = keras.layers.SpatialDropout2D(dropout, name=f"{HEAD}_dropout_in")(both)
+    evidence = keras.layers.Conv2D(hidden, 1, activation="relu", name=f"{HEAD}_evidence")(both)
+    evidence = keras.layers.SpatialDropout2D(dropout, name=f"{HEAD}_dropout")(evidence)
+    class_maps = keras.layers.Conv2D(labels, 1, dtype="float32", name=CLASS_MAPS)(evidence)
+    logits = keras.layers.GlobalAveragePooling2D(dtype="float32", name=LOGITS)(class_maps)  # (n, labels)
+    features = keras.layers.GlobalAveragePooling2D(name=FEATURES)(ends["block5"])  # (n, channels)
+    return keras.Model(inputs, {CLASS_MAPS: class_maps, FEATURES: features, LOGITS: logits}, name="vgg16_class_maps")
+
+
+def load_pretrained(model: keras.Model, weights: str) -> None:
+    """Copies the published convolutions in: `weights` is `imagenet` (Keras downloads them) or a file.
+
+    Raises:
+        TrainingError: the file does not hold VGG16's convolutions, or they cannot be downloaded.
+    """
+    if weights != "imagenet" and not Path(weights).is_file():
+        raise TrainingError(f"WEIGHTS={weights} is neither 'imagenet' nor a file.")
+    try:
+        published = keras.applications.VGG16(include_top=False, weights=weights)
+    except Exception as error:
+        raise TrainingError(f"VGG16's weights cannot be loaded from {weights}: {error}.") from error
+    for layer in published.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            kernel, bias = layer.get_weights()
+            if layer.name == "block1_conv1":
+                kernel = np.ascontiguousarray(kernel[:, :, ::-1, :])  # published for BGR; our pixels are RGB
+            model.get_layer(layer.name).set_weights([kernel, bias])
+
+
+def cut(model: keras.Model, frozen_blocks: int) -> tuple[keras.Model, keras.Model]:
+    """Divides the network after its first `frozen_blocks` blocks (1 to 4): the trunk below, the tail above.
+
+    Both share the whole network's layers: what the tail learns, the whole network knows.
+    """
+    seam = model.get_layer(f"block{frozen_blocks}_pool").output
+    trunk = keras.Model(model.input, seam, name="trunk")
+    tail = keras.Model(seam, model.output, name="tail")
+    return trunk, tail
+
+
+def block_of(layer: keras.layers.Layer) -> int:
+    """The number of the block that `layer` belongs to; the head counts as 6."""
+    name = layer.name
+    return int(name[5]) if name.startswith("block") else 6

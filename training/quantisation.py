@@ -1,0 +1,59 @@
+"""Float ONNX networks to 8-bit integers that give the same answers on every x86 processor.
+
+Weights take 7 bits (`reduce_range`): without VNNI instructions, processors add pairs of 8-bit products in 16 bits, and
+full-range weights overflow there silently (measured: 53 of 64 answers the same as float; with 7 bits, 61 of 64 and
+the same with and without VNNI). Per channel, because VGG16's channels differ in range by orders of magnitude.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def quantise(
+    network: Path, target: Path, pixels: NDArray[np.uint8], *, input_name: str, keep_float: Sequence[str] = ()
+) -> None:
+    """Writes `network` to `target` in 8 bits; activation ranges are read off on `pixels` (n, size, size, 3).
+
+    Nodes whose names stand in `keep_float` stay as they are. Smallest and largest value set the ranges: on VGG16
+    percentiles cut off activations that matter (measured on block 4: 14 % error instead of 8 %).
+    """
+    logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises a pre-processing step that does nothing here
+    quantize_static(
+        network,
+        target,
+        _OneByOne(pixels, input_name),
+        quant_format=QuantFormat.QDQ,
+        calibrate_method=CalibrationMethod.MinMax,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        reduce_range=True,
+        # Only these: a joint 8-bit range for the two blocks that the head joins would crush the smaller one.
+        op_types_to_quantize=["Conv", "MaxPool"],
+        nodes_to_exclude=list(keep_float),
+    )
+
+
+class _OneByOne(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, pixels: NDArray[np.uint8], input_name: str) -> None:
+        self._batches: Iterator[dict[str, NDArray[np.uint8]]] = ({input_name: p[None]} for p in pixels)
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        return next(self._batches, None)

@@ -1,0 +1,63 @@
+"""Which image each training step sees: an imbalance answered by drawing, not by weighting the loss.
+
+Two thirds of dermoscopy are nevi, and dermoscopy outnumbers phone photographs 13 to 1. Weighting the loss would give a
+rare image rare but huge gradients; drawing it more often gives it many small ones, each on another augmented view.
+Within a kind of image a class is drawn in proportion to the square root of its count: rare classes are lifted, and the
+nevi, which make up most of what people upload, are not forgotten. Between kinds the shares are set outright.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from training.dataset import LabelledImage
+
+CLASS_POWER = 0.5
+# A kind of image counts by the square root of its size too, but never less than this share of the draws.
+LEAST_SOURCE_SHARE = 0.3
+
+
+def draw_probabilities(images: Sequence[LabelledImage]) -> NDArray[np.float64]:
+    """(n,) probability of each image to be the next one drawn; they sum to 1."""
+    sources = np.array([image.source for image in images])
+    labels = np.array([image.label for image in images])
+    probabilities = np.zeros(len(images))
+    for source, share in source_shares(sources).items():
+        inside = sources == source
+        classes, counts = np.unique(labels[inside], return_counts=True)
+        weights = counts**CLASS_POWER
+        for label, count, weight in zip(classes, counts, weights / weights.sum(), strict=True):
+            probabilities[inside & (labels == label)] = share * weight / count
+    return probabilities
+
+
+def source_shares(sources: NDArray[np.str_]) -> dict[str, float]:
+    """The share of the draws that each kind of image gets."""
+    names, counts = np.unique(sources, return_counts=True)
+    least = min(LEAST_SOURCE_SHARE, 1 / len(names))
+    shares = np.maximum(np.sqrt(counts) / np.sqrt(counts).sum(), least)
+    # What the smaller kinds were lifted by, the larger ones give.
+    lifted = shares <= least
+    if not lifted.all():
+        shares[~lifted] *= (1 - shares[lifted].sum()) / shares[~lifted].sum()
+    return dict(zip(names.tolist(), (shares / shares.sum()).tolist(), strict=True))
+
+
+def draw(images: Sequence[LabelledImage], count: int, seed: int) -> NDArray[np.int64]:
+    """(count,) indices into `images`, in random order.
+
+    Systematic rather than independent: each image comes up its expected number of times, to within one, so that no
+    image is left out by chance where it is expected at least once.
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(images))
+    edges = np.cumsum(draw_probabilities(images)[order])
+    points = (rng.random() + np.arange(count)) / count
+    return rng.permutation(order[np.minimum(np.searchsorted(edges, points), len(images) - 1)])
