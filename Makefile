@@ -33,7 +33,7 @@ $(VENV)/.installed-%: requirements/%.txt | $(BIN)/python
 	@touch $@
 
 demo: $(VENV)/.installed-local ## classifies 24 rendered images, or IMAGES=DIR, on an AWS embedded in this machine; writes OUT=build/demo
-	@$(BIN)/python -m infra.demo $(if $(IMAGES),--images "$(IMAGES)") --count $(COUNT) --out "$(or $(OUT),build/demo)"
+	@$(BIN)/python -m infra.demo $(if $(IMAGES),--images "$(IMAGES)",--count $(COUNT)) --out "$(or $(OUT),build/demo)"
 
 test: $(VENV)/.installed-development ## all tests but those that need Docker
 	@$(BIN)/python -m pytest -m "not docker"

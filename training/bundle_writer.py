@@ -49,13 +49,13 @@ def write_manifest(
         "name": "vgg16-skin",
         "version": f"{datetime.now(UTC):%Y.%m.%d}-{content[:8]}",
         **decisive,
-        "training": {**training, "commit": _commit(), "configuration": config.as_json()},
+        "training": {**training, "configuration": config.as_json()},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return manifest
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit that the training code stands at, `-dirty` when it is changed; `unknown` outside git."""
     try:
         described = subprocess.run(

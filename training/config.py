@@ -69,12 +69,12 @@ TINY = Config(
     width=1 / 16,
     hidden=16,
     frozen_blocks=2,
-    draws=160,
-    epoch=80,
+    draws=320,
+    epoch=160,
     batch=16,
     phases=(
-        Phase("head", first_block=6, epochs=1, learning_rate=3e-3),
-        Phase("blocks 3 to 5", first_block=3, epochs=2, learning_rate=1e-3),
+        Phase("head", first_block=6, epochs=2, learning_rate=1e-2),
+        Phase("blocks 3 to 5", first_block=3, epochs=4, learning_rate=3e-3),
     ),
     quantisation_images=8,
 )

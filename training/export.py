@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import tempfile
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     import keras
 
 PIXELS = "pixels"
+BATCH_AXIS = "n"
 
 
 def export_onnx(model: keras.Model, file: Path) -> None:
@@ -40,6 +43,7 @@ def export_onnx(model: keras.Model, file: Path) -> None:
         network = onnx.load(raw)
     _rename_outputs(network.graph, names)
     _take_bytes(network.graph)
+    _number_afresh(network.graph)
     onnx.checker.check_model(network)
     onnx.save(network, file)
 
@@ -48,6 +52,7 @@ def _rename_outputs(graph: onnx.GraphProto, names: list[str]) -> None:
     for output, name in zip(graph.output, names, strict=True):
         _rename(graph, output.name, name)
         output.name = name
+        output.type.tensor_type.shape.dim[0].dim_param = BATCH_AXIS
 
 
 def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
@@ -58,11 +63,35 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
 
 def _take_bytes(graph: onnx.GraphProto) -> None:
     (floats,) = graph.input
-    shape = ["n", *(d.dim_value for d in floats.type.tensor_type.shape.dim[1:])]
+    shape = [BATCH_AXIS, *(d.dim_value for d in floats.type.tensor_type.shape.dim[1:])]
     _rename(graph, floats.name, "floats")
     graph.node.insert(0, helper.make_node("Cast", [PIXELS], ["floats"], to=TensorProto.FLOAT, name="bytes_to_floats"))
     graph.input.remove(floats)
     graph.input.append(helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, shape))
+
+
+def _number_afresh(graph: onnx.GraphProto) -> None:
+    """tf2onnx numbers names on through a process's life; the same network must become the same file every time."""
+    fresh: dict[str, str] = {}
+    bases: Counter[str] = Counter()
+
+    def renamed(name: str) -> str:
+        if name and "__" in name and name not in fresh:
+            base = re.sub(r"__\d+", "", name)
+            bases[base] += 1
+            fresh[name] = f"{base}__{bases[base]}"
+        return fresh.get(name, name)
+
+    for node in graph.node:
+        node.name = renamed(node.name)
+        node.input[:] = [renamed(tensor) for tensor in node.input]
+        node.output[:] = [renamed(tensor) for tensor in node.output]
+    for tensor in graph.initializer:
+        tensor.name = renamed(tensor.name)
+    tensors = sorted(graph.initializer, key=lambda tensor: tensor.name)
+    del graph.initializer[:], graph.value_info[:]
+    graph.doc_string = ""
+    graph.initializer.extend(tensors)
 
 
 def convolutions_after(file: Path, marks: tuple[str, ...]) -> list[str]:

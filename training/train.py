@@ -12,7 +12,7 @@ import numpy as np
 from model_layer.decision import calibrated
 from training import calibration
 from training.batches import CachedBatches, FreshBatches
-from training.bundle_writer import NETWORK_FILE, write_manifest
+from training.bundle_writer import NETWORK_FILE, commit, write_manifest
 from training.dataset import LABELS, read_folders
 from training.errors import TrainingError
 from training.export import PIXELS, convolutions_after, export_onnx
@@ -51,7 +51,8 @@ def train(
     Raises:
         TrainingError: the data or the weights do not fit.
     """
-    started = time.monotonic()
+    started, code = time.monotonic(), commit()
+    keras.utils.clear_session()  # layer names count from one again: the same run writes the same network file
     keras.utils.set_random_seed(config.seed)
     cache, bundle = out / "cache", out / "bundle"
     bundle.mkdir(parents=True, exist_ok=True)
@@ -117,6 +118,7 @@ def train(
     thresholds = calibration.thresholds(calibrated(logits, temperature), labels[held], LABELS)
     training = {
         "command": command,
+        "commit": code,
         "seconds": round(time.monotonic() - started),
         "backend": keras.backend.backend(),
         "precision": precision,

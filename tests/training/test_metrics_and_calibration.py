@@ -1,0 +1,101 @@
+"""Figures agree with scikit-learn's and with hand-made cases; thresholds keep the promises they state."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from model_layer.decision import calibrated, cumulative_scores
+from training import calibration
+from training.dataset import LABELS
+from training.metrics import Answers, expected_calibration_error, figures, intervals, per_class
+
+CLASSES = len(LABELS)
+
+
+def made_up(n: int, seed: int = 0, sharpness: float = 2.0):
+    """Logits whose softmax is the truth's own distribution: perfectly calibrated at temperature 1."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, sharpness, (n, CLASSES))
+    probabilities = calibrated(logits, 1.0)
+    truth = np.array([rng.choice(CLASSES, p=p) for p in probabilities])
+    return logits, probabilities, truth
+
+
+def answers(probabilities, truth) -> Answers:
+    return Answers(
+        truth=truth,
+        probabilities=probabilities,
+        in_set=cumulative_scores(probabilities) <= 0.9,
+        urgent=probabilities[:, 1] > 0.1,
+        referred=probabilities.max(axis=1) < 0.5,
+        lesions=np.array([f"L{i // 2}" for i in range(len(truth))]),
+    )
+
+
+def test_figures_agree_with_scikit_learn():
+    _, probabilities, truth = made_up(600)
+    predicted = probabilities.argmax(axis=1)
+    ours = figures(answers(probabilities, truth), LABELS)
+    assert ours["accuracy"] == pytest.approx(reference.accuracy_score(truth, predicted))
+    assert ours["balanced_accuracy"] == pytest.approx(reference.balanced_accuracy_score(truth, predicted))
+    assert ours["macro_f1"] == pytest.approx(reference.f1_score(truth, predicted, average="macro"))
+    assert ours["macro_auc"] == pytest.approx(reference.roc_auc_score(truth, probabilities, multi_class="ovr"))
+    own = per_class(answers(probabilities, truth), LABELS)
+    precision, recall, _, support = reference.precision_recall_fscore_support(truth, predicted)
+    for k, label in enumerate(LABELS):
+        assert own[label.code]["n"] == support[k]
+        assert own[label.code]["recall"] == pytest.approx(recall[k])
+        assert own[label.code]["precision"] == pytest.approx(precision[k])
+
+
+def test_absent_classes_are_left_out_of_macro_figures():
+    probabilities = np.eye(CLASSES)[[0, 0, 1, 1]] * 0.9 + 0.0125
+    ours = figures(answers(probabilities, np.array([0, 0, 1, 1])), LABELS)
+    assert ours["balanced_accuracy"] == 1
+    assert ours["macro_f1"] == 1
+    assert ours["macro_auc"] == 1
+
+
+def test_calibration_error_is_small_for_honest_and_large_for_boastful_confidence():
+    logits, probabilities, truth = made_up(5000)
+    assert expected_calibration_error(probabilities, truth) < 0.03
+    assert expected_calibration_error(calibrated(logits, 0.25), truth) > 0.15
+
+
+def test_temperature_finds_its_way_back():
+    logits, _, truth = made_up(4000)
+    assert calibration.temperature(logits * 3, truth) == pytest.approx(3, rel=0.1)
+
+
+def test_intervals_hold_the_figure_and_shrink_with_more_lesions():
+    few, many = (intervals(answers(*made_up(n)[1:]), LABELS)["accuracy_ci"] for n in (100, 1600))
+    assert few[1] - few[0] > 2 * (many[1] - many[0])
+    value = figures(answers(*made_up(1600)[1:]), LABELS)["accuracy"]
+    assert many[0] < value < many[1]
+
+
+def test_prediction_sets_cover_what_they_promise_on_images_not_seen():
+    _, seen, seen_truth = made_up(2000, seed=1)
+    _, unseen, unseen_truth = made_up(4000, seed=2)
+    threshold = calibration.conformal_threshold(seen, seen_truth, 0.95)
+    covered = cumulative_scores(unseen)[np.arange(4000), unseen_truth] <= threshold
+    assert covered.mean() == pytest.approx(0.95, abs=0.015)
+
+
+def test_thresholds_meet_their_targets_on_the_split_they_were_chosen_on():
+    _, probabilities, truth = made_up(3000, seed=3)
+    chosen = {name: entry["value"] for name, entry in calibration.thresholds(probabilities, truth, LABELS).items()}
+    kept = probabilities.max(axis=1) >= chosen["confidence"]
+    assert np.mean(probabilities.argmax(axis=1)[kept] == truth[kept]) >= 0.90
+    malignant = np.array([label.malignant for label in LABELS])
+    urgent = probabilities[:, malignant].sum(axis=1) >= chosen["malignant"]
+    assert 0.95 <= urgent[malignant[truth]].mean() < 0.96
+
+
+def test_thresholds_of_a_hopeless_model_refer_everything():
+    rng = np.random.default_rng(0)
+    probabilities, truth = np.full((300, CLASSES), 1 / CLASSES), rng.integers(0, CLASSES, 300)
+    assert calibration.confidence_threshold(probabilities, truth, 0.9) == 1.0
+    assert calibration.conformal_threshold(probabilities[:5], truth[:5], 0.95) == 1.0  # too few to promise anything

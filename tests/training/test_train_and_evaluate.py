@@ -1,0 +1,117 @@
+"""The whole way with a tiny VGG and real training: images in, a bundle out that the worker's classifier serves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from labelled_folders import write_labelled_folder
+
+from model_layer import BATCH, Classifier, Prediction
+from training.__main__ import main
+from training.augmentation import augmentation
+from training.config import TINY
+from training.dataset import read_folders
+from training.model_card import regenerated
+from training.splits import VALIDATION, read_splits
+
+DESIGNED = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "ece", "brier", "accuracy_at_80_coverage")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    return [
+        write_labelled_folder(root / "derm", ("nv", "nv", "mel", "bkl"), 160, seed=0),
+        write_labelled_folder(root / "phone", ("nv", "bcc"), 60, seed=1000),
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(folders, tmp_path_factory):
+    out = tmp_path_factory.mktemp("train")
+    arguments = ["train", "--data", *map(str, folders), "--weights", "none", "--tiny", "--out", str(out)]
+    assert main(arguments) == 0
+    return out
+
+
+def test_training_leaves_a_bundle_that_serves_better_than_chance(trained, folders):
+    classifier = Classifier.load(trained / "bundle")
+    assert classifier.bundle.version.endswith(classifier.bundle.version.split("-")[1])
+    metrics = json.loads((trained / "bundle" / "metrics.json").read_text())
+    assert set(metrics) == {"derm", "phone", "all"}
+    assert metrics["derm"]["balanced_accuracy"] > 0.5  # three classes told apart by colour; chance is 0.33
+    images = read_folders(folders)[:BATCH]
+    answers = classifier.classify([image.path.read_bytes() for image in images])
+    assert all(isinstance(answer, Prediction) for answer in answers)
+
+
+def test_metrics_have_every_figure_with_its_interval_and_come_from_unseen_images_alone(trained, folders):
+    metrics = json.loads((trained / "evaluation" / "metrics.json").read_text())
+    unseen = [key for key, side in read_splits(trained / "bundle" / "splits.csv").items() if side == VALIDATION]
+    assert metrics["all"]["n"] == len(unseen) == metrics["derm"]["n"] + metrics["phone"]["n"]
+    for values in metrics.values():
+        for name in (*DESIGNED, "set_coverage", "set_size", "triage_sensitivity", "triage_specificity"):
+            low, high = values[f"{name}_ci"]
+            assert low <= values[name] <= high
+        assert {"referred", "rejected", "per_class"} <= values.keys()
+
+
+def test_pictures_and_card_are_there_and_the_card_agrees_with_the_metrics(trained):
+    bundle = trained / "bundle"
+    for name in ("curves", "confusion-derm", "confusion-all", "reliability-phone"):
+        assert (bundle / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert (bundle / "MODEL_CARD.md").read_text() == regenerated(bundle)
+
+
+def test_a_finished_run_is_not_trained_again_and_yields_the_same_network(trained, folders, capsys):
+    before = json.loads((trained / "bundle" / "manifest.json").read_text())
+    arguments = ["train", "--data", *map(str, folders), "--weights", "none", "--tiny", "--out", str(trained)]
+    assert main(arguments) == 0
+    after = json.loads((trained / "bundle" / "manifest.json").read_text())
+    assert after["network"]["sha256"] == before["network"]["sha256"]
+    assert after["version"] == before["version"]
+    assert "epoch 1 of" not in capsys.readouterr().err
+
+
+def test_evaluate_takes_other_peoples_images_and_reports_rejected_ones(trained, tmp_path):
+    others = write_labelled_folder(tmp_path / "clinic", ("mel", "nv"), 12, seed=5000)
+    (others / "images" / "i5.jpg").write_bytes(b"no longer an image")
+    out = tmp_path / "out"
+    bundle = str(trained / "bundle")
+    assert main(["evaluate", "--data", str(others), "--bundle", bundle, "--out", str(out)]) == 0
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["clinic"]["n"] == 12
+    assert metrics["clinic"]["rejected"] == pytest.approx(1 / 12)
+    assert "i5,mel,rejected,not_an_image" in (out / "predictions.csv").read_text()
+
+
+def test_parity_with_keras_is_measured_and_close(trained):
+    parity = json.loads((trained / "bundle" / "manifest.json").read_text())["training"]["parity_with_keras"]
+    assert parity["same_label"] >= 0.9
+    assert 0 < parity["largest_probability_change"] < 0.2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--weights", "none"], "learns nothing"),
+        (["--weights", "nowhere.h5"], "nowhere.h5"),
+    ],
+)
+def test_wrong_options_are_one_sentence(folders, tmp_path, capsys, arguments, sentence):
+    assert main(["train", "--data", str(folders[0]), *arguments, "--out", str(tmp_path)]) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("train: ")
+    assert sentence in error
+
+
+def test_augmentation_changes_views_and_its_switch_turns_it_off():
+    pixels = np.random.default_rng(0).uniform(0, 255, (4, 64, 64, 3)).astype(np.float32)
+    changed = np.asarray(augmentation(1)(pixels, training=True))
+    assert changed.shape == pixels.shape
+    assert all(np.abs(a - b).mean() > 5 for a, b in zip(changed, pixels, strict=True))
+    assert np.array_equal(np.asarray(augmentation(1, strength=0)(pixels, training=True)), pixels)
+    assert replace(TINY, augmentation=0.0).as_json()["augmentation"] == 0
