@@ -33,7 +33,7 @@ def export_onnx(model: keras.Model, file: Path) -> None:
 
     outputs = dict(model.output) if isinstance(model.output, dict) else {"output": model.output}
     names = sorted(outputs)
-    plain = keras.Model(model.input, [outputs[name] for name in names])
+    plain = keras.Model(model.input, [outputs[name] for name in names], name="network")
     plain(np.zeros((1, *model.input_shape[1:]), dtype=np.float32))  # Keras exports only what has been called
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
