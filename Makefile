@@ -29,7 +29,7 @@ $(VENV)/.installed-%: requirements/%.txt | $(BIN)/python
 .venv-sam/.installed: requirements/template.txt
 	@echo "installing requirements/template.txt into .venv-sam"
 	@$(PYTHON) -m venv .venv-sam
-	@.venv-sam/bin/python $(INSTALL) -r requirements/template.txt
+	@.venv-sam/bin/python $(INSTALL) --no-deps -r requirements/template.txt
 	@touch $@
 
 demo: $(VENV)/.installed-local ## classifies 24 rendered images, or IMAGES=DIR, on an AWS embedded in this machine; writes OUT=build/demo
