@@ -1,0 +1,194 @@
+"""An AWS for one machine, without an account: S3, SQS, DynamoDB, CloudFormation over HTTP on 127.0.0.1, by ministack.
+
+    with embedded_aws() as endpoint:
+        endpoint.client("s3").list_buckets()
+
+Nothing of the person's own AWS set-up (profiles, keys, endpoints, proxies) is read, and nothing can reach the real AWS.
+"""
+
+import contextlib
+import functools
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import botocore.session
+from botocore.config import Config
+
+REGION = "eu-central-1"
+LOCAL = "127.0.0.1"
+START_SECONDS = 60.0  # usually 2; a loaded machine may need far longer to import the emulator
+STOP_SECONDS = 5.0
+
+# What the emulator's process may see of ours. It reads dozens of variables (state folders, init scripts, listening
+# addresses, Docker); a clean start means none of them.
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
+_SERVICES = "s3,sqs,dynamodb,cloudformation,iam,sts,lambda,logs"
+
+
+class EmulatorError(RuntimeError):
+    """The embedded AWS did not start. The message says why, with the emulator's last lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the embedded AWS listens: `url` is `http://127.0.0.1:<port>`, and `pid` its process."""
+
+    url: str
+    region: str
+    pid: int
+
+    def client(self, service: str) -> Any:
+        """The boto3 client of the embedded AWS for this service; made once, shared, safe to use from threads."""
+        return _client(self.url, self.region, service)
+
+    def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
+        """`base` (default: this process's environment) without any AWS setting, and with those of this endpoint.
+
+        What a program needs so that its boto3 meets the embedded AWS and can't meet another.
+        """
+        inherited = os.environ if base is None else base
+        kept = {name: value for name, value in inherited.items() if not name.upper().startswith("AWS_")}
+        unproxied = kept.get("NO_PROXY", kept.get("no_proxy", ""))
+        bypass = ",".join(filter(None, (unproxied, urlsplit(self.url).hostname)))
+        return kept | {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": bypass,
+            "no_proxy": bypass,
+        }
+
+
+@functools.cache
+def _client(url: str, region: str, service: str) -> Any:
+    # The session variables keep a profile or configuration file of the person's from being looked up.
+    core = botocore.session.Session(
+        session_vars={
+            "profile": (None, None, None, None),
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
+    session: Any = boto3.session.Session(
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106 - the emulator takes any
+        region_name=region,
+        botocore_session=core,
+    )
+    return session.client(
+        service,
+        endpoint_url=url,
+        config=Config(
+            connect_timeout=5,
+            read_timeout=60,
+            retries={"mode": "standard", "total_max_attempts": 3},
+            proxies={},
+            max_pool_connections=32,
+        ),
+    )
+
+
+@contextlib.contextmanager
+def embedded_aws(host: str = LOCAL) -> Iterator[Endpoint]:
+    """Start an empty AWS on a free port of 127.0.0.1, and stop it at the end, whatever the end is.
+
+    Another `host` is for containers, which reach this machine by their bridge's address (Docker's is 172.17.0.1).
+    Raises EmulatorError when it does not answer within START_SECONDS.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="dermbatch-aws-", ignore_cleanup_errors=True) as scratch,
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener,
+    ):
+        listener.bind((host, 0))
+        port = listener.getsockname()[1]
+        process = _start(listener, Path(scratch))
+        try:
+            endpoint = Endpoint(url=f"http://{host}:{port}", region=REGION, pid=process.pid)
+            listener.close()  # the child holds it now: if the child dies, connections are refused
+            _wait_until_healthy(endpoint, process, Path(scratch))
+            yield endpoint
+        finally:
+            _stop(process)
+
+
+def _start(listener: socket.socket, scratch: Path) -> subprocess.Popen[bytes]:
+    host, port = listener.getsockname()
+    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ} | {
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": host,
+        "MINISTACK_HOST": host,
+        "MINISTACK_REGION": REGION,
+        "SERVICES": _SERVICES,
+        "LOG_LEVEL": "WARNING",
+        # Everything stays in the memory of its process, pictures too: nothing of a person's is left on the disk.
+        "S3_PERSIST": "0",
+        "PERSIST_STATE": "0",
+        # It would open further ports of its own.
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+    }
+    program = Path(__file__).with_name("emulator_process.py")
+    with _log_file(scratch).open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", str(program), str(listener.fileno()), str(scratch)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=scratch,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,  # a Ctrl-C of the terminal is for us; the emulator stops when we are done
+        )
+
+
+def _log_file(scratch: Path) -> Path:
+    return scratch / "emulator.log"
+
+
+def _wait_until_healthy(endpoint: Endpoint, process: subprocess.Popen[bytes], scratch: Path) -> None:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise EmulatorError(f"The embedded AWS ended at start (exit {process.returncode}). {_last_lines(scratch)}")
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            direct.open(f"{endpoint.url}/_ministack/health", timeout=5).close()
+            return
+        time.sleep(0.05)
+    raise EmulatorError(f"The embedded AWS did not answer within {START_SECONDS:.0f} s. {_last_lines(scratch)}")
+
+
+def _last_lines(scratch: Path) -> str:
+    log = _log_file(scratch)
+    lines = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
+    return "Its last lines: " + " | ".join(lines) if lines else "It wrote nothing."
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

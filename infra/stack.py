@@ -1,0 +1,171 @@
+"""template.yaml on the embedded AWS: its bucket, queues, policies and table deployed, its function's settings read.
+
+The template is the one source of truth: nothing of it is repeated here. `infra.worker_loop` plays the function.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError, WaiterError
+
+from infra.embedded_aws import Endpoint
+from infra.template import (
+    TEMPLATE,
+    SettingPath,
+    function_settings,
+    read_template,
+    sqs_events,
+    without_function,
+    worker_function,
+)
+
+ACCOUNT = "000000000000"  # ministack's
+
+
+class StackError(RuntimeError):
+    """The template could not be deployed, or is not what a local run expects. The message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A queue that feeds the function, with the settings of its SQS event; times in seconds."""
+
+    name: str
+    queue_url: str
+    queue_arn: str
+    dlq_url: str
+    batch_size: int
+    window: float
+    max_receives: int
+    visibility_timeout: int
+    reports_item_failures: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What was deployed. `environment` holds the function's variables; `timeout` is in seconds, `memory` in MB."""
+
+    endpoint: Endpoint
+    name: str
+    bucket: str
+    table: str
+    function: str
+    timeout: int
+    memory: int
+    environment: Mapping[str, str]
+    lanes: Mapping[str, Lane]
+
+    @property
+    def function_arn(self) -> str:
+        return f"arn:aws:lambda:{self.endpoint.region}:{ACCOUNT}:function:{self.function}"
+
+    @property
+    def live(self) -> Lane:
+        """The lane of fresh uploads: the one that the bucket notifies."""
+        return self.lanes["Live"]
+
+    @property
+    def queue_url(self) -> str:
+        return self.live.queue_url
+
+    @property
+    def dlq_url(self) -> str:
+        return self.live.dlq_url
+
+
+def deploy(
+    endpoint: Endpoint,
+    template: Path = TEMPLATE,
+    *,
+    name: str = "dermbatch",
+    parameters: Mapping[str, str | int] | None = None,
+) -> Stack:
+    """Create the stack on the embedded AWS. `parameters` override the template's defaults.
+
+    Raises StackError with CloudFormation's own reason when a resource can't be created.
+    """
+    source = read_template(template)
+    function_id, function = worker_function(source)
+    settings = function_settings(function["Properties"])
+    given = {"EndpointUrl": endpoint.url} if "EndpointUrl" in source.get("Parameters", {}) else {}
+    outputs = _create(
+        endpoint, name, without_function(source, settings), given | {k: str(v) for k, v in (parameters or {}).items()}
+    )
+    value = {path: outputs[output] for output, (path, _) in settings.items() if output in outputs}
+    resources = _resources(endpoint, name)
+    return Stack(
+        endpoint=endpoint,
+        name=name,
+        bucket=_only(resources, "AWS::S3::Bucket"),
+        table=_only(resources, "AWS::DynamoDB::Table"),
+        function=f"{name}-{function_id}",
+        timeout=int(value["Timeout",]),
+        memory=int(value["MemorySize",]),
+        environment={path[1]: text for path, text in value.items() if path[0] == "Environment"},
+        lanes={lane: _lane(endpoint, lane, value) for lane in sqs_events(function["Properties"])},
+    )
+
+
+def _create(
+    endpoint: Endpoint, name: str, template: Mapping[str, Any], parameters: Mapping[str, str]
+) -> dict[str, str]:
+    cloudformation = endpoint.client("cloudformation")
+    try:
+        cloudformation.create_stack(
+            StackName=name,
+            TemplateBody=json.dumps({key: section for key, section in template.items() if section}),
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+            OnFailure="DO_NOTHING",
+        )
+        cloudformation.get_waiter("stack_create_complete").wait(
+            StackName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
+        )
+    except ClientError as error:
+        raise StackError(f"The stack was refused: {error.response['Error']['Message']}") from error
+    except WaiterError as error:
+        raise StackError(f"The stack could not be created: {_first_failure(cloudformation, name)}") from error
+    described = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+
+
+def _first_failure(cloudformation: Any, name: str) -> str:
+    events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
+    failed = [event for event in reversed(events) if event["ResourceStatus"].endswith("FAILED")]
+    if not failed:
+        return "no resource says why."
+    return f"{failed[0]['LogicalResourceId']}: {failed[0].get('ResourceStatusReason', 'no reason given')}"
+
+
+def _resources(endpoint: Endpoint, name: str) -> list[tuple[str, str]]:
+    listed = endpoint.client("cloudformation").describe_stack_resources(StackName=name)["StackResources"]
+    return [(resource["ResourceType"], resource["PhysicalResourceId"]) for resource in listed]
+
+
+def _only(resources: list[tuple[str, str]], kind: str) -> str:
+    found = [physical for resource_type, physical in resources if resource_type == kind]
+    if len(found) != 1:
+        raise StackError(f"The stack holds {len(found)} resources of the type {kind}; exactly one was expected.")
+    return found[0]
+
+
+def _lane(endpoint: Endpoint, name: str, value: Mapping[SettingPath, str]) -> Lane:
+    """The lane as its queue says it: receives, visibility and dead-letter queue are attributes of the queue itself."""
+    sqs = endpoint.client("sqs")
+    queue_url = value[name, "queue_url"]
+    attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])["Attributes"]
+    redrive = json.loads(attributes["RedrivePolicy"])
+    dlq_name = redrive["deadLetterTargetArn"].rsplit(":", 1)[1]
+    return Lane(
+        name=name,
+        queue_url=queue_url,
+        queue_arn=attributes["QueueArn"],
+        dlq_url=sqs.get_queue_url(QueueName=dlq_name)["QueueUrl"],
+        batch_size=int(value[name, "BatchSize"]),
+        window=float(value[name, "Window"]),
+        max_receives=int(redrive["maxReceiveCount"]),
+        visibility_timeout=int(attributes["VisibilityTimeout"]),
+        reports_item_failures=value[name, "Reports"] == "true",
+    )

@@ -1,0 +1,96 @@
+"""template.yaml as data, and the part of it that an emulator can run.
+
+An emulator can't run the function's container, so the function, its role and its log group are left out. What the
+function declares (environment, memory, timeout, SQS events) becomes stack outputs instead, and so is resolved by
+the same CloudFormation engine as everything else.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+TEMPLATE = Path(__file__).resolve().parent.parent / "template.yaml"
+
+_DEPLOYED = ("AWS::S3::", "AWS::SQS::", "AWS::DynamoDB::")
+_FUNCTION = "AWS::Serverless::Function"
+
+SettingPath = tuple[str, ...]
+
+
+class TemplateError(ValueError):
+    """The template lacks something that a local run needs. The message says what."""
+
+
+def read_template(path: Path = TEMPLATE) -> dict[str, Any]:
+    """The template in CloudFormation's JSON form, where `!Ref X` is `{"Ref": "X"}`."""
+    with path.open(encoding="utf-8") as file:
+        template = yaml.load(file, Loader=_TemplateLoader)  # noqa: S506 - a SafeLoader that knows the intrinsic tags
+    if not isinstance(template, dict) or "Resources" not in template:
+        raise TemplateError(f"{path.name} holds no Resources section, so it is no template.")
+    return template
+
+
+class _TemplateLoader(yaml.SafeLoader):
+    """YAML with CloudFormation's short intrinsic tags."""
+
+
+def _intrinsic(loader: _TemplateLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    elif isinstance(node, yaml.MappingNode):
+        value = loader.construct_mapping(node, deep=True)
+    if suffix in ("Ref", "Condition"):
+        return {suffix: value}
+    if suffix == "GetAtt" and isinstance(value, str):
+        value = value.split(".", 1)
+    return {f"Fn::{suffix}": value}
+
+
+_TemplateLoader.add_multi_constructor("!", _intrinsic)
+
+
+def worker_function(template: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    functions = [(key, res) for key, res in template["Resources"].items() if res["Type"] == _FUNCTION]
+    if len(functions) != 1:
+        raise TemplateError(f"The template holds {len(functions)} functions; a local run needs exactly one.")
+    return functions[0]
+
+
+def sqs_events(properties: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {name: event["Properties"] for name, event in properties["Events"].items() if event["Type"] == "SQS"}
+
+
+def function_settings(properties: Mapping[str, Any]) -> dict[str, tuple[SettingPath, Any]]:
+    """Everything that the function declares and a local run needs: output name -> (path, expression)."""
+    expressions: dict[SettingPath, Any] = {
+        ("Timeout",): properties["Timeout"],
+        ("MemorySize",): properties["MemorySize"],
+    }
+    for variable, expression in properties["Environment"]["Variables"].items():
+        expressions["Environment", variable] = expression
+    for lane, event in sqs_events(properties).items():
+        queue_id = event["Queue"]["Fn::GetAtt"][0]
+        expressions[lane, "queue_url"] = {"Ref": queue_id}
+        expressions[lane, "BatchSize"] = event.get("BatchSize", 10)
+        expressions[lane, "Window"] = event.get("MaximumBatchingWindowInSeconds", 0)
+        expressions[lane, "Reports"] = json.dumps("ReportBatchItemFailures" in event.get("FunctionResponseTypes", []))
+    return {f"Setting{number}": item for number, item in enumerate(expressions.items())}
+
+
+def without_function(template: Mapping[str, Any], settings: Mapping[str, tuple[SettingPath, Any]]) -> dict[str, Any]:
+    """The resources that an emulator can run, with the function's settings as outputs."""
+    kept = {key: res for key, res in template["Resources"].items() if res["Type"].startswith(_DEPLOYED)}
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Parameters": template.get("Parameters", {}),
+        "Conditions": template.get("Conditions", {}),
+        "Mappings": template.get("Mappings", {}),
+        "Resources": kept,
+        "Outputs": {output: {"Value": expression} for output, (_, expression) in settings.items()},
+    }
