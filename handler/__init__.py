@@ -1,0 +1,10 @@
+"""What happens to a batch of uploads, with AWS at its edges.
+
+The way of an image, by module:
+
+    app ─► worker ─► events         an event, to the uploads that it speaks of
+                 └─► pipeline ─► fetching       the bytes of the very version that was uploaded
+                             ├─► (model_layer)  bytes to an answer
+                             ├─► record         an answer to a record of schema 1
+                             └─► table          the record into DynamoDB
+"""

@@ -1,0 +1,95 @@
+"""The worker's settings, read once from the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from handler.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SHIPPED_BUNDLES = Path(__file__).resolve().parent.parent / "models"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Each field is the environment variable of the same name in capitals."""
+
+    predictions_table: str
+    model_bundle: Path
+    max_image_bytes: int
+    max_image_pixels: int
+    download_threads: int
+    """Images fetched at a time. Each holds at most `max_image_bytes` until it is decoded."""
+    inference_threads: int | None
+    """Cores that the network runs on; None: all that this process may use."""
+    max_receives: int
+    """The queue's maxReceiveCount: a message that fails at this receive also leaves a `failed` record."""
+    record_ttl_days: int
+    """Days until DynamoDB deletes a record; 0: never."""
+    aws_endpoint_url: str | None
+    """Address of an emulator, which boto3 reads by itself; None: AWS."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Reads and checks every variable; an empty one counts as unset.
+
+        Raises:
+            ConfigurationError: one sentence that names the first variable with a wrong value.
+        """
+        return cls(
+            predictions_table=_table(environment),
+            model_bundle=_bundle(environment),
+            max_image_bytes=_whole(environment, "MAX_IMAGE_BYTES", 32 * 2**20, 1, 2**30),
+            max_image_pixels=_whole(environment, "MAX_IMAGE_PIXELS", 50_000_000, 1, 10**9),
+            download_threads=_whole(environment, "DOWNLOAD_THREADS", 8, 1, 64),
+            inference_threads=_whole(environment, "INFERENCE_THREADS", 0, 1, 64) or None,
+            max_receives=_whole(environment, "MAX_RECEIVES", 5, 1, 1000),
+            record_ttl_days=_whole(environment, "RECORD_TTL_DAYS", 0, 0, 36_500),
+            aws_endpoint_url=_address(environment),
+        )
+
+
+def _whole(environment: Mapping[str, str], name: str, default: int, lowest: int, highest: int) -> int:
+    text = environment.get(name, "").strip()
+    if not text:
+        return default
+    # isdecimal alone would let the digits of other scripts pass, and int() alone signs and underscores.
+    if text.isascii() and text.isdecimal() and lowest <= int(text[:20]) <= highest:
+        return int(text)
+    raise ConfigurationError(f"{name} must be a whole number from {lowest} to {highest}, but is {text!r}.")
+
+
+def _table(environment: Mapping[str, str]) -> str:
+    text = environment.get("PREDICTIONS_TABLE", "").strip()
+    if not text:
+        raise ConfigurationError("PREDICTIONS_TABLE is not set; it names the DynamoDB table for the records.")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", text):
+        raise ConfigurationError(f"PREDICTIONS_TABLE must be the name of a DynamoDB table, but is {text!r}.")
+    return text
+
+
+def _bundle(environment: Mapping[str, str]) -> Path:
+    text = environment.get("MODEL_BUNDLE", "").strip()
+    if text:
+        if not Path(text).is_dir():
+            raise ConfigurationError(f"MODEL_BUNDLE must be the folder of a model bundle, but {text!r} is no folder.")
+        return Path(text)
+    shipped = sorted(manifest.parent for manifest in SHIPPED_BUNDLES.glob("*/manifest.json"))
+    if len(shipped) != 1:
+        raise ConfigurationError(
+            f"MODEL_BUNDLE is not set, and {SHIPPED_BUNDLES} holds {len(shipped)} bundles instead of one."
+        )
+    return shipped[0]
+
+
+def _address(environment: Mapping[str, str]) -> str | None:
+    text = environment.get("AWS_ENDPOINT_URL", "").strip()
+    if text and not re.fullmatch(r"https?://[^\s/]+\S*", text):
+        raise ConfigurationError(f"AWS_ENDPOINT_URL must be an http:// or https:// address, but is {text!r}.")
+    return text or None

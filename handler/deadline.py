@@ -1,0 +1,37 @@
+"""How long an invocation may still work.
+
+A Lambda that times out reports nothing, and all of its messages come back, also those that were done. So no new work
+is begun in the last seconds, and what is not finished shortly before the end is handed back by name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# One run of the network over a full micro-batch (about 2 s in float on one vCPU without AVX-512) and the writing of
+# its records, a throttled write's retries included.
+WORK_RESERVE_S = 6.0
+# Logs, metrics and the response.
+ANSWER_RESERVE_S = 1.0
+
+
+class Deadline:
+    """Counts down to two moments; a function with a short timeout keeps a share of it instead of full reserves."""
+
+    def __init__(self, remaining_ms: Callable[[], int]) -> None:
+        """`remaining_ms` is the context's `get_remaining_time_in_millis`."""
+        self._remaining_ms = remaining_ms
+        given = remaining_ms() / 1000
+        self._work_reserve = min(WORK_RESERVE_S, given / 3)
+        self._answer_reserve = min(ANSWER_RESERVE_S, given / 10)
+
+    def seconds_to_begin(self) -> float:
+        """Until no new work may begin; 0 from then on."""
+        return max(0.0, self._remaining_ms() / 1000 - self._work_reserve)
+
+    def seconds_to_finish(self) -> float:
+        """Until begun work is given up; 0 from then on."""
+        return max(0.0, self._remaining_ms() / 1000 - self._answer_reserve)

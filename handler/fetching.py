@@ -1,0 +1,91 @@
+"""The bytes of an upload: of the very version that the event names, or none."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from handler.aws import AWS_ERRORS, error_code, unavailable
+from handler.errors import HandlerError, SupersededError
+from handler.record import FileFacts
+from model_layer import Rejection
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from handler.events import Upload
+
+CHUNK_BYTES = 2**20
+
+# MethodNotAllowed: the version is a delete marker. Without s3:ListBucket a missing object would be AccessDenied.
+_DELETED = {"NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "404", "405"}
+_OVERWRITTEN = {"PreconditionFailed", "412"}
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """What S3 gave for an upload."""
+
+    content: bytes | Rejection
+    """The whole object, or `too_large`: told from the response's headers, its body left unread."""
+    facts: FileFacts
+
+
+class ImageStore:
+    """Reads uploads from S3. Thread-safe."""
+
+    def __init__(self, client: S3Client, max_bytes: int) -> None:
+        """`max_bytes` bounds what is read, and so the memory of each fetching thread."""
+        self._client = client
+        self._max_bytes = max_bytes
+
+    def fetch(self, upload: Upload) -> Download:
+        """Reads `upload` whole, checked against the length and the checksum that S3 states.
+
+        Raises:
+            SupersededError: this version of the object no longer exists.
+            TryAgainError: S3 refused, failed or broke off.
+        """
+        try:
+            response = self._client.get_object(Bucket=upload.bucket, Key=upload.key, **_version_condition(upload))
+            with contextlib.closing(response["Body"]) as body:
+                size = response.get("ContentLength")
+                if size is not None and size > self._max_bytes:
+                    return Download(Rejection("too_large"), FileFacts(_etag(response), size))
+                return self._read(body, _etag(response))
+        except AWS_ERRORS as error:
+            raise _meaning(error) from error
+
+    def _read(self, body: Any, etag: str | None) -> Download:
+        buffer, digest = io.BytesIO(), hashlib.sha256()
+        # To its end: only there does botocore compare length and checksum.
+        for chunk in body.iter_chunks(CHUNK_BYTES):
+            buffer.write(chunk)
+            digest.update(chunk)
+            if buffer.tell() > self._max_bytes:
+                return Download(Rejection("too_large"), FileFacts(etag))
+        return Download(buffer.getvalue(), FileFacts(etag, buffer.tell(), digest.hexdigest()))
+
+
+def _version_condition(upload: Upload) -> dict[str, Any]:
+    """Without a version id, the current object counts only while it is still the one uploaded."""
+    if upload.version:
+        return {"VersionId": upload.version}
+    return {"IfMatch": f'"{upload.etag}"'}
+
+
+def _etag(response: Any) -> str | None:
+    etag = response.get("ETag")
+    return str(etag).strip('"') if etag else None
+
+
+def _meaning(error: Exception) -> HandlerError:
+    code = error_code(error)
+    if code in _DELETED:
+        return SupersededError("deleted", "The object was deleted before it could be read.")
+    if code in _OVERWRITTEN:
+        return SupersededError("overwritten", "The object was overwritten before it could be read.")
+    return unavailable("storage_unavailable", "GetObject", error)

@@ -1,0 +1,190 @@
+"""Schema 1 of the record: what a person or a program finds for one upload. Pure, and plain JSON.
+
+Every record has every field, None where there is nothing to say, so that a reader never has to ask whether one is
+there. `tests/golden/record-1.json` shows a whole one, and stays readable for good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypedDict
+
+from handler.errors import SupersededError, TryAgainError
+from handler.events import iso8601
+from model_layer import Prediction, Rejection
+
+if TYPE_CHECKING:
+    from handler.events import Upload
+    from model_layer import Bundle
+
+SCHEMA = 1
+NOTICE = "Research use only. Not a medical device."
+
+Answer = Prediction | Rejection | SupersededError | TryAgainError
+"""What became of an upload; a `TryAgainError` is recorded only when its retries are used up."""
+
+
+class ReasonFields(TypedDict):
+    code: str
+    sentence: str
+
+
+class HeatmapFields(TypedDict):
+    rows: int
+    columns: int
+    values: list[int]
+
+
+class ObjectFields(TypedDict):
+    """Facts about the image's file. The design calls them `image`, a name that the partition key has taken."""
+
+    bucket: str
+    key: str
+    version: str | None
+    etag: str | None
+    bytes: int | None
+    sha256: str | None
+    format: str | None
+    width: int | None
+    height: int | None
+
+
+class ModelFields(TypedDict):
+    name: str
+    version: str
+    digest: str
+
+
+class PredictionFields(TypedDict):
+    """The model's answer; all None where there is none."""
+
+    label: str | None
+    label_name: str | None
+    confidence: float | None
+    probabilities: dict[str, float] | None
+    prediction_set: list[str] | None
+    triage: str | None
+    heatmap: HeatmapFields | None
+
+
+class Record(PredictionFields):
+    """One upload's state under one model."""
+
+    image: str
+    version: str
+    schema: int
+    status: str
+    reasons: list[ReasonFields]
+    object: ObjectFields
+    model: ModelFields
+    uploaded_at: str | None
+    predicted_at: str
+    timings_ms: dict[str, float]
+    request_id: str
+    notice: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What is known of an upload's file, as far as it was read."""
+
+    etag: str | None = None
+    bytes: int | None = None
+    """The whole object's size."""
+    sha256: str | None = None
+    """Hex digest of the content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An upload and what became of it: all that its record is made from."""
+
+    upload: Upload
+    answer: Answer
+    file: FileFacts = FileFacts()
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    """By stage: `fetch`, `decode`, `infer` (its share of its micro-batch's run of the network)."""
+
+    @property
+    def status(self) -> str:
+        """`classified`, `referred`, `rejected`, `superseded` or `failed`."""
+        match self.answer:
+            case Prediction(status=status):
+                return status
+            case Rejection():
+                return "rejected"
+            case SupersededError():
+                return "superseded"
+            case TryAgainError():
+                return "failed"
+
+
+def record_key(upload: Upload, model_version: str) -> tuple[str, str]:
+    """Partition and sort key: `<bucket>/<key>`, `<object version id, or etag>#<model version>`."""
+    return upload.image, f"{upload.object_version}#{model_version}"
+
+
+def build_record(finding: Finding, bundle: Bundle, request_id: str, now: datetime | None = None) -> Record:
+    """The record of `finding` under `bundle`'s model, written `now` (default: the present)."""
+    image, version = record_key(finding.upload, bundle.version)
+    return Record(
+        image=image,
+        version=version,
+        schema=SCHEMA,
+        status=finding.status,
+        **_prediction(finding.answer),
+        reasons=_reasons(finding.answer),
+        object=_object(finding),
+        model=ModelFields(name=bundle.name, version=bundle.version, digest=bundle.digest),
+        uploaded_at=finding.upload.uploaded_at,
+        predicted_at=iso8601(now or datetime.now(UTC)),
+        timings_ms={stage: round(ms, 1) for stage, ms in finding.timings_ms.items()},
+        request_id=request_id,
+        notice=NOTICE,
+    )
+
+
+def _prediction(answer: Answer) -> PredictionFields:
+    if not isinstance(answer, Prediction):
+        return PredictionFields(
+            label=None,
+            label_name=None,
+            confidence=None,
+            probabilities=None,
+            prediction_set=None,
+            triage=None,
+            heatmap=None,
+        )
+    return PredictionFields(
+        label=answer.label,
+        label_name=answer.label_name,
+        confidence=answer.confidence,
+        probabilities=dict(answer.probabilities),
+        prediction_set=list(answer.prediction_set),
+        triage=answer.triage,
+        heatmap=HeatmapFields(
+            rows=answer.heatmap.rows, columns=answer.heatmap.columns, values=list(answer.heatmap.values)
+        ),
+    )
+
+
+def _reasons(answer: Answer) -> list[ReasonFields]:
+    reasons = answer.reasons if isinstance(answer, Prediction) else (answer,)
+    return [ReasonFields(code=reason.code, sentence=reason.sentence) for reason in reasons]
+
+
+def _object(finding: Finding) -> ObjectFields:
+    upload, file = finding.upload, finding.file
+    image = finding.answer.image if isinstance(finding.answer, Prediction | Rejection) else None
+    return ObjectFields(
+        bucket=upload.bucket,
+        key=upload.key,
+        version=upload.version,
+        etag=upload.etag or file.etag,
+        bytes=file.bytes,
+        sha256=file.sha256,
+        format=image.format if image else None,
+        width=image.width if image else None,
+        height=image.height if image else None,
+    )

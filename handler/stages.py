@@ -1,0 +1,153 @@
+"""What is done with one upload, stage by stage. Nothing here raises: an error becomes the upload's own answer.
+
+So it touches no other upload of the batch. `Stages.finished`, which is about all of them at once, is the exception.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING
+
+from handler.errors import SupersededError, TryAgainError
+from handler.record import FileFacts, Finding, build_record, record_key
+from model_layer import Rejection
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from handler.events import Upload
+    from handler.fetching import ImageStore
+    from handler.table import PredictionsTable
+    from model_layer import Classifier, DecodedImage, Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An upload that is ready for the network."""
+
+    upload: Upload
+    image: DecodedImage
+    file: FileFacts
+    timings_ms: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one upload in this invocation."""
+
+    upload: Upload
+    status: str | None = None
+    """Of the record that was to be written; None when none was, because of an error or of one that is final."""
+    written: bool = False
+    """False also when a record that stands was there already."""
+    error: TryAgainError | None = None
+    """Why the upload must come again; None when it is done."""
+    reasons: tuple[str, ...] = ()
+    """The codes of why it was referred, rejected, superseded or failed."""
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    """By stage: `fetch`, `decode`, `infer`, `write`, as far as the upload came."""
+
+
+class Stages:
+    """The stages over one bucket reader, one model and one table. Thread-safe."""
+
+    def __init__(self, store: ImageStore, classifier: Classifier, table: PredictionsTable) -> None:
+        self._store = store
+        self._classifier = classifier
+        self._table = table
+        # Decoding is bound by the cores, and a large image takes hundreds of MB: one decoder for each core.
+        self._decoding = BoundedSemaphore(len(os.sched_getaffinity(0)))
+
+    def finished(self, uploads: Collection[Upload]) -> set[Upload]:
+        """Those of `uploads` that an earlier delivery brought to their end under this model.
+
+        Raises:
+            TryAgainError: the table cannot be read now.
+        """
+        version = self._classifier.bundle.version
+        keys = {upload: record_key(upload, version) for upload in uploads}
+        final = self._table.final(keys.values())
+        return {upload for upload, key in keys.items() if key in final}
+
+    def prepare(self, upload: Upload) -> Decoded | Finding:
+        """Fetches and decodes: to pixels, or to the end of this upload's way."""
+        file, timings = FileFacts(), dict[str, float]()
+        try:
+            started = time.perf_counter()
+            download = self._store.fetch(upload)
+            file, content = download.facts, download.content
+            timings["fetch"] = _ms_since(started)
+            if isinstance(content, Rejection):
+                return Finding(upload, content, file, timings)
+            with self._decoding:
+                started = time.perf_counter()
+                image = self._classifier.decode(content)
+                timings["decode"] = _ms_since(started)
+        except Exception as error:  # noqa: BLE001 (see `_answer`)
+            return Finding(upload, _answer(error), file, timings)
+        if isinstance(image, Rejection):
+            return Finding(upload, image, file, timings)
+        return Decoded(upload, image, file, timings)
+
+    def infer(self, batch: Sequence[Decoded]) -> list[Finding]:
+        """Runs the network over a micro-batch."""
+        started = time.perf_counter()
+        answers = self._predict(batch)
+        share = _ms_since(started) / len(batch)
+        return [
+            Finding(decoded.upload, answer, decoded.file, {**decoded.timings_ms, "infer": share})
+            for decoded, answer in zip(batch, answers, strict=True)
+        ]
+
+    def conclude(self, finding: Finding, request_id: str, *, last_chance: bool) -> Outcome:
+        """Writes the record of what was found; of what failed, only when there is no further chance."""
+        error = finding.answer if isinstance(finding.answer, TryAgainError) else None
+        if error is None:
+            try:
+                return self._write(finding, request_id)
+            except Exception as raised:  # noqa: BLE001 (see `_answer`)
+                error = try_again(raised)
+        if last_chance:
+            with suppress(Exception):  # the message goes to the dead-letter queue, with its record or without
+                written = self._write(replace(finding, answer=error), request_id)
+                return replace(written, error=error)
+        return Outcome(finding.upload, error=error, reasons=(error.code,), timings_ms=finding.timings_ms)
+
+    def _write(self, finding: Finding, request_id: str) -> Outcome:
+        started = time.perf_counter()
+        record = build_record(finding, self._classifier.bundle, request_id)
+        written = self._table.put(record)
+        timings = {**finding.timings_ms, "write": _ms_since(started)}
+        codes = tuple(reason["code"] for reason in record["reasons"])
+        return Outcome(finding.upload, finding.status, written=written, reasons=codes, timings_ms=timings)
+
+    def _predict(self, batch: Sequence[Decoded]) -> Sequence[Prediction | TryAgainError]:
+        """Where the run over all fails, each image runs alone, so that one does not fail its neighbours."""
+        try:
+            return self._classifier.predict([decoded.image for decoded in batch])
+        except Exception as error:  # noqa: BLE001 (see `_answer`)
+            if len(batch) == 1:
+                return [try_again(error)]
+            return [self._predict([decoded])[0] for decoded in batch]
+
+
+def _answer(error: Exception) -> SupersededError | TryAgainError:
+    """Any error as the answer of the upload that it struck."""
+    return error if isinstance(error, SupersededError) else try_again(error)
+
+
+def try_again(error: Exception) -> TryAgainError:
+    """Any error as one that hands its message back; an unforeseen one keeps its cause for the log."""
+    if isinstance(error, TryAgainError):
+        return error
+    unforeseen = TryAgainError("internal_error", f"The worker met an unforeseen {type(error).__name__}.")
+    unforeseen.__cause__ = error
+    return unforeseen
+
+
+def _ms_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000

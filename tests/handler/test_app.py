@@ -1,0 +1,125 @@
+"""The entry point as Lambda loads it: `handler.app.lambda_handler`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pictures import jpeg
+from s3_events import handed_back, queue_event
+from worker_rig import TABLE
+
+from handler.events import read_event
+
+ROOT = Path(__file__).parents[2]
+EVENTS = ROOT / "events"
+
+EXPECTED = {
+    "sqs-one-upload": (["clinic/lesion-1.jpg"], []),
+    "sqs-many-records": ([f"clinic/lesion-{n}.jpg" for n in (1, 2, 3, 4)], []),
+    "s3-direct": (["clinic/unversioned lesion.jpg"], []),
+    "eventbridge": (["clinic/a+b %20c.jpg"], []),
+    "s3-test-event": ([], []),
+    "s3-removed": ([], []),
+    "sqs-not-an-upload": (["clinic/lesion-1.jpg"], [1, 2, 3]),
+    "sqs-ugly-keys": (
+        [
+            "a+b%20c.jpg",
+            "a b c.jpg",
+            "a/b%2Fc.jpg",
+            "皮膚/été.jpg",
+            "röntgen🔬.jpg",
+            "quote\"and'apostrophe.jpg",
+            "semicolon;ampersand&question?hash#.jpg",
+            "folder//double.jpg",
+            "tab\tnewline\n.jpg",
+            ".hidden",
+            "no-extension",
+            "+%=",
+        ],
+        [],
+    ),
+}
+"""File: the keys that are recorded, and the numbers of the messages that come back."""
+
+
+@pytest.fixture
+def lambda_handler(tiny_bundle, table, monkeypatch):
+    monkeypatch.setenv("PREDICTIONS_TABLE", TABLE)
+    monkeypatch.setenv("MODEL_BUNDLE", str(tiny_bundle))
+    monkeypatch.delitem(sys.modules, "handler.app", raising=False)
+    yield importlib.import_module("handler.app").lambda_handler
+    sys.modules.pop("handler.app", None)
+
+
+def test_every_kind_of_event_has_its_file_here():
+    assert {file.stem for file in EVENTS.glob("*.json")} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_every_event_file(name, lambda_handler, bucket, table, context):
+    """Its objects are uploaded first; the file's placeholders give way to the versions and etags that S3 gave."""
+    text = (EVENTS / f"{name}.json").read_text(encoding="utf-8")
+    uploads = {upload for message in read_event(json.loads(text)).messages for upload in message.uploads}
+    for upload in uploads:
+        put = bucket.put(upload.key, jpeg(1))
+        text = text.replace(upload.etag, put.etag).replace(upload.version or upload.etag, put.version)
+
+    keys, returned = EXPECTED[name]
+    identifiers = handed_back(lambda_handler(json.loads(text), context))
+    assert [int(identifier[-7:]) for identifier in identifiers] == returned
+    found = list(table.everything())
+    assert sorted(one["object"]["key"] for one in found) == sorted(keys)
+    assert {one["status"] for one in found} <= {"classified", "referred"}
+    assert {one["request_id"] for one in found} <= {context.aws_request_id}
+
+
+def test_metrics_leave_as_one_line_in_cloudwatchs_format(lambda_handler, bucket, context, capsys):
+    lambda_handler(queue_event(bucket.put("a.jpg", jpeg(1))), context)
+    (metrics,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"BatchSize"' in line]
+    names = {metric["Name"] for metric in metrics["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+    assert {"BatchSize", "FetchTime", "DecodeTime", "InferTime", "WriteTime"} <= names
+
+
+@pytest.fixture
+def _log_event(monkeypatch):
+    monkeypatch.setenv("POWERTOOLS_LOGGER_LOG_EVENT", "true")  # read at import
+
+
+@pytest.mark.usefixtures("_log_event")
+def test_powertools_own_switch_does_not_log_events_with_their_keys(lambda_handler, bucket, context, log):
+    lambda_handler(queue_event(bucket.put("Jane-Doe.jpg", jpeg(1))), context)
+    assert log()[-1]["function_request_id"] == context.aws_request_id
+    assert "Jane-Doe" not in json.dumps(log())
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    given = {"AWS_DEFAULT_REGION": "eu-central-1", "PREDICTIONS_TABLE": TABLE} | environment
+    return subprocess.run(  # noqa: PLW1510
+        [sys.executable, "-c", code], cwd=ROOT, env=inherited | given, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_worker_imports_no_training_framework_and_nothing_needless(tiny_bundle):
+    code = "import handler.app, sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    run = run_python(code, MODEL_BUNDLE=str(tiny_bundle))
+    assert run.returncode == 0, run.stderr
+    imported = set(run.stdout.split())
+    assert {"handler", "model_layer", "onnxruntime", "boto3"} <= imported
+    needless = {"tensorflow", "keras", "torch", "sklearn", "scipy", "pandas", "matplotlib", "onnx", "pydantic"}
+    needless |= {"aws_xray_sdk", "training", "infra", "moto", "pytest"}
+    assert not imported & needless
+
+
+@pytest.mark.parametrize(("name", "value"), [("MAX_IMAGE_BYTES", "plenty"), ("MODEL_BUNDLE", "/nowhere")])
+def test_a_wrong_setting_ends_the_start_in_one_sentence(tiny_bundle, name, value):
+    run = run_python("import handler.app", **{"MODEL_BUNDLE": str(tiny_bundle)} | {name: value})
+    assert run.returncode != 0
+    assert re.match(rf"handler\.errors\.ConfigurationError: {name} must be .*\.$", run.stderr.splitlines()[-1])

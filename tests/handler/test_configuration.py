@@ -1,0 +1,89 @@
+"""A wrong setting stops the worker at start, with a sentence that names the variable."""
+
+from __future__ import annotations
+
+import pytest
+from tiny_bundle import write_tiny_bundle
+
+from handler import configuration
+from handler.configuration import Settings
+from handler.errors import ConfigurationError
+from handler.worker import Worker
+
+
+@pytest.fixture
+def given(tiny_bundle):
+    return {"PREDICTIONS_TABLE": "predictions", "MODEL_BUNDLE": str(tiny_bundle)}
+
+
+def test_what_must_be_set_is_little(given):
+    settings = Settings.from_environment(given)
+    assert settings.predictions_table == "predictions"
+    assert settings.inference_threads is None
+    assert settings.record_ttl_days == 0
+    assert settings.aws_endpoint_url is None
+
+
+def test_every_variable_is_read(given):
+    numbers = {
+        "MAX_IMAGE_BYTES": "1000",
+        "MAX_IMAGE_PIXELS": "2000",
+        "DOWNLOAD_THREADS": "3",
+        "INFERENCE_THREADS": "4",
+        "MAX_RECEIVES": "5",
+        "RECORD_TTL_DAYS": "6",
+    }
+    settings = Settings.from_environment({**given, **numbers, "AWS_ENDPOINT_URL": "http://127.0.0.1:4566"})
+    for name, text in numbers.items():
+        assert getattr(settings, name.lower()) == int(text)
+    assert settings.aws_endpoint_url == "http://127.0.0.1:4566"
+
+
+def test_an_empty_variable_counts_as_unset(given):
+    empty = dict.fromkeys(("MAX_IMAGE_BYTES", "INFERENCE_THREADS", "AWS_ENDPOINT_URL"), "")
+    assert Settings.from_environment({**given, **empty}) == Settings.from_environment(given)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PREDICTIONS_TABLE", ""),
+        ("PREDICTIONS_TABLE", "no spaces please"),
+        ("MODEL_BUNDLE", "/no/such/folder"),
+        ("MAX_IMAGE_BYTES", "0"),
+        ("MAX_IMAGE_BYTES", "32 MB"),
+        ("MAX_IMAGE_PIXELS", "-1"),
+        ("MAX_IMAGE_PIXELS", "1e6"),
+        ("DOWNLOAD_THREADS", "65"),
+        ("DOWNLOAD_THREADS", "٣"),
+        ("INFERENCE_THREADS", "0"),
+        ("MAX_RECEIVES", "9" * 5000),
+        ("RECORD_TTL_DAYS", "1.5"),
+        ("AWS_ENDPOINT_URL", "127.0.0.1:4566"),
+        ("AWS_ENDPOINT_URL", "http://"),
+    ],
+)
+def test_a_wrong_value_is_told_by_its_name(given, name, text):
+    with pytest.raises(ConfigurationError, match=rf"^{name} .*\.$"):
+        Settings.from_environment({**given, name: text})
+
+
+def test_the_only_shipped_bundle_is_the_default(given, tmp_path, monkeypatch):
+    monkeypatch.setattr(configuration, "SHIPPED_BUNDLES", tmp_path)
+    del given["MODEL_BUNDLE"]
+    with pytest.raises(ConfigurationError, match=r"MODEL_BUNDLE is not set, and .* holds 0 bundles"):
+        Settings.from_environment(given)
+    only = write_tiny_bundle(tmp_path / "one")
+    (tmp_path / "README.md").write_text("no bundle")
+    assert Settings.from_environment(given).model_bundle == only
+    write_tiny_bundle(tmp_path / "two")
+    with pytest.raises(ConfigurationError, match="holds 2 bundles"):
+        Settings.from_environment(given)
+
+
+def test_a_damaged_bundle_stops_the_worker(given, tmp_path):
+    folder = write_tiny_bundle(tmp_path / "damaged")
+    network = (folder / "model.onnx").read_bytes()
+    (folder / "model.onnx").write_bytes(network[:-1] + b"?")
+    with pytest.raises(ConfigurationError, match=r"^MODEL_BUNDLE cannot be used: .*changed or damaged"):
+        Worker.start(Settings.from_environment({**given, "MODEL_BUNDLE": str(folder)}))

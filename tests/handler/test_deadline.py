@@ -1,0 +1,82 @@
+"""An invocation ends before Lambda ends it: what would not fit is handed back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from pictures import jpeg
+from s3_events import handed_back, queue_event
+from worker_rig import Context
+
+from handler.deadline import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def test_a_long_timeout_keeps_full_reserves_and_a_short_one_a_share():
+    long, short = Deadline(lambda: 120_000), Deadline(lambda: 3_000)
+    assert (long.seconds_to_begin(), long.seconds_to_finish()) == (114.0, 119.0)
+    assert (short.seconds_to_begin(), short.seconds_to_finish()) == (2.0, 2.7)
+
+
+def test_it_never_counts_below_zero():
+    left = iter([120_000, 500, -20])
+    deadline = Deadline(lambda: next(left))
+    assert deadline.seconds_to_begin() == 0
+    assert deadline.seconds_to_finish() == 0
+
+
+def test_what_was_begun_is_finished_and_the_rest_is_handed_back(rig, bucket, table):
+    puts = [bucket.put(f"{n}.jpg", jpeg(n)) for n in range(60)]
+    context = Context(seconds=100)
+    rig.break_call("s3.GetObject", lambda n: setattr(context, "seconds", 5) if n == 20 else None)
+    failed = handed_back(rig.handle(queue_event(*puts), context))
+    done = {found["object"]["key"] for found in table.everything()}
+    assert done
+    assert failed
+    assert {puts[int(identifier.removeprefix("message-"))].key for identifier in failed} == {
+        put.key for put in puts
+    } - done
+
+    context.seconds = 100
+    rig.handle(queue_event(*puts), context)
+    assert len(list(table.everything())) == 60
+
+
+class Countdown(Context):
+    """A context whose time really passes."""
+
+    def __init__(self, seconds):
+        super().__init__()
+        self.ends = time.monotonic() + seconds
+
+    def get_remaining_time_in_millis(self):
+        return max(0, int((self.ends - time.monotonic()) * 1000))
+
+
+@pytest.fixture
+def hangs() -> Iterator[Callable[[int], None]]:
+    """A fault for the first request: it is not answered while the test lasts."""
+    end = threading.Event()
+
+    def hang(number):
+        if number == 0:
+            end.wait(30)
+
+    yield hang
+    end.set()
+
+
+@pytest.mark.parametrize("call", ["s3.GetObject", "dynamodb.PutItem"])
+def test_what_hangs_does_not_take_the_invocation_along(call, rig, bucket, table, hangs):
+    puts = [bucket.put(f"{n}.jpg", jpeg(n)) for n in range(4)]
+    rig.break_call(call, hangs)
+    context = Countdown(seconds=2.4)
+    failed = handed_back(rig.handle(queue_event(*puts), context))
+    assert context.get_remaining_time_in_millis() > 0
+    assert len(failed) == 1
+    assert len(list(table.everything())) == 3

@@ -1,0 +1,119 @@
+"""The bytes of the very version that was uploaded, and never more than allowed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+
+import pytest
+from botocore.awsrequest import AWSResponse
+from worker_rig import BOTH_CLOUDS, Raw
+
+from handler.errors import SupersededError, TryAgainError
+from handler.events import Upload
+from handler.fetching import ImageStore
+from model_layer import Rejection
+
+pytestmark = BOTH_CLOUDS
+
+
+def upload_of(put) -> Upload:
+    return Upload(put.bucket, put.key, put.version, put.etag, None)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "a+b%20c.jpg",
+        "a b c",
+        "皮膚/été.jpg",
+        "röntgen🔬",
+        "tab\tnewline\n.jpg",
+        "//",
+        "?#&;=",
+        "+%=",
+        "k" * 1024,
+        "../x",
+        ".",
+    ],
+)
+def test_any_key(bucket, key):
+    put = bucket.put(key, b"content")
+    assert ImageStore(bucket.client, 100).fetch(upload_of(put)).content == b"content"
+
+
+def test_the_named_version_and_its_facts(bucket):
+    first, _ = bucket.put("a.jpg", b"first"), bucket.put("a.jpg", b"second")
+    download = ImageStore(bucket.client, 100).fetch(upload_of(first))
+    assert download.content == b"first"
+    assert download.facts.bytes == 5
+    assert download.facts.etag == first.etag
+    assert download.facts.sha256 == hashlib.sha256(b"first").hexdigest()
+
+
+def test_up_to_the_limit_and_no_further(bucket):
+    store = ImageStore(bucket.client, 100)
+    assert store.fetch(upload_of(bucket.put("a", bytes(100)))).content == bytes(100)
+    download = store.fetch(upload_of(bucket.put("b", bytes(101))))
+    assert download.content == Rejection("too_large")
+    assert download.facts.bytes == 101
+    assert store.fetch(upload_of(bucket.put("c", b""))).content == b""
+
+
+class Endless(Raw):
+    """A body without end that counts what is taken from it."""
+
+    taken = 0
+
+    def read(self, amount=None):
+        assert amount, "never the whole of it"
+        self.taken += amount
+        return bytes(amount)
+
+
+@pytest.mark.parametrize("headers", [{"Content-Length": str(10**12)}, {}], ids=["announced", "unannounced"])
+def test_an_endless_body_is_not_read_to_its_end(bucket, headers):
+    put, body = bucket.put("a.jpg", b"x"), Endless()
+    response = AWSResponse("https://s3.invalid/", 200, headers, body)
+    bucket.client.meta.events.register_first("before-send.s3.GetObject", lambda **_: response)
+    assert ImageStore(bucket.client, 5 * 2**20).fetch(upload_of(put)).content == Rejection("too_large")
+    assert body.taken <= (0 if headers else 6 * 2**20)
+    assert body.closed
+
+
+def test_an_altered_body_is_tried_again(bucket):
+    client = bucket.client
+    client.put_object(Bucket="dermbatch-images", Key="a", Body=b"right", ChecksumAlgorithm="SHA256")
+    put = bucket.put("a", b"right")
+
+    def alter(parsed, **_):
+        parsed["Body"]._raw_stream = io.BytesIO(b"wrong")
+
+    client.meta.events.register("after-call.s3.GetObject", alter)
+    with pytest.raises(TryAgainError, match="GetObject failed with"):
+        ImageStore(client, 100).fetch(upload_of(put))
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+def test_a_missing_object_is_superseded(bucket, versioned):
+    upload = Upload("dermbatch-images", "gone.jpg", "gone" if versioned else None, "a" * 32, None)
+    with pytest.raises(SupersededError) as raised:
+        ImageStore(bucket.client, 100).fetch(upload)
+    assert raised.value.code == "deleted"
+
+
+def test_a_missing_bucket_is_no_deleted_object(bucket):
+    with pytest.raises(TryAgainError, match="NoSuchBucket"):
+        ImageStore(bucket.client, 100).fetch(Upload("elsewhere", "a.jpg", None, "a" * 32, None))
+
+
+def test_a_forbidden_object_is_not_taken_for_a_deleted_one(bucket):
+    put = bucket.put("a.jpg", b"x")
+    refusal = AWSResponse("https://s3.invalid/", 403, {}, Raw(b"<Error><Code>AccessDenied</Code></Error>"))
+    bucket.client.meta.events.register_first("before-send.s3.GetObject", lambda **_: refusal)
+    with pytest.raises(TryAgainError) as raised:
+        ImageStore(bucket.client, 100).fetch(upload_of(put))
+    assert (raised.value.code, raised.value.sentence) == (
+        "storage_unavailable",
+        "GetObject failed with AccessDenied.",
+    )

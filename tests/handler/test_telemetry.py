@@ -1,0 +1,57 @@
+"""One log line for each image, and none that tells whose it is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from pictures import jpeg
+from s3_events import Put, queue_event
+from worker_rig import answer
+
+from handler import telemetry
+
+SECRET = "Jane-Doe-1971-left-arm"
+
+
+@pytest.fixture(autouse=True)
+def _no_metrics_left():
+    yield
+    telemetry.metrics.clear_metrics()
+
+
+def test_each_image_has_one_line(rig, bucket, log):
+    rig.handle(queue_event(bucket.put("a.jpg", jpeg(1)), bucket.put("b.jpg", b"no image")))
+    logged = [line for line in log() if line["message"].startswith("image")]
+    assert {line["correlation_id"] for line in logged} == {"message-0", "message-1"}
+    for line in logged:
+        assert line["status"] in {"classified", "referred", "rejected"}
+        assert line["ms"] > 0
+        assert len(line["image"]) == 12
+
+
+def test_no_key_is_logged_in_clear(rig, bucket, log):
+    faults = [
+        EndpointConnectionError(endpoint_url=f"https://s3/{SECRET}"),
+        RuntimeError(f"cannot bear {SECRET}"),
+        answer(403, f"<Error><Code>AccessDenied</Code><Message>{SECRET}</Message></Error>"),
+    ]
+    puts = [bucket.put(f"{SECRET}/{n}.jpg", jpeg(n)) for n in range(8)]
+    rig.break_call("s3.GetObject", lambda n: faults[n] if n < len(faults) else None)
+    rig.handle(queue_event(*puts, Put(SECRET, "a" * 32, "gone"), f"{SECRET} is no event"))
+    assert len(log()) >= 10
+    assert SECRET not in json.dumps(log())
+    assert any(line.get("raised_at") for line in log()), "an unforeseen error says where, not what"
+
+
+def test_images_are_counted_by_state_and_stage(rig, bucket):
+    puts = [bucket.put("a.jpg", jpeg(1)), bucket.put("b.jpg", b"no image"), Put("c", "a" * 32, "gone")]
+    rig.handle(queue_event(*puts))
+    rig.handle(queue_event(puts[0], "no event"))
+    counted = {name: sum(metric["Value"]) for name, metric in telemetry.metrics.provider.metric_set.items()}
+    assert counted["BatchSize"] == 4
+    assert counted.get("Classified", 0) + counted.get("Referred", 0) == 1
+    assert (counted["Rejected"], counted["Superseded"], counted["Unreadable"]) == (1, 1, 1)
+    assert (counted["AlreadyRecorded"], counted["TryAgain"]) == (1, 0)
+    assert {"FetchTime", "DecodeTime", "InferTime", "WriteTime"} <= set(counted)
