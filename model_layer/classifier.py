@@ -54,7 +54,7 @@ class Classifier:
         try:
             return decode(data, self.bundle.input_size, self.limits)
         except ImageRejectedError as error:
-            return Rejection(error.code)
+            return Rejection(error.code, error.facts)
 
     def predict(self, images: Sequence[DecodedImage]) -> list[Prediction]:
         """One run of the network over all of `images`, which the caller keeps to about `BATCH`."""

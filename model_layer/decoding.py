@@ -81,6 +81,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = (5, 6, 7, 8)
 _SRGB = ImageCms.createProfile("sRGB")
 
 # Pillow's own pixel limit is a process-wide setting; `DecodingLimits` takes its place, right after the header.
@@ -128,37 +129,56 @@ def decode(data: bytes, size: int, limits: DecodingLimits = DecodingLimits()) ->
         raise ImageRejectedError("empty")
     if len(data) > limits.max_bytes:
         raise ImageRejectedError("too_large")
+    facts = None
     try:
-        return _decode(data, size, limits)
-    except ImageRejectedError:
-        raise
+        image = _open(data)
+        facts = _facts(image, orientation=1)
+        _guard(image, limits)
+        orientation = _orientation(image)  # not before the guard: to look for the tag, Pillow decodes a whole PNG
+        facts = _facts(image, orientation)
+        return DecodedImage(_pixels(image, orientation, size), facts)
+    except ImageRejectedError as error:
+        raise ImageRejectedError(error.code, facts) from None
     except MemoryError:
-        raise ImageRejectedError("too_many_pixels") from None
+        raise ImageRejectedError("too_many_pixels", facts) from None
     except Exception as error:  # noqa: BLE001 (decoders raise what they like: struct.error, SyntaxError, ...)
-        raise ImageRejectedError("truncated" if _says_truncated(error) else "corrupt") from None
+        raise ImageRejectedError("truncated" if _says_truncated(error) else "corrupt", facts) from None
 
 
-def _decode(data: bytes, size: int, limits: DecodingLimits) -> DecodedImage:
-    image = _open(data)
+def _guard(image: Image.Image, limits: DecodingLimits) -> None:
+    """Refuses by the header alone, before anything is allocated for pixels."""
     width, height = image.size
     if width * height > limits.max_pixels:
         raise ImageRejectedError("too_many_pixels")
     if min(width, height) < MIN_SIDE:
         raise ImageRejectedError("too_small")
 
-    name = "jpeg" if image.format == "MPO" else str(image.format).lower()
+
+def _pixels(image: Image.Image, orientation: int, size: int) -> NDArray[np.uint8]:
+    """(size, size, 3) of the upright centre square."""
     profile = image.info.get("icc_profile")
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if name != "heic" else 1  # HEIC: already upright
-    square = _centre_square(image, size)
-    upright = _to_srgb(_on_white(square), profile)
+    upright = _to_srgb(_on_white(_centre_square(image, size)), profile)
     if orientation in _UPRIGHT:
         upright = upright.transpose(_UPRIGHT[orientation])
-    pixels = np.asarray(upright, dtype=np.uint8)  # (size, size, 3)
+    pixels = np.asarray(upright, dtype=np.uint8)
     if int(np.ptp(pixels.reshape(-1, 3), axis=0).max()) <= BLANK_SPREAD:
         raise ImageRejectedError("blank")
-    if orientation in (5, 6, 7, 8):
+    return pixels
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's, 1 for upright. libheif has turned a HEIC already, and left the tag as it was."""
+    if image.format == "HEIC":
+        return 1
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in _UPRIGHT else 1
+
+
+def _facts(image: Image.Image, orientation: int) -> ImageFacts:
+    width, height = image.size
+    if orientation in _SIDEWAYS:
         width, height = height, width
-    return DecodedImage(pixels, ImageFacts(name, width, height))
+    return ImageFacts("jpeg" if image.format == "MPO" else str(image.format).lower(), width, height)
 
 
 def _open(data: bytes) -> Image.Image:

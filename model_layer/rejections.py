@@ -7,6 +7,10 @@ schema 1 and never change their meaning; sentences may be reworded.
 from __future__ import annotations
 
 from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from model_layer.decoding import ImageFacts
 
 SENTENCES = MappingProxyType(
     {
@@ -25,8 +29,9 @@ SENTENCES = MappingProxyType(
 
 
 class ImageRejectedError(Exception):
-    """Raised while decoding; `code` is a key of `SENTENCES`. Never leaves this package."""
+    """Raised while decoding; `code` is a key of `SENTENCES`, `facts` what the header still told."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, facts: ImageFacts | None = None) -> None:
         super().__init__(SENTENCES[code])
         self.code = code
+        self.facts = facts

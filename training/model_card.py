@@ -10,8 +10,10 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from training.metrics import HEADLINES
+from training.tables import with_interval
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 CARD = "MODEL_CARD.md"
@@ -112,13 +114,6 @@ def _data(manifest: dict[str, Any]) -> str:
 
 
 def _figures(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
-    names = list(metrics)
-    head = "| | " + " | ".join(f"{name}, {metrics[name]['n']:,} images" for name in names) + " |"
-    rows = [
-        f"| {NAMES[figure]} | " + " | ".join(_with_interval(metrics[name], figure) for name in names) + " |"
-        for figure in HEADLINES
-    ]
-    rows.append("| referred | " + " | ".join(f"{metrics[name]['referred']:.3f}" for name in names) + " |")
     targets = "\n".join(
         f"- {name.replace('_', ' ')} {threshold['value']:.4f}: {threshold['target']}."
         for name, threshold in manifest["thresholds"].items()
@@ -128,9 +123,7 @@ def _figures(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
 
 With 95 % bootstrap intervals over lesions. "all" is dominated by dermoscopy: read the kinds apart.
 
-{head}
-|---|{"---:|" * len(names)}
-{chr(10).join(rows)}
+{figures_table(metrics, (*HEADLINES, "referred"))}
 
 Thresholds:
 
@@ -140,6 +133,17 @@ Beside the float Keras network, on {parity["images"]} validation images, the shi
 {parity["same_label"]:.1%}; no probability moves by more than {parity["largest_probability_change"]:.3f};
 balanced accuracy {parity["balanced_accuracy_keras"]:.3f} (Keras), {parity["balanced_accuracy_shipped"]:.3f} (shipped).
 """
+
+
+def figures_table(metrics: dict[str, Any], figures: Sequence[str]) -> str:
+    """`figures` of every data folder as a Markdown table, with intervals where there are any."""
+    names = list(metrics)
+    head = "| | " + " | ".join(f"{name}, {metrics[name]['n']:,} images" for name in names) + " |"
+    rows = [
+        f"| {NAMES.get(figure, figure)} | " + " | ".join(with_interval(metrics[name], figure) for name in names) + " |"
+        for figure in figures
+    ]
+    return "\n".join([head, f"|---|{'---:|' * len(names)}", *rows])
 
 
 def _classes(metrics: dict[str, Any]) -> str:
@@ -175,13 +179,6 @@ def _limits(manifest: dict[str, Any]) -> str:
         if manifest["training"]["configuration"]["augmentation"]
         else "\nTrained without augmentation, for comparison.\n"
     )
-
-
-def _with_interval(values: dict[str, Any], figure: str) -> str:
-    if values[figure] is None:
-        return "-"
-    interval = values[f"{figure}_ci"]
-    return f"{values[figure]:.3f}" + (f" ({interval[0]:.3f}-{interval[1]:.3f})" if interval else "")
 
 
 def _number(value: float | None) -> str:

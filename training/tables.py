@@ -37,14 +37,13 @@ def print_table(metrics: dict[str, Any]) -> None:
     names = list(metrics)
     heads = [f"{name} (n={values['n']:,})" for name, values in metrics.items()]
     print(f"{'':26}" + "".join(f"{head:>28}" for head in heads))
-    for figure in HEADLINES:
-        print(f"{figure:26}" + "".join(f"{_cell(metrics[name], figure):>28}" for name in names))
-    for figure in ("referred", "rejected"):
-        print(f"{figure:26}" + "".join(f"{metrics[name][figure]:>28.3f}" for name in names))
+    for figure in (*HEADLINES, "referred", "rejected"):
+        print(f"{figure:26}" + "".join(f"{with_interval(metrics[name], figure):>28}" for name in names))
 
 
-def _cell(values: dict[str, Any], figure: str) -> str:
+def with_interval(values: dict[str, Any], figure: str) -> str:
+    """`0.712 (0.680-0.745)`, or without an interval where there is none, or `-` where there is no figure."""
     if values[figure] is None:
         return "-"
-    interval = values[f"{figure}_ci"]
+    interval = values.get(f"{figure}_ci")
     return f"{values[figure]:.3f}" + (f" ({interval[0]:.3f}-{interval[1]:.3f})" if interval else "")

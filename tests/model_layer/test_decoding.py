@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from pictures import encoded, jpeg, picture, png
 from PIL import Image, ImageCms
 
-from model_layer.decoding import DecodingLimits, decode
+from model_layer.decoding import DecodingLimits, ImageFacts, decode
 from model_layer.rejections import SENTENCES, ImageRejectedError
 
 SIZE = 64
@@ -169,6 +171,27 @@ def test_what_cannot_be_classified_says_why(kind):
     data, code = REJECTED[kind]
     assert code_of(data) == code
     assert SENTENCES[code].endswith(".")
+
+
+def test_a_rejection_still_tells_what_the_header_told():
+    with pytest.raises(ImageRejectedError) as caught:
+        decode(png_header(60_000, 50_000), SIZE)
+    assert caught.value.facts == ImageFacts("png", 60_000, 50_000)
+    with pytest.raises(ImageRejectedError) as caught:
+        decode(jpeg(1)[:2000], SIZE)
+    assert caught.value.facts == ImageFacts("jpeg", 160, 120)
+
+
+def test_a_fresh_process_tells_one_format_from_another():
+    """Pillow loads decoders when it needs them: what another test has loaded must not be what makes this work."""
+    code = (
+        "import sys; from model_layer.decoding import decode; from model_layer.rejections import ImageRejectedError\n"
+        "try: print(decode(sys.stdin.buffer.read(), 32).facts.format)\n"
+        "except ImageRejectedError as error: print(error.code)"
+    )
+    for data, expected in ((b"plain text", b"not_an_image"), (encoded(picture(1), "WEBP"), b"webp")):
+        run = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
+        assert run.stdout.strip() == expected
 
 
 def test_limits_are_inclusive():
