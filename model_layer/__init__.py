@@ -3,7 +3,8 @@
 from model_layer.answers import Heatmap, Prediction, Reason, Rejection
 from model_layer.bundle import Bundle, BundleError, Label
 from model_layer.classifier import BATCH, Classifier
-from model_layer.decoding import DecodedImage, DecodingLimits, ImageFacts
+from model_layer.decoding import DecodedImage, DecodingLimits
+from model_layer.facts import ImageFacts
 
 __all__ = [
     "BATCH",

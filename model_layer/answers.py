@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from model_layer.rejections import SENTENCES
 
 if TYPE_CHECKING:
-    from model_layer.decoding import ImageFacts
+    from model_layer.facts import ImageFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model_layer.bundle import Bundle
-    from model_layer.decoding import ImageFacts
+    from model_layer.facts import ImageFacts
 
 # Finer than this a class map tells nothing: a unit of VGG16's block 5 sees most of the image.
 HEATMAP_SIDE = 7

@@ -28,6 +28,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from model_layer.facts import ImageFacts
 from model_layer.rejections import ImageRejectedError
 
 if TYPE_CHECKING:
@@ -97,17 +98,6 @@ class DecodingLimits:
     """Largest file, in bytes."""
     max_pixels: int = 50_000_000
     """Largest width x height, in pixels, as the header states them."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFacts:
-    """What a record tells about the file; nothing else of its metadata leaves the decoder."""
-
-    format: str
-    """`jpeg`, `png`, `webp`, `bmp`, `tiff`, `gif` or `heic`, judged by content."""
-    width: int
-    """Pixels of the upright image, before any reduction."""
-    height: int
 
 
 @dataclass(frozen=True, slots=True)

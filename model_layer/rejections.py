@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from model_layer.decoding import ImageFacts
+    from model_layer.facts import ImageFacts
 
 SENTENCES = MappingProxyType(
     {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from training.sampling import EVEN, SQUARE_ROOT
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -16,6 +18,8 @@ class Phase:
     epochs: int
     learning_rate: float
     """Peak; warmed up to over the first tenth, then lowered to nothing along a half cosine."""
+    class_power: float = SQUARE_ROOT
+    """Classes of one kind of image are drawn in proportion to this power of their counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class Config:
     phases: tuple[Phase, ...] = (
         Phase("head", first_block=6, epochs=2, learning_rate=1e-3),
         Phase("block 5 and head", first_block=5, epochs=12, learning_rate=1e-4),
+        Phase("head, even draws", first_block=6, epochs=4, learning_rate=3e-4, class_power=EVEN),
     )
     seed: int = 20261123
     quantisation_images: int = 64
@@ -60,6 +65,7 @@ ACCELERATOR = Config(
         Phase("head", first_block=6, epochs=2, learning_rate=1e-3),
         Phase("block 5 and head", first_block=5, epochs=6, learning_rate=1e-4),
         Phase("all blocks", first_block=1, epochs=40, learning_rate=5e-5),
+        Phase("head, even draws", first_block=6, epochs=4, learning_rate=3e-4, class_power=EVEN),
     ),
 )
 """All blocks, on freshly augmented pixels."""
@@ -75,6 +81,7 @@ TINY = Config(
     phases=(
         Phase("head", first_block=6, epochs=2, learning_rate=1e-2),
         Phase("blocks 3 to 5", first_block=3, epochs=4, learning_rate=3e-3),
+        Phase("head, even draws", first_block=6, epochs=1, learning_rate=1e-3, class_power=EVEN),
     ),
     quantisation_images=8,
 )

@@ -48,15 +48,15 @@ class State:
 
 def fit(
     model: keras.Model,
-    batches: Batches,
+    supply: Callable[[Phase], Batches],
     evaluate: Callable[[keras.Model], dict[str, float]],
     config: Config,
     folder: Path,
 ) -> State:
     """Trains `model` in the configuration's phases, and leaves its best weights in it and in `folder`/best.weights.h5.
 
-    `evaluate` yields figures of held-out images; `balanced_accuracy` among them chooses the epoch. Started again on the
-    same folder, a run goes on after its last whole epoch.
+    `supply` makes the batches of a phase. `evaluate` yields figures of held-out images; `balanced_accuracy` among them
+    chooses the epoch. Started again on the same folder, a run goes on after its last whole epoch.
     """
     folder.mkdir(parents=True, exist_ok=True)
     last, best, state_file = folder / "last.weights.h5", folder / "best.weights.h5", folder / "state.json"
@@ -66,7 +66,7 @@ def fit(
         model.load_weights(last)
     while state.phase < len(config.phases):
         phase = config.phases[state.phase]
-        learner = _learner(model, phase, config)
+        learner, batches = _learner(model, phase, config), supply(phase)
         steps = math.ceil(config.epoch / config.batch)
         while state.epoch < phase.epochs and state.since_best < config.patience:
             loss = _epoch(learner, batches, state, phase, steps, config)

@@ -3,7 +3,9 @@
 Two thirds of dermoscopy are nevi, and dermoscopy outnumbers phone photographs 13 to 1. Weighting the loss would give a
 rare image rare but huge gradients; drawing it more often gives it many small ones, each on another augmented view.
 Within a kind of image a class is drawn in proportion to the square root of its count: rare classes are lifted, and the
-nevi, which make up most of what people upload, are not forgotten. Between kinds the shares are set outright.
+nevi, which make up most of what people upload, are not forgotten. Between kinds the shares are set outright. The last
+phase draws all classes of a kind evenly and trains the head alone, as Kang et al. 2020 found best for long tails:
+features learn most from many images, the boundary between classes from equal ones.
 """
 
 from __future__ import annotations
@@ -19,12 +21,13 @@ if TYPE_CHECKING:
 
     from training.dataset import LabelledImage
 
-CLASS_POWER = 0.5
+SQUARE_ROOT, EVEN = 0.5, 0.0
+"""Powers of a class's count that it is drawn by."""
 # A kind of image counts by the square root of its size too, but never less than this share of the draws.
 LEAST_SOURCE_SHARE = 0.3
 
 
-def draw_probabilities(images: Sequence[LabelledImage]) -> NDArray[np.float64]:
+def draw_probabilities(images: Sequence[LabelledImage], class_power: float = SQUARE_ROOT) -> NDArray[np.float64]:
     """(n,) probability of each image to be the next one drawn; they sum to 1."""
     sources = np.array([image.source for image in images])
     labels = np.array([image.label for image in images])
@@ -32,7 +35,7 @@ def draw_probabilities(images: Sequence[LabelledImage]) -> NDArray[np.float64]:
     for source, share in source_shares(sources).items():
         inside = sources == source
         classes, counts = np.unique(labels[inside], return_counts=True)
-        weights = counts**CLASS_POWER
+        weights = counts**class_power
         for label, count, weight in zip(classes, counts, weights / weights.sum(), strict=True):
             probabilities[inside & (labels == label)] = share * weight / count
     return probabilities
@@ -51,13 +54,17 @@ def source_shares(sources: NDArray[np.str_]) -> dict[str, float]:
 
 
 def draw(images: Sequence[LabelledImage], count: int, seed: int) -> NDArray[np.int64]:
-    """(count,) indices into `images`, in random order.
+    """(count,) indices into `images`, in random order."""
+    return systematic(draw_probabilities(images), count, np.random.default_rng(seed))
 
-    Systematic rather than independent: each image comes up its expected number of times, to within one, so that no
-    image is left out by chance where it is expected at least once.
+
+def systematic(probabilities: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(count,) indices drawn by `probabilities`, in random order.
+
+    Systematic rather than independent: each index comes up its expected number of times, to within one, so that none is
+    left out by chance where it is expected at least once.
     """
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(images))
-    edges = np.cumsum(draw_probabilities(images)[order])
+    order = rng.permutation(len(probabilities))
+    edges = np.cumsum(probabilities[order])
     points = (rng.random() + np.arange(count)) / count
-    return rng.permutation(order[np.minimum(np.searchsorted(edges, points), len(images) - 1)])
+    return rng.permutation(order[np.minimum(np.searchsorted(edges, points), len(probabilities) - 1)])

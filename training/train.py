@@ -11,7 +11,7 @@ import numpy as np
 
 from model_layer.decision import calibrated
 from training import calibration
-from training.batches import CachedBatches, FreshBatches
+from training.batches import CachedBatches, FreshBatches, view_probabilities
 from training.bundle_writer import NETWORK_FILE, commit, write_manifest
 from training.dataset import LABELS, read_folders
 from training.errors import TrainingError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.config import Config
+    from training.config import Config, Phase
     from training.dataset import LabelledImage
 
 # Of each held-out kind, this many images are shown to the Keras network too: it takes five times as long.
@@ -90,19 +90,26 @@ def train(
             seed=config.seed,
             what="features of augmented views",
         )
-        supply: CachedBatches | FreshBatches = CachedBatches(cached, config.batch, config.seed)
         inputs = _features(shown)
+
+        def supply(phase: Phase) -> CachedBatches | FreshBatches:
+            probabilities = view_probabilities(drawn, images, phase.class_power)
+            return CachedBatches(cached, probabilities, config.batch, config.seed)
+
     else:
-        supply = FreshBatches(
-            squares,
-            images,
-            rows[TRAIN],
-            draws=config.draws,
-            batch=config.batch,
-            strength=config.augmentation,
-            seed=config.seed,
-        )
         inputs = _pixels(squares, held)
+
+        def supply(phase: Phase) -> CachedBatches | FreshBatches:
+            return FreshBatches(
+                squares,
+                images,
+                rows[TRAIN],
+                class_power=phase.class_power,
+                draws=config.draws,
+                batch=config.batch,
+                strength=config.augmentation,
+                seed=config.seed,
+            )
 
     with _precision(precision):
         learning = build(config.size, len(LABELS), width=config.width, dropout=config.dropout, hidden=config.hidden)

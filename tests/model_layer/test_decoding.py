@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from pictures import encoded, jpeg, picture, png
 from PIL import Image, ImageCms
 
-from model_layer.decoding import DecodingLimits, ImageFacts, decode
+from model_layer.decoding import DecodingLimits, decode
+from model_layer.facts import ImageFacts
 from model_layer.rejections import SENTENCES, ImageRejectedError
 
 SIZE = 64
