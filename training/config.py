@@ -43,11 +43,12 @@ class Config:
     batch: int = 32
     label_smoothing: float = 0.05
     weight_decay: float = 0.01
-    patience: int = 6
+    patience: int = 2
     """Epochs without a better balanced accuracy after which a phase ends."""
     phases: tuple[Phase, ...] = (
         Phase("head", first_block=6, epochs=2, learning_rate=1e-3),
         Phase("block 5 and head", first_block=5, epochs=12, learning_rate=1e-4),
+        Phase("settling", first_block=5, epochs=2, learning_rate=3e-5),
         Phase("head, even draws", first_block=6, epochs=4, learning_rate=3e-4, class_power=EVEN),
     )
     seed: int = 20261123
