@@ -39,7 +39,7 @@ class Thresholds:
     malignant: float
     """From this summed probability of the malignant labels on, triage is `urgent`."""
     prediction_set: float
-    """Cumulative probability up to which labels enter the prediction set (adaptive prediction sets)."""
+    """A label is in the prediction set while all likelier ones together have at most this probability."""
 
 
 @dataclass(frozen=True, slots=True)

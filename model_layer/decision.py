@@ -31,23 +31,24 @@ def calibrated(logits: NDArray[np.float64], temperature: float) -> NDArray[np.fl
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
-def cumulative_scores(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, labels): the probability of each label and of all likelier ones together.
+def likelier_mass(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, labels): the probability of all labels that are likelier than this one; 0 for the likeliest.
 
-    The conformity score of adaptive prediction sets (Romano, Sesia, Candès 2020), without randomisation: the sets are
-    a little larger than need be, and the same image always gets the same one.
+    The conformity score of adaptive prediction sets (Romano, Sesia, Candès 2020) with its random part at 0, so that the
+    same image always gets the same set, and the likeliest label is in every set by its own score. Counting the label's
+    own probability in, and adding the likeliest by a rule beside the score, doubled the sets (5.3 labels for 2.2).
     """
     order = np.argsort(-probabilities, axis=1, kind="stable")
-    sums = np.cumsum(np.take_along_axis(probabilities, order, axis=1), axis=1)
-    scores = np.empty_like(sums)
-    np.put_along_axis(scores, order, sums, axis=1)
+    ordered = np.take_along_axis(probabilities, order, axis=1)
+    scores = np.empty_like(ordered)
+    np.put_along_axis(scores, order, np.cumsum(ordered, axis=1) - ordered, axis=1)
     return scores
 
 
 def decide(bundle: Bundle, class_maps: NDArray[np.float32], facts: list[ImageFacts]) -> list[Prediction]:
     """Turns (n, rows, columns, labels) class maps of n images into their predictions, in order."""
     probabilities = calibrated(logits_of(class_maps), bundle.temperature)  # (n, labels)
-    scores = cumulative_scores(probabilities)
+    scores = likelier_mass(probabilities)
     return [_prediction(bundle, class_maps[i], probabilities[i], scores[i], image) for i, image in enumerate(facts)]
 
 
@@ -61,8 +62,7 @@ def _prediction(
     thresholds = bundle.thresholds
     order = np.argsort(-probabilities, kind="stable")
     best = int(order[0])
-    # The likeliest label always belongs to the set, also where it alone passes the threshold.
-    members = [k for k in order if k == best or scores[k] <= thresholds.prediction_set]
+    members = [k for k in order if scores[k] <= thresholds.prediction_set]
     malignant = sum(float(p) for p, label in zip(probabilities, bundle.labels, strict=True) if label.malignant)
     reasons = _doubts(float(probabilities[best]), thresholds.confidence)
     return Prediction(

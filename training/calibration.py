@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from model_layer.decision import calibrated, cumulative_scores
+from model_layer.decision import calibrated, likelier_mass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ def thresholds(
 
 def conformal_threshold(probabilities: NDArray[np.float64], truth: NDArray[np.int64], coverage: float) -> float:
     """Split conformal quantile of the adaptive-sets score, with the finite-sample correction (Romano et al. 2020)."""
-    scores = cumulative_scores(probabilities)[np.arange(len(truth)), truth]
+    scores = likelier_mass(probabilities)[np.arange(len(truth)), truth]
     rank = int(np.ceil((len(scores) + 1) * coverage))
     return min(1.0, float(np.sort(scores)[rank - 1])) if rank <= len(scores) else 1.0  # sums may round above 1
 

@@ -77,8 +77,8 @@ def _details(manifest: dict[str, Any]) -> str:
 - Served as an 8-bit ONNX network whose answers do not depend on the processor's instruction set.
 - Calibrated by temperature {manifest["calibration"]["temperature"]:.3f} (Guo et al. 2017) on the calibration split.
 - Licence: {training["licence"]}, because HAM10000 is. The software around it is Apache-2.0.
-- Made by `{training["command"]}` at commit {training["commit"]}, in {training["seconds"] / 60:.0f} minutes
-  ({training["backend"]}, {training["precision"]}; where caches were at hand they are not counted).
+- Made by `{training["command"]}` at commit {training["commit"]} ({training["backend"]}, {training["precision"]});
+  docs/training.md says how long each stage takes.
 """
 
 
@@ -118,12 +118,23 @@ def _figures(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
         f"- {name.replace('_', ' ')} {threshold['value']:.4f}: {threshold['target']}."
         for name, threshold in manifest["thresholds"].items()
     )
+    beside = [
+        f"| {source} | {own['n']:,} | {own['accuracy']:.3f} | {own['balanced_accuracy']:.3f} |"
+        for source, own in manifest["training"]["calibration_split"].items()
+    ]
     parity = manifest["training"]["parity_with_keras"]
     return f"""## Figures on the validation split
 
 With 95 % bootstrap intervals over lesions. "all" is dominated by dermoscopy: read the kinds apart.
 
 {figures_table(metrics, (*HEADLINES, "referred"))}
+
+One split is one draw of the lot. The same network on the calibration split, which chose its epoch, temperature and
+thresholds:
+
+| | images | accuracy | balanced accuracy |
+|---|---:|---:|---:|
+{chr(10).join(beside)}
 
 Thresholds:
 
@@ -169,7 +180,8 @@ def _limits(manifest: dict[str, Any]) -> str:
 - Other clinics, cameras and countries. Dermoscopy comes from two sites (Vienna, Queensland), phone photographs from one
   programme in Brazil; on images from elsewhere expect worse.
 - Dark skin. The dermoscopy shows mostly light skin and records no skin type.
-- Phone photographs are few; their intervals are wide, and scc and mel rest on a handful of images each.
+- Phone photographs are few: the intervals are wide, scc and mel rest on a handful of images each, and the two held-out
+  splits differ widely. Where validation is kinder than calibration, expect something in between of new photographs.
 - Half of the diagnoses were confirmed by histopathology, the others by follow-up, confocal microscopy or consensus.
 - What is no lesion at all: the model abstains only where it is unsure among its eight labels. A confident label on a
   photograph of something else is possible.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,7 @@ def train(
     Raises:
         TrainingError: the data or the weights do not fit.
     """
-    started, code = time.monotonic(), commit()
+    code = commit()
     keras.utils.clear_session()  # layer names count from one again: the same run writes the same network file
     keras.utils.set_random_seed(config.seed)
     cache, bundle = out / "cache", out / "bundle"
@@ -126,12 +125,12 @@ def train(
     training = {
         "command": command,
         "commit": code,
-        "seconds": round(time.monotonic() - started),
         "backend": keras.backend.backend(),
         "precision": precision,
         "data": _data_summary(images, splits),
         "licence": "CC BY-NC 4.0",
         "history": state.history,
+        "calibration_split": _by_source(logits.argmax(axis=1), labels[held], sources),
         "parity_with_keras": _parity(whole, bundle / NETWORK_FILE, squares, rows[VALIDATION], labels, temperature),
     }
     return write_manifest(
@@ -153,6 +152,20 @@ def _judge(
         return {"balanced_accuracy": float(np.mean(list(each.values()))), **each}
 
     return judge
+
+
+def _by_source(
+    answers: NDArray[np.int64], truth: NDArray[np.int64], sources: NDArray[np.str_]
+) -> dict[str, dict[str, float | int]]:
+    """What the shipped network scores on the calibration split, to be read beside the validation figures."""
+    return {
+        source: {
+            "n": int(np.sum(sources == source)),
+            "accuracy": float(np.mean((answers == truth)[sources == source])),
+            "balanced_accuracy": balanced_accuracy(truth[sources == source], answers[sources == source]),
+        }
+        for source in np.unique(sources).tolist()
+    }
 
 
 def _features(shown: Views) -> Callable[[], Iterator[NDArray[np.float32]]]:

@@ -11,7 +11,7 @@ from tiny_bundle import LABELS, MALIGNANT, write_tiny_bundle
 
 import model_layer
 from model_layer import Classifier, Prediction, Rejection
-from model_layer.decision import calibrated, cumulative_scores, heatmap
+from model_layer.decision import calibrated, likelier_mass, heatmap
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +83,9 @@ def test_temperature_keeps_the_order_and_moves_the_confidence():
     assert cold.max() > warm.max()
 
 
-def test_set_scores_add_up_from_the_likeliest():
-    scores = cumulative_scores(np.array([[0.2, 0.5, 0.3]]))[0]
-    assert scores == pytest.approx([1.0, 0.5, 0.8])
+def test_set_scores_add_up_what_is_likelier():
+    scores = likelier_mass(np.array([[0.2, 0.5, 0.3]]))[0]
+    assert scores == pytest.approx([0.8, 0.0, 0.5])
 
 
 def test_heatmap_points_at_the_evidence():
