@@ -73,7 +73,8 @@ def _details(manifest: dict[str, Any]) -> str:
   CC BY 4.0), fine-tuned, under a head of two 1x1 convolutions that ends in one map per class and their global average.
   The maps are the explanation (class activation maps, Zhou et al. 2016).
 - Input: {manifest["input"]["size"]} x {manifest["input"]["size"]} pixels; {manifest["input"]["resize"]}.
-- Labels: {labels}. akiec is pre-malignant and counts as malignant.
+- Labels: {labels}.
+  akiec is pre-malignant and counts as malignant.
 - Served as an 8-bit ONNX network whose answers do not depend on the processor's instruction set.
 - Calibrated by temperature {manifest["calibration"]["temperature"]:.3f} (Guo et al. 2017) on the calibration split.
 - Licence: {training["licence"]}, because HAM10000 is. The software around it is Apache-2.0.
@@ -141,8 +142,8 @@ Thresholds:
 {targets}
 
 Beside the float Keras network, on {parity["images"]} validation images, the shipped one gives the same label in
-{parity["same_label"]:.1%}; no probability moves by more than {parity["largest_probability_change"]:.3f};
-balanced accuracy {parity["balanced_accuracy_keras"]:.3f} (Keras), {parity["balanced_accuracy_shipped"]:.3f} (shipped).
+{parity["same_label"]:.1%}, no probability moves by more than {parity["largest_probability_change"]:.3f}, and the
+balanced accuracy is {parity["balanced_accuracy_shipped"]:.3f} for {parity["balanced_accuracy_keras"]:.3f}.
 """
 
 

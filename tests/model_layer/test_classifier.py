@@ -11,7 +11,7 @@ from tiny_bundle import LABELS, MALIGNANT, write_tiny_bundle
 
 import model_layer
 from model_layer import Classifier, Prediction, Rejection
-from model_layer.decision import calibrated, likelier_mass, heatmap
+from model_layer.decision import calibrated, heatmap, likelier_mass
 
 
 @pytest.fixture(scope="module")

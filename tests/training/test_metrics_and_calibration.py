@@ -76,6 +76,15 @@ def test_intervals_hold_the_figure_and_shrink_with_more_lesions():
     assert many[0] < value < many[1]
 
 
+def test_every_interval_holds_its_figure():
+    """Also that of a well calibrated model's calibration error, whose resamples are all noisier than itself."""
+    made = answers(*made_up(1500)[1:])
+    bounds = intervals(made, LABELS)
+    for name, value in figures(made, LABELS).items():
+        low, high = bounds[f"{name}_ci"]
+        assert low <= value <= high, name
+
+
 @pytest.mark.parametrize("sharpness", [1.0, 3.0, 12.0])
 def test_prediction_sets_cover_what_they_promise_and_no_more(sharpness):
     """Also for a model so sure of itself that its likeliest label alone has nearly all probability."""
