@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 mpl.use("agg")
 from matplotlib import pyplot as plt  # the backend is chosen first: no screen is needed
+from matplotlib.ticker import MaxNLocator
 
 INK, ACCENT, MUTED = "#1d2733", "#0b6e8a", "#b9c4cf"
 plt.rcParams.update(
@@ -54,8 +55,10 @@ def draw_training(history: Sequence[dict[str, Any]], file: Path) -> None:
         for k, phase in enumerate(dict.fromkeys(phases)):
             members = [i for i, p in enumerate(phases) if p == phase]
             axis.axvspan(members[0] + 0.5, members[-1] + 1.5, color=MUTED, alpha=0.12 if k % 2 else 0.3, linewidth=0)
-            top = axis.get_ylim()[1]
-            axis.text(members[0] + 0.6, top, phase, fontsize=8, va="bottom")
+            # Neighbours' names at two heights, or those of short phases run into each other.
+            place = (members[0] + 0.6, 1.06 if k % 2 else 1.01)
+            axis.text(*place, phase, fontsize=8, va="bottom", transform=axis.get_xaxis_transform())
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.savefig(file)
     plt.close(figure)
 
