@@ -8,12 +8,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, TextIO
 
 from infra.names import name_of, one_line
+from model_layer.rejections import SENTENCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 WIDEST_NAME = 44  # terminal columns
-LABEL_WIDTH = 18
+LABEL_WIDTH = len("()") + max(map(len, SENTENCES))  # the longest code, as it is shown
 NOTHING = "-"
 
 _COLOURS = {"classified": 36, "referred": 33, "rejected": 90, "superseded": 35, "failed": 31, "urgent": 31}
