@@ -13,7 +13,7 @@ from model_layer.rejections import SENTENCES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-WIDEST_NAME = 44  # terminal columns
+WIDEST_NAME = 42  # terminal columns
 LABEL_WIDTH = len("()") + max(map(len, SENTENCES))  # the longest code, as it is shown
 NOTHING = "-"
 
