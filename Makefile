@@ -54,7 +54,7 @@ train: $(VENV)/.installed-training ## a bundle from labelled images: DATA="DIR D
 
 evaluate: $(VENV)/.installed-training ## metrics of a bundle on labelled images: DATA="DIR DIR" BUNDLE=DIR OUT=DIR SPLIT=unseen|all
 	@: $(or $(DATA),$(error DATA=DIR is missing: folders with metadata.csv and images/))
-	@$(BIN)/python -m training evaluate --data $(DATA) --bundle "$(or $(BUNDLE),$(firstword $(wildcard models/*)))" --out "$(or $(OUT),build/evaluation)" --split $(SPLIT)
+	@$(BIN)/python -m training evaluate --data $(DATA) --bundle "$(or $(BUNDLE),$(patsubst %/manifest.json,%,$(firstword $(wildcard models/*/manifest.json))))" --out "$(or $(OUT),build/evaluation)" --split $(SPLIT)
 
 clean: ## removes what was built, not .venv
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache
