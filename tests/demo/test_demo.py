@@ -110,6 +110,8 @@ def test_stopping_it_stops_the_embedded_aws_too(tiny_bundle, tmp_path, sent, sta
     process = subprocess.Popen(
         command("--out", tmp_path, "--count", 12), cwd=ROOT, env=environment(tiny_bundle), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # A shell's background job inherits an ignored SIGINT; this one must not.
+        preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),  # noqa: PLW1509
     )  # fmt: skip
     watchdog = threading.Timer(60, process.kill)
     watchdog.start()
