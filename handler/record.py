@@ -37,7 +37,7 @@ class HeatmapFields(TypedDict):
 
 
 class ObjectFields(TypedDict):
-    """Facts about the image's file. The design calls them `image`, a name that the partition key has taken."""
+    """Facts about the image's file. Called `object`, because the partition key has the name `image`."""
 
     bucket: str
     key: str

@@ -7,7 +7,7 @@ Attributes of an item:
     schema, status, label, confidence, ...
                         the fields of `handler.record.Record`, as they are; numbers are exact decimals
     object           M  bucket, key, version, etag, bytes, sha256, format, width and height of the image's file.
-                        The design calls it `image`; but an attribute has one type, and that name is the key's
+                        Not called `image`: an attribute has one type, and that name is the key's
     label_shard      S  `<label>#<yyyy-mm-dd>#<shard>`, only on classified and referred
     confidence_rank  S  `0.973114#<hash of image>`, only on classified and referred
     problem_shard    S  `<status>#<yyyy-mm-dd>#<shard>`, only on referred, rejected, superseded and failed

@@ -94,7 +94,7 @@ warnings.filterwarnings("ignore", module=r"PIL\..*")  # remarks about odd metada
 class DecodingLimits:
     """What is refused before anything is allocated for it."""
 
-    max_bytes: int = 50_000_000
+    max_bytes: int = 2**25
     """Largest file, in bytes."""
     max_pixels: int = 50_000_000
     """Largest width x height, in pixels, as the header states them."""
