@@ -56,7 +56,8 @@ def fit(
     """Trains `model` in the configuration's phases, and leaves its best weights in it and in `folder`/best.weights.h5.
 
     `supply` makes the batches of a phase. `evaluate` yields figures of held-out images; `balanced_accuracy` among them
-    chooses the epoch. Started again on the same folder, a run goes on after its last whole epoch.
+    chooses the epoch. Started again on the same folder, a run goes on after its last whole epoch, with the weights of
+    then and an optimiser that gathers its moments anew.
     """
     folder.mkdir(parents=True, exist_ok=True)
     last, best, state_file = folder / "last.weights.h5", folder / "best.weights.h5", folder / "state.json"
@@ -77,16 +78,29 @@ def fit(
             state.since_best = 0 if better else state.since_best + 1
             if better:
                 state.best = figures["balanced_accuracy"]
-                model.save_weights(best)
-            model.save_weights(last)
-            state_file.write_text(json.dumps(vars(state), indent=1))
+                _save(model, best)
+            _save(model, last)
+            _write(state_file, state)
             print(_line(phase, state, loss, figures, better=better), flush=True)
         model.load_weights(best)  # the next phase builds on the best of this one
-        model.save_weights(last)
+        _save(model, last)
         state.phase, state.epoch, state.since_best = state.phase + 1, 0, 0
-        state_file.write_text(json.dumps(vars(state), indent=1))
+        _write(state_file, state)
     model.load_weights(best)
     return state
+
+
+def _save(model: keras.Model, file: Path) -> None:
+    """Whole or not at all: a run may be killed while it writes."""
+    partial = file.with_name(f"partial-{file.name}")
+    model.save_weights(partial)
+    partial.replace(file)
+
+
+def _write(file: Path, state: State) -> None:
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(vars(state), indent=1), encoding="utf-8")
+    partial.replace(file)
 
 
 def _learner(model: keras.Model, phase: Phase, config: Config) -> keras.Model:
