@@ -11,7 +11,7 @@ TRAIN_OPTIONS ?=
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint template-lint train evaluate clean
+.PHONY: help demo test test-all check lint template-lint train evaluate clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -35,8 +35,11 @@ $(VENV)/.installed-%: requirements/%.txt | $(BIN)/python
 demo: $(VENV)/.installed-local ## classifies 24 rendered images, or IMAGES=DIR, on an AWS embedded in this machine; writes OUT=build/demo
 	@$(BIN)/python -m infra.demo $(if $(IMAGES),--images "$(IMAGES)",--count $(COUNT)) --out "$(or $(OUT),build/demo)"
 
-test: $(VENV)/.installed-development ## all tests but those that need Docker
-	@$(BIN)/python -m pytest -m "not docker"
+test: $(VENV)/.installed-development ## the tests, but those marked slow or docker
+	@$(BIN)/python -m pytest -m "not slow and not docker"
+
+test-all: $(VENV)/.installed-development .venv-sam/.installed ## every test; what cannot run here says why
+	@$(BIN)/python -m pytest
 
 lint: $(VENV)/.installed-development
 	@$(BIN)/ruff format --check .
@@ -46,7 +49,7 @@ lint: $(VENV)/.installed-development
 template-lint: .venv-sam/.installed
 	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1 .venv-sam/bin/sam validate --lint
 
-check: lint template-lint test ## the gate: format, lint, types, template, tests
+check: lint template-lint test-all ## the gate: format, lint, types, template, every test
 
 train: $(VENV)/.installed-training ## a bundle from labelled images: DATA="DIR DIR" WEIGHTS=imagenet|FILE OUT=DIR
 	@: $(or $(DATA),$(error DATA=DIR is missing: folders with metadata.csv and images/)) $(or $(WEIGHTS),$(error WEIGHTS=imagenet or WEIGHTS=FILE is missing))
