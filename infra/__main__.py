@@ -1,0 +1,54 @@
+"""`python -m infra`: the stack on an embedded AWS, for as long as you develop against it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infra.embedded_aws import EmulatorError, embedded_aws
+from infra.stack import StackError, deploy
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+BUCKET = "dermbatch-images"
+"""The bucket that the files in events/ name."""
+
+
+def main() -> int:
+    """Deploys, writes `env.json` for `sam local invoke`, and waits until it is stopped."""
+    parser = argparse.ArgumentParser(prog="python -m infra", description=__doc__, allow_abbrev=False)
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; 172.17.0.1 is what Docker's containers reach"
+    )
+    parser.add_argument("--env", type=Path, default=Path("env.json"), help="file for `sam local invoke --env-vars`")
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with embedded_aws(options.host) as endpoint:
+            stack = deploy(endpoint, parameters={"BucketName": BUCKET})
+            variables = {**stack.environment, "AWS_ENDPOINT_URL": endpoint.url}
+            options.env.write_text(json.dumps({"Worker": variables}, indent=2) + "\n", encoding="utf-8")
+            print(f"export AWS_ENDPOINT_URL={endpoint.url} AWS_DEFAULT_REGION={endpoint.region}")
+            print(f"export BUCKET={stack.bucket} TABLE={stack.table}")
+            print(f"{options.env} is written. Nothing here outlives Ctrl-C.", flush=True)
+            signal.pause()
+    except KeyboardInterrupt:
+        return 0
+    except (EmulatorError, StackError) as error:
+        print(f"infra: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"infra: {error.filename or options.host}: {error.strerror}.", file=sys.stderr)
+    return 1
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
