@@ -19,6 +19,7 @@ SENTENCES = MappingProxyType(
         "unsupported_format": "The file is of a kind that is not read here; save it as JPEG or PNG.",
         "truncated": "The image breaks off before its end; upload the complete file again.",
         "corrupt": "The image's data is damaged and cannot be decoded; export it again.",
+        "too_costly": "The file takes far more work to read than such an image should; save it again as JPEG or PNG.",
         "too_large": "The file is larger than the limit; save it at a higher compression.",
         "too_many_pixels": "The image has more pixels than the limit; reduce its width and height.",
         "too_small": "The image has too few pixels to show a lesion; take it from closer, at full resolution.",

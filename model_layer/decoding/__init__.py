@@ -1,0 +1,102 @@
+"""Bytes of any image file in, one square of sRGB pixels out: the same function for training and serving.
+
+Files come from strangers. Before a decoder sees one, it passes four gates, the cheapest first: its size in bytes, its
+format told from its first bytes (`formats`), its structure walked here and stripped to what the pixels need (`jpeg`,
+`png`, `gif`, `tiff`; `webp` and `heic` are walked alone), and its pixels as the header states them. So metadata is
+never decoded, and an expensive structure is refused by counting instead of by a clock: the answer is the same on every
+machine.
+
+Everything that works on fewer pixels comes after the reduction: a JPEG is decoded at 1/2, 1/4 or 1/8 scale where that
+still covers the network's input (the DCT gives those scales at a fraction of the cost), and the colour profile and the
+orientation are applied to the small square, not to the photograph.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from model_layer.decoding.formats import OpenedImage, open_image
+from model_layer.decoding.limits import HEAVY_PIXELS, MIN_SIDE, DecodingLimits
+from model_layer.decoding.square import upright_square
+from model_layer.facts import ImageFacts
+from model_layer.rejections import ImageRejectedError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["DecodedImage", "DecodingLimits", "decode"]
+
+_DEFAULT_LIMITS = DecodingLimits()
+_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+_TRUNCATION_SIGNS = ("truncated", "premature", "unexpected end", "end of file", "not enough")
+# Several decoders run at a time, but only one of them on an image that takes hundreds of megabytes.
+_one_heavy_image = threading.Lock()
+
+# Pillow's own pixel limit is a process-wide setting; `DecodingLimits` takes its place, before anything is allocated.
+Image.MAX_IMAGE_PIXELS = None
+warnings.filterwarnings("ignore", module=r"PIL\..*")  # remarks about odd metadata, which is never read
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """The centre square of an image at the network's size."""
+
+    pixels: NDArray[np.uint8]
+    """(size, size, 3), sRGB, 0..255."""
+    facts: ImageFacts
+
+
+def decode(data: bytes, size: int, limits: DecodingLimits = _DEFAULT_LIMITS) -> DecodedImage:
+    """Decodes the first frame of `data` to its centre square, resized with antialiasing to `size` x `size`.
+
+    May be called from several threads.
+
+    Raises:
+        ImageRejectedError: with a code, whatever the bytes are; no other exception leaves for any input.
+    """
+    if not data:
+        raise ImageRejectedError("empty")
+    if len(data) > limits.max_bytes:
+        raise ImageRejectedError("too_large")
+    facts = None
+    try:
+        opened = open_image(data, limits)
+        facts = _facts(opened)
+        _guard(facts, limits)
+        heavy = facts.width * facts.height > HEAVY_PIXELS and not opened.scales
+        with _one_heavy_image if heavy else nullcontext():
+            pixels = upright_square(opened, size)
+    except ImageRejectedError as error:
+        raise ImageRejectedError(error.code, error.facts or facts) from None
+    except MemoryError:
+        raise ImageRejectedError("too_many_pixels", facts) from None
+    except Exception as error:  # noqa: BLE001 (decoders raise what they like: struct.error, SyntaxError, ...)
+        raise ImageRejectedError("truncated" if _says_truncated(error) else "corrupt", facts) from None
+    return DecodedImage(pixels, facts)
+
+
+def _guard(facts: ImageFacts, limits: DecodingLimits) -> None:
+    """Refuses by the header alone, before anything is allocated for pixels."""
+    if facts.width * facts.height > limits.max_pixels:
+        raise ImageRejectedError("too_many_pixels")
+    if min(facts.width, facts.height) < MIN_SIDE:
+        raise ImageRejectedError("too_small")
+
+
+def _facts(opened: OpenedImage) -> ImageFacts:
+    width, height = opened.image.size
+    if opened.orientation in _SIDEWAYS:
+        width, height = height, width
+    return ImageFacts(opened.format, width, height)
+
+
+def _says_truncated(error: Exception) -> bool:
+    sentence = str(error).lower()
+    return any(sign in sentence for sign in _TRUNCATION_SIGNS)

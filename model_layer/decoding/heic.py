@@ -1,0 +1,164 @@
+"""A HEIC's table of contents: how much libheif would have to decode, counted before it begins.
+
+libheif bounds one image by what the table says of it (`ispe`), but not how often images refer to one another: a few
+hundred bytes can ask for the same tile a thousand times over. Boxes are those of ISO/IEC 14496-12 and 23008-12.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from model_layer.decoding.limits import MAX_BOXES
+from model_layer.rejections import ImageRejectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from model_layer.decoding.limits import DecodingLimits
+
+# Overlays may lay one image over itself any number of times; tiled and uncompressed ones come from no camera. Of a
+# camera: hvc1 (the pixels or a tile), grid (tiles side by side), iden (turned or cropped), tmap (HDR), Exif, mime.
+_REFUSED = frozenset([b"iovl", b"tili", b"unci"])
+# An image, its alpha plane, depth map, gain map and previews: together well under this many times the limit.
+_DECODED_AT_MOST = 4
+
+
+def check(data: bytes, limits: DecodingLimits) -> None:
+    """Lets through what a camera could have written.
+
+    Raises:
+        ImageRejectedError: `truncated` before the table ends, `too_costly`, `too_many_pixels` or `unsupported_format`.
+        struct.error: the table is damaged.
+    """
+    boxes = _Boxes(data)
+    table = next((span for kind, *span in boxes.within(0, len(data)) if kind == b"meta"), None)
+    if table is None or boxes.clipped:
+        raise ImageRejectedError("truncated")
+    start, end = table
+    parts = {kind: (at, to) for kind, at, to in boxes.within(start + 4, end)}
+    if any(kind in _REFUSED for kind in _item_kinds(boxes, *parts.get(b"iinf", (0, 0)))):
+        raise ImageRejectedError("unsupported_format")
+    if _stored_bytes(data, *parts.get(b"iloc", (0, 0))) > 2 * len(data):
+        raise ImageRejectedError("too_costly")
+    areas = _areas(boxes, *parts.get(b"iprp", (0, 0)))
+    tiles = _derived_from(boxes, *parts.get(b"iref", (0, 0)))
+    if sum(areas.get(item, 0) for item in tiles) > _DECODED_AT_MOST * limits.max_pixels:
+        raise ImageRejectedError("too_many_pixels")
+
+
+class _Boxes:
+    """The boxes of a file, so many at most in all."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.clipped = False
+        """Whether a box before the media data ends behind the file's end."""
+        self._left = MAX_BOXES
+
+    def within(self, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+        """Type, and where the content begins and ends."""
+        while start + 8 <= end:
+            self._left -= 1
+            if self._left < 0:
+                raise ImageRejectedError("too_costly")
+            size, kind = struct.unpack_from(">L4s", self.data, start)
+            header = 8
+            if size == 1:
+                (size,) = struct.unpack_from(">Q", self.data, start + 8)
+                header = 16
+            following = start + size if size else end
+            if following > end:
+                self.clipped = self.clipped or kind == b"meta"
+                following = end
+            if following < start + header:
+                raise ImageRejectedError("corrupt")
+            yield kind, start + header, following
+            start = following
+
+    def numbers(self, form: str, at: int) -> tuple[int, ...]:
+        """Big-endian numbers at a position."""
+        return struct.unpack_from(">" + form, self.data, at)
+
+
+def _item_kinds(boxes: _Boxes, start: int, end: int) -> Iterator[bytes]:
+    """iinf: the four letters of each item. Its entries (infe) hold them behind their version and id."""
+    if end:
+        head = 6 if boxes.data[start] == 0 else 8
+        for kind, at, _ in boxes.within(start + head, end):
+            if kind == b"infe":
+                version = boxes.data[at]
+                letters = at + 4 + (2 if version < 3 else 4) + 2
+                yield boxes.data[letters : letters + 4]
+
+
+def _stored_bytes(data: bytes, start: int, end: int) -> int:
+    """iloc: how many bytes all items together take from the file; metadata is copied item by item."""
+    if not end:
+        return 0
+    version = data[start]
+    offset_size, length_size = data[start + 4] >> 4, data[start + 4] & 15
+    base_size, index_size = data[start + 5] >> 4, data[start + 5] & 15 if version else 0
+    id_size = 4 if version == 2 else 2
+    at, total = start + 6 + id_size, 0
+    for _ in range(int.from_bytes(data[start + 6 : at], "big")):
+        at += id_size
+        # Either in the file, or in a box of the table itself.
+        in_file = not version or not data[at + 1] & 15
+        at += 4 if version else 2
+        base = int.from_bytes(data[at : at + base_size], "big")
+        at += base_size
+        extents = int.from_bytes(data[at : at + 2], "big")
+        at += 2
+        if at + extents * (index_size + offset_size + length_size) > end:
+            raise ImageRejectedError("corrupt")
+        for _ in range(extents):
+            at += index_size + offset_size + length_size
+            length = int.from_bytes(data[at - length_size : at], "big")
+            offset = int.from_bytes(data[at - length_size - offset_size : at - length_size], "big")
+            if in_file and base + offset + length > len(data):
+                raise ImageRejectedError("truncated")
+            total += length
+    return total
+
+
+def _areas(boxes: _Boxes, start: int, end: int) -> dict[int, int]:
+    """iprp: the pixels of each item, which an association (ipma) ties to a size (ispe)."""
+    sizes: list[int] = []
+    areas: dict[int, int] = defaultdict(int)
+    for kind, at, to in boxes.within(start, end):
+        if kind == b"ipco":
+            for name, content, _ in boxes.within(at, to):
+                width, height = boxes.numbers("LL", content + 4) if name == b"ispe" else (0, 0)
+                sizes.append(width * height)
+        elif kind == b"ipma":
+            for item, index in _associations(boxes, at, to):
+                if 0 < index <= len(sizes):
+                    areas[item] = max(areas[item], sizes[index - 1])
+    return areas
+
+
+def _associations(boxes: _Boxes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """ipma: pairs of an item and the number of one of its properties, from 1."""
+    version, wide = boxes.data[start], boxes.data[start + 3] & 1
+    (entries,) = boxes.numbers("L", start + 4)
+    at = start + 8
+    for _ in range(entries):
+        if at >= end:
+            return
+        item, count = boxes.numbers("LB" if version else "HB", at)
+        at += 5 if version else 3
+        for _ in range(count):
+            yield item, boxes.numbers("H", at)[0] & 0x7FFF if wide else boxes.data[at] & 0x7F
+            at += 2 if wide else 1
+
+
+def _derived_from(boxes: _Boxes, start: int, end: int) -> Iterator[int]:
+    """iref: the items that others are made of (dimg), each as often as it is named."""
+    if end:
+        form, width = ("L", 4) if boxes.data[start] else ("H", 2)
+        for kind, at, to in boxes.within(start + 4, end):
+            if kind == b"dimg":
+                (count,) = boxes.numbers("H", at + width)
+                yield from boxes.numbers(f"{min(count, (to - at) // width)}{form}", at + width + 2)

@@ -1,0 +1,220 @@
+"""What is read beside the pixels, and what is not: orientation and colours of each format, and structures that cost."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pillow_heif
+import pytest
+from hostile.containers import gif, gif_frame, grey_tiff, jpeg_segment, png_chunk, riff, webp_canvas
+from pictures import encoded, picture
+from PIL import Image, ImageCms
+
+from model_layer.decoding import decode
+from model_layer.decoding.limits import MAX_SCANS
+from model_layer.facts import ImageFacts
+from model_layer.rejections import ImageRejectedError
+
+SIZE = 64
+ROOT = Path(__file__).parents[2]
+
+
+def code_of(data):
+    with pytest.raises(ImageRejectedError) as caught:
+        decode(data, SIZE)
+    return caught.value.code
+
+
+def difference(data, expected):
+    return np.abs(decode(data, SIZE).pixels.astype(int) - expected).mean()
+
+
+def heic(image, **options):
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(image).save(buffer, quality=90, **options)
+    return buffer.getvalue()
+
+
+# What a camera held that way stores: the inverse of what a viewer does.
+STORED = {
+    1: lambda image: image,
+    2: lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    3: lambda image: image.transpose(Image.Transpose.ROTATE_180),
+    4: lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+    5: lambda image: image.transpose(Image.Transpose.TRANSPOSE),
+    6: lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    7: lambda image: image.transpose(Image.Transpose.TRANSVERSE),
+    8: lambda image: image.transpose(Image.Transpose.ROTATE_270),
+}
+XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="%d"/></x:xmpmeta>'
+
+
+def with_exif(image, kind, orientation, **options):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(image, kind, exif=exif, **options)
+
+
+def png_with_xmp(image, orientation, *, compressed):
+    text = zlib.compress(XMP % orientation) if compressed else XMP % orientation
+    chunk = png_chunk(b"iTXt", b"XML:com.adobe.xmp\0" + bytes([compressed, 0, 0, 0]) + text)
+    data = encoded(image, "PNG")
+    return data[:33] + chunk + data[33:]
+
+
+WAYS = {
+    "jpeg": lambda image, way: with_exif(image, "JPEG", way, quality=95),
+    "jpeg, xmp": lambda image, way: encoded(image, "JPEG", quality=95, xmp=XMP % way),
+    "webp": lambda image, way: with_exif(image, "WEBP", way, quality=95),
+    "png, exif behind the pixels": lambda image, way: exif_last(with_exif(image, "PNG", way)),
+    "png, xmp": lambda image, way: png_with_xmp(image, way, compressed=False),
+    "png, compressed xmp": lambda image, way: png_with_xmp(image, way, compressed=True),
+    "tiff": lambda image, way: encoded(image, "TIFF", tiffinfo={274: way}),
+    "compressed tiff": lambda image, way: encoded(image, "TIFF", tiffinfo={274: way}, compression="tiff_lzw"),
+    "big tiff": lambda image, way: encoded(image, "TIFF", tiffinfo={274: way}, big_tiff=True),
+}
+
+
+def exif_last(data):
+    at = data.index(b"eXIf") - 4
+    end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+    return data[:at] + data[end:-12] + data[at:end] + data[-12:]
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("kind", WAYS)
+def test_orientation_is_undone_once_in_every_format(kind, orientation):
+    upright = picture(5, (160, 100))
+    decoded = decode(WAYS[kind](STORED[orientation](upright), orientation), SIZE)
+    assert (decoded.facts.width, decoded.facts.height) == (160, 100)
+    expected = decode(encoded(upright, "PNG"), SIZE).pixels.astype(int)
+    assert np.abs(decoded.pixels - expected).mean() < 3
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_a_colour_profile_is_found_in_every_format(kind):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    red, blue = srgb.index(b"rXYZ"), srgb.index(b"bXYZ")
+    exchanged = bytearray(srgb)
+    exchanged[red : red + 4], exchanged[blue : blue + 4] = b"bXYZ", b"rXYZ"
+    plain = decode(encoded(picture(7), "PNG"), SIZE).pixels.astype(int)
+    shown = decode(encoded(picture(7), kind, icc_profile=bytes(exchanged), quality=95), SIZE).pixels
+    assert np.abs(shown[..., ::-1] - plain).mean() < 6
+
+
+def test_a_preview_is_not_taken_for_the_image():
+    """An editor may leave the old preview in place: this one shows another picture."""
+    image, other = picture(1), picture(2)
+    expected = decode(encoded(image, "PNG"), SIZE).pixels.astype(int)
+    stale = jpeg_segment(0xE1, b"Exif\0\0" + encoded(other.resize((120, 90)), "JPEG"))
+    data = encoded(image, "JPEG", quality=95)
+    assert difference(data[:2] + stale + data[2:], expected) < 3
+    # libheif makes the preview of the image itself, but of fewer pixels; these would be enough for the network.
+    assert np.array_equal(decode(heic(image, thumbnails=[100]), SIZE).pixels, decode(heic(image), SIZE).pixels)
+
+
+def test_what_stands_behind_a_jpeg_is_not_counted_as_its_scans():
+    """A phone appends films and gain maps; two bytes in 65,536 look like the start of a scan."""
+    data = encoded(picture(1), "JPEG", progressive=True)
+    expected = decode(data, SIZE).pixels
+    assert np.array_equal(decode(data + b"\xff\xda" * 5000, SIZE).pixels, expected)
+
+
+@pytest.mark.parametrize(("more", "code"), [(0, None), (MAX_SCANS - 6, None), (MAX_SCANS, "too_costly")])
+def test_scans_of_a_jpeg_are_counted(more, code):
+    data = encoded(picture(1).convert("L"), "JPEG", progressive=True)
+    last, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
+    assert data.count(b"\xff\xda") == 6
+    repeated = data[:end] + data[last:end] * more + data[end:]
+    if code:
+        assert code_of(repeated) == code
+    else:
+        assert decode(repeated, SIZE).facts.format == "jpeg"
+
+
+def test_metadata_of_a_jpeg_leaves_its_pixels_alone():
+    for mode, options in (("CMYK", {}), ("RGB", {"progressive": True}), ("RGB", {"keep_rgb": True})):
+        data = encoded(picture(1).convert(mode), "JPEG", **options)
+        clutter = b"\xff" * 50 + jpeg_segment(0xFE, b"note" * 99) + b"junk" + jpeg_segment(0xED, b"\xff\xd9\xff\xda")
+        cluttered = data[:2] + clutter[1:] + data[2:]
+        assert np.array_equal(decode(cluttered, SIZE).pixels, decode(data, SIZE).pixels)
+        assert difference(data, decode(encoded(picture(1), "PNG"), SIZE).pixels.astype(int)) < 4
+
+
+def test_what_adobe_says_of_a_jpegs_colours_is_heard():
+    data = encoded(picture(1).convert("CMYK"), "JPEG")
+    transform = data.index(b"Adobe") + 11
+    assert data[transform] == 0
+    as_ycck = data[:transform] + b"\2" + data[transform + 1 :]
+    assert difference(as_ycck, decode(data, SIZE).pixels.astype(int)) > 20
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B", "F"])
+def test_greys_of_many_bits_have_no_seams(mode):
+    """They are converted in bands of rows; the same levels must come out as of the whole."""
+    levels = np.add.outer(np.arange(1500), np.arange(1200)).astype(np.float32) * (65535 / 2700)
+    stored = levels if mode == "F" else levels.astype(">u2" if mode == "I;16B" else "<u2")
+    data = encoded(Image.fromarray(stored), "TIFF")
+    lowest, highest = (0, levels.max()) if mode == "F" else (0, 65535)
+    whole = Image.fromarray(((levels - lowest) * 255 / (highest - lowest)).astype(np.uint8))
+    expected = decode(encoded(whole, "PNG"), SIZE).pixels
+    assert np.abs(decode(data, SIZE).pixels.astype(int) - expected).max() <= 1
+
+
+def test_a_tiff_of_fax_is_refused_before_it_fills_the_log(capfd):
+    data = grey_tiff(64, 5000, bytes(range(256)) * 40, compression=4, t258=(3, 1, 1))
+    assert code_of(data) == "unsupported_format"
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("webp", riff(webp_canvas(16_384, 16_384), b"ALPH")),
+        ("gif", gif(64, 64, b"!\xf9\x04\x08\0\0\0\0", gif_frame(16_384, 16_384)[:10])[:-1]),
+    ],
+)
+def test_a_canvas_is_refused_before_its_decoder_reserves_it(kind, data):
+    """Nothing follows the header: a decoder that was asked first would call the file damaged."""
+    with pytest.raises(ImageRejectedError) as caught:
+        decode(data, SIZE)
+    assert caught.value.code == "too_many_pixels"
+    assert caught.value.facts == ImageFacts(kind, 16_384, 16_384)
+
+
+HEAVY = """
+import resource, sys, threading
+from hostile.containers import png
+from model_layer.decoding import decode
+from model_layer.facts import ImageFacts
+from model_layer.rejections import ImageRejectedError
+def attempt():
+    try: decode(data, 64)
+    except ImageRejectedError as error: codes.append(error.code)
+data, codes = png(int(sys.argv[1]), int(sys.argv[1]), colour=6), []
+attempt()
+alone = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+threads = [threading.Thread(target=attempt) for _ in range(3)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert codes == ["blank"] * 4
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - alone)
+"""
+
+
+def test_heavy_images_are_decoded_one_at_a_time():
+    """Three of 17.6 megapixels with transparency take 140 MB each; the threads must not add them up."""
+    run = subprocess.run(
+        [sys.executable, "-c", HEAVY, "4200"],
+        cwd=ROOT,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(run.stdout) < 60 * 1024
