@@ -32,6 +32,10 @@ class Settings:
     """The queue's maxReceiveCount: a message that fails at this receive also leaves a `failed` record."""
     record_ttl_days: int
     """Days until DynamoDB deletes a record; 0: never."""
+    uploads_bucket: str | None
+    """The only bucket whose events are accepted; None: any, as on a laptop."""
+    erase_removed: bool
+    """Whether the records of objects that are deleted from the bucket are erased."""
     aws_endpoint_url: str | None
     """Address of an emulator, which boto3 reads by itself; None: AWS."""
 
@@ -51,6 +55,8 @@ class Settings:
             inference_threads=_whole(environment, "INFERENCE_THREADS", 0, 1, 64) or None,
             max_receives=_whole(environment, "MAX_RECEIVES", 5, 1, 1000),
             record_ttl_days=_whole(environment, "RECORD_TTL_DAYS", 0, 0, 36_500),
+            uploads_bucket=_bucket(environment),
+            erase_removed=_switch(environment, "ERASE_REMOVED", default=True),
             aws_endpoint_url=_address(environment),
         )
 
@@ -63,6 +69,20 @@ def _whole(environment: Mapping[str, str], name: str, default: int, lowest: int,
     if text.isascii() and text.isdecimal() and lowest <= int(text[:20]) <= highest:
         return int(text)
     raise ConfigurationError(f"{name} must be a whole number from {lowest} to {highest}, but is {text!r}.")
+
+
+def _switch(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = environment.get(name, "").strip().lower()
+    if text not in {"", "true", "false"}:
+        raise ConfigurationError(f"{name} must be true or false, but is {environment[name]!r}.")
+    return text == "true" if text else default
+
+
+def _bucket(environment: Mapping[str, str]) -> str | None:
+    text = environment.get("UPLOADS_BUCKET", "").strip()
+    if text and not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", text):
+        raise ConfigurationError(f"UPLOADS_BUCKET must be the name of an S3 bucket, but is {text!r}.")
+    return text or None
 
 
 def _table(environment: Mapping[str, str]) -> str:

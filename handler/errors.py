@@ -31,10 +31,13 @@ class ConfigurationError(HandlerError):
 
 
 class UnreadableMessageError(HandlerError):
-    """Part of a message names no upload that could be looked for."""
+    """Part of a message names nothing that could or may be looked for.
 
-    def __init__(self, sentence: str) -> None:
-        super().__init__("unreadable_message", sentence)
+    Codes: `unreadable_message`, `foreign_bucket`.
+    """
+
+    def __init__(self, sentence: str, code: str = "unreadable_message") -> None:
+        super().__init__(code, sentence)
 
 
 class SupersededError(HandlerError):
@@ -42,4 +45,6 @@ class SupersededError(HandlerError):
 
 
 class TryAgainError(HandlerError):
-    """Codes: `storage_unavailable`, `table_unavailable`, `out_of_time`, `internal_error`."""
+    """Codes: `storage_unavailable`, `table_unavailable`, `out_of_time`, `internal_error`, and of an upload that is
+    tried alone (`handler.delivery`): `unfinished`, `worker_died`, `bad_company`.
+    """

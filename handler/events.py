@@ -1,25 +1,25 @@
-"""Any event that reaches the worker to the uploads that it speaks of. Pure: no AWS, and no exception for any event.
+"""Any event that reaches the worker to what it speaks of. Pure: no AWS, and no exception for any event.
 
 What arrives, and how each writes an object's key:
 
 | event | key |
 |---|---|
 | S3 notification, invoking the function directly | as a form's field: `+` is a space, the rest percent-encoded |
-| EventBridge's `Object Created` | plain |
+| EventBridge's `Object Created` and `Object Deleted` | plain |
 | SQS: a batch of messages, the body of each one of the two above | as in its body |
-| `s3:TestEvent`, other S3 events (removed, restored, tagged, ...) | speak of no upload; they are done |
+| `s3:TestEvent`, other S3 events (restored, tagged, replicated, ...) | speak of no upload; they are done |
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
 from handler.errors import UnreadableMessageError
+from handler.messages import Batch, Message, Removal, Upload, iso8601
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,78 +29,38 @@ MAX_KEY_BYTES = 1024  # S3's own limit
 MAX_VERSION_BYTES = 512
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """One version of one object. Equal in all events that speak of it."""
-
-    bucket: str
-    key: str
-    """Decoded: as S3's API takes it."""
-    version: str | None
-    """The object's version id; None where the bucket keeps no versions."""
-    etag: str | None
-    """Without its quotes."""
-    uploaded_at: str | None = field(compare=False)
-    """UTC, ISO 8601, to the millisecond; None when the event tells no time."""
-
-    @property
-    def image(self) -> str:
-        """`<bucket>/<key>`, the record's partition key."""
-        return f"{self.bucket}/{self.key}"
-
-    @property
-    def object_version(self) -> str:
-        """What tells this upload from others of the same key: the version id, or else the etag."""
-        return self.version or self.etag or ""
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html
+_REMOVALS = ("ObjectRemoved:", "LifecycleExpiration:")
+_MARKER_EVENT = "DeleteMarkerCreated"
+_MARKER_DETAIL = "Delete Marker Created"
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What is acknowledged as a whole: done when all of its uploads are."""
+def read_event(event: object, bucket: str | None = None) -> Batch:
+    """Reads any event, garbage too: what cannot be understood is a problem of its own message alone.
 
-    id: str | None
-    """SQS's message id; None where there is none to report."""
-    uploads: tuple[Upload, ...] = ()
-    problems: tuple[UnreadableMessageError, ...] = ()
-    """One for each part that could not be understood; the other parts are good."""
-    receives: int = 0
-    """How often it was delivered, this time included; 0 when the source does not say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One event."""
-
-    messages: tuple[Message, ...]
-    partial_response: bool
-    """Whether single messages can be handed back (a queue), or only the whole event (an asynchronous invocation)."""
-
-
-def read_event(event: object) -> Batch:
-    """Reads any event, garbage too: what cannot be understood is a problem of its own message alone."""
+    So is what names another bucket than `bucket` (None: any will do).
+    """
     match event:
         case {"Records": [*records]} if any(_is_queued(record) for record in records):
-            return Batch(tuple(_queued(record) for record in records), partial_response=True)
+            return Batch(tuple(_queued(record, bucket) for record in records), partial_response=True)
         case _:
-            uploads, problems = _uploads(event)
-            return Batch((Message(None, uploads, problems),), partial_response=False)
+            return Batch((_message(None, event, bucket),), partial_response=False)
 
 
 def _is_queued(record: object) -> bool:
     return isinstance(record, dict) and isinstance(record.get("messageId"), str) and "body" in record
 
 
-def _queued(record: Any) -> Message:
+def _queued(record: Any, bucket: str | None) -> Message:
     if not _is_queued(record):
         return Message(None, problems=(UnreadableMessageError("The batch holds something that is no SQS message."),))
+    facts: dict[str, Any] = {"receives": _receives(record), "sent_at": _sent_at(record)}
     try:
         body = json.loads(record["body"])
     except (ValueError, TypeError, RecursionError):
         problem = UnreadableMessageError("The message's body is not JSON.")
-        return Message(record["messageId"], problems=(problem,), receives=_receives(record))
-    uploads, problems = _uploads(body)
-    return Message(record["messageId"], uploads, problems, _receives(record))
+        return Message(record["messageId"], problems=(problem,), **facts)
+    return _message(record["messageId"], body, bucket, **facts)
 
 
 def _receives(record: dict[str, Any]) -> int:
@@ -111,72 +71,115 @@ def _receives(record: dict[str, Any]) -> int:
             return 0
 
 
-def _uploads(notification: object) -> tuple[tuple[Upload, ...], tuple[UnreadableMessageError, ...]]:
-    """The uploads of one notification, in order, and what is wrong with its other parts."""
-    parse: Callable[[Any], Upload | None]
+def _sent_at(record: dict[str, Any]) -> str | None:
+    match record:
+        case {"attributes": {"SentTimestamp": str(milliseconds)}} if re.fullmatch(r"[0-9]{1,14}", milliseconds):
+            return iso8601(datetime.fromtimestamp(int(milliseconds) / 1000, UTC))
+        case _:
+            return None
+
+
+def _message(identifier: str | None, notification: object, bucket: str | None, **facts: Any) -> Message:
+    """What one notification speaks of, in order, and what is wrong with its other parts."""
+    parse: Callable[[Any], Upload | Removal | None]
     match notification:
         case {"Records": [*parts]}:
             parse = _from_s3
         case {"source": "aws.s3"}:
             parts, parse = [notification], _from_eventbridge
         case {"Service": "Amazon S3", "Event": "s3:TestEvent"}:
-            return (), ()
+            return Message(identifier, **facts)
         case _:
-            return (), (UnreadableMessageError("The message is no event of S3."),)
-    uploads, problems = [], []
+            problem = UnreadableMessageError("The message is no event of S3.")
+            return Message(identifier, problems=(problem,), **facts)
+    uploads, removals, problems = list[Upload](), list[Removal](), list[UnreadableMessageError]()
     for part in parts:
         try:
-            upload = parse(part)
+            found = _ours(parse(part), bucket)
         except UnreadableMessageError as problem:
             problems.append(problem)
         else:
-            if upload:
-                uploads.append(upload)
-    return tuple(uploads), tuple(problems)
+            match found:
+                case Upload():
+                    uploads.append(found)
+                case Removal():
+                    removals.append(found)
+    return Message(identifier, tuple(uploads), tuple(removals), tuple(problems), **facts)
 
 
-def _from_s3(record: Any) -> Upload | None:
+def _ours(found: Upload | Removal | None, bucket: str | None) -> Upload | Removal | None:
+    if found and bucket and found.bucket != bucket:
+        raise UnreadableMessageError("A record names a bucket that is not this worker's.", "foreign_bucket")
+    return found
+
+
+def _from_s3(record: Any) -> Upload | Removal | None:
     """One record of a notification (https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html)."""
     match record:
-        case {"eventName": str(name)} if not name.removeprefix("s3:").startswith("ObjectCreated:"):
+        case {"eventName": str(event)} if not event.removeprefix("s3:").startswith(("ObjectCreated:", *_REMOVALS)):
             return None
-        case {"eventName": str(), "s3": {"bucket": {"name": bucket}, "object": {"key": str(key), **facts}}}:
+        case {"eventName": str(event), "s3": {"bucket": {"name": name}, "object": {"key": str(key), **facts}}}:
             try:
                 key = unquote_plus(key, errors="strict")
             except UnicodeDecodeError:
                 raise UnreadableMessageError("A record's key is not UTF-8.") from None
-            return _upload(bucket, key, facts.get("versionId"), facts.get("eTag"), record.get("eventTime"))
+            _check_names(name, key)
+            time = record.get("eventTime")
+            if event.removeprefix("s3:").startswith(_REMOVALS):
+                return _removal(name, key, facts.get("versionId"), time, marker=event.endswith(_MARKER_EVENT))
+            return _upload(name, key, facts.get("versionId"), facts.get("eTag"), time)
         case _:
             raise UnreadableMessageError("A record is no S3 event, or names no object.")
 
 
-def _from_eventbridge(event: Any) -> Upload | None:
+def _from_eventbridge(event: Any) -> Upload | Removal | None:
     """EventBridge's form (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html)."""
     match event:
-        case {"detail-type": str(kind)} if kind != "Object Created":
+        case {"detail-type": str(kind)} if kind not in {"Object Created", "Object Deleted"}:
             return None
-        case {"detail-type": str(), "detail": {"bucket": {"name": bucket}, "object": {"key": str(key), **facts}}}:
-            return _upload(bucket, key, facts.get("version-id"), facts.get("etag"), event.get("time"))
+        case {
+            "detail-type": str(kind),
+            "detail": {"bucket": {"name": name}, "object": {"key": str(key), **facts}, **detail},
+        }:
+            _check_names(name, key)
+            if kind == "Object Deleted":
+                marker = detail.get("deletion-type") == _MARKER_DETAIL
+                return _removal(name, key, facts.get("version-id"), event.get("time"), marker=marker)
+            return _upload(name, key, facts.get("version-id"), facts.get("etag"), event.get("time"))
         case _:
             raise UnreadableMessageError("The event of EventBridge names no object.")
 
 
-def _upload(bucket: object, key: str, version: object, etag: object, time: object) -> Upload:
+def _check_names(bucket: object, key: str) -> None:
     if not (isinstance(bucket, str) and _BUCKET.fullmatch(bucket)):
         raise UnreadableMessageError("A record names no bucket.")
     if not 0 < _utf8_length(key) <= MAX_KEY_BYTES:
         raise UnreadableMessageError(f"A record's key is not 1 to {MAX_KEY_BYTES} bytes of UTF-8.")
-    # An object of a bucket whose versioning is suspended has version "null", which an overwrite reuses.
+
+
+def _upload(bucket: str, key: str, version: object, etag: object, time: object) -> Upload:
     upload = Upload(
         bucket,
         key,
-        version=None if version == "null" else _identifier(version, "version"),
+        version=_version(version),
         etag=_identifier(etag.strip('"') if isinstance(etag, str) else etag, "etag"),
         uploaded_at=_utc(time),
     )
     if not upload.object_version:
         raise UnreadableMessageError("A record names neither the version nor the etag of its object.")
     return upload
+
+
+def _removal(bucket: str, key: str, version: object, time: object, *, marker: bool) -> Removal:
+    removed_at = _utc(time)
+    if not removed_at:
+        raise UnreadableMessageError("A removal tells no time.")
+    return Removal(bucket, key, _version(version), marker, removed_at)
+
+
+def _version(version: object) -> str | None:
+    """An object of a bucket whose versioning is suspended has version "null", which an overwrite reuses."""
+    return None if version == "null" else _identifier(version, "version")
 
 
 def _identifier(value: object, name: str) -> str | None:
@@ -202,8 +205,3 @@ def _utc(time: object) -> str | None:
         return iso8601(datetime.fromisoformat(time).astimezone(UTC))
     except (ValueError, OverflowError):
         return None
-
-
-def iso8601(moment: datetime) -> str:
-    """A time in UTC as records write it, so that text order is time order: `2026-11-23T09:30:00.125Z`."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

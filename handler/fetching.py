@@ -16,12 +16,13 @@ from model_layer import Rejection
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from handler.events import Upload
+    from handler.messages import Removal, Upload
 
 CHUNK_BYTES = 2**20
 
-# MethodNotAllowed: the version is a delete marker. Without s3:ListBucket a missing object would be AccessDenied.
-_DELETED = {"NoSuchKey", "NoSuchVersion", "MethodNotAllowed", "404", "405"}
+_MARKER = {"MethodNotAllowed", "405"}  # the version is a delete marker
+# Without s3:ListBucket a missing object would be AccessDenied, and a missing version without s3:ListBucketVersions.
+_DELETED = _MARKER | {"NoSuchKey", "NoSuchVersion", "404"}
 _OVERWRITTEN = {"PreconditionFailed", "412"}
 
 
@@ -58,6 +59,27 @@ class ImageStore:
                 return self._read(body, _etag(response))
         except AWS_ERRORS as error:
             raise _meaning(error) from error
+
+    def remaining(self, removal: Removal) -> str | None:
+        """What is still there of what `removal` took away: `*` all of it, the etag that stands now, or None, nothing.
+
+        An object that came back unchanged, or a version that was never deleted, is told from one that is gone.
+
+        Raises:
+            TryAgainError: S3 refused or failed.
+        """
+        version = removal.version or ("null" if removal.marker else None)
+        condition: dict[str, Any] = {"VersionId": version} if version else {}
+        try:
+            found = self._client.head_object(Bucket=removal.bucket, Key=removal.key, **condition)
+        except AWS_ERRORS as error:
+            code = error_code(error)
+            if removal.marker and code in _MARKER | _DELETED:
+                return None if code in _MARKER else "*"  # the delete marker was itself deleted: the object is back
+            if code in _DELETED:
+                return None
+            raise unavailable("storage_unavailable", "HeadObject", error) from error
+        return "*" if version else _etag(found)
 
     def _read(self, body: Any, etag: str | None) -> Download:
         buffer, digest = io.BytesIO(), hashlib.sha256()

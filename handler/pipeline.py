@@ -12,18 +12,19 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 from handler.errors import TryAgainError
+from handler.patience import Patience
 from handler.record import Finding
-from handler.stages import Decoded, Outcome, try_again
+from handler.stages import Decoded, Outcome
 from model_layer import BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from handler.deadline import Deadline
-    from handler.events import Upload
+    from handler.messages import Upload
     from handler.stages import Stages
 
-_OUT_OF_TIME = TryAgainError("out_of_time", "The invocation ran out of time before this upload was done.")
+OUT_OF_TIME = TryAgainError("out_of_time", "The invocation ran out of time before this upload was done.")
 
 
 class Pipeline:
@@ -39,6 +40,7 @@ class Pipeline:
         self._stages = stages
         self._threads = threads
         self._deadline = deadline
+        self._patience = Patience(deadline.seconds_to_write)
         self._request_id = request_id
         self._last_chance = frozenset(last_chance)
         self._fetchers = ThreadPoolExecutor(threads, "fetch")
@@ -47,35 +49,32 @@ class Pipeline:
         self._waiting: deque[Upload] = deque()
         self._fetching: dict[Future[Decoded | Finding], Upload] = {}
         self._decoded: deque[Decoded] = deque()
-        self._writing: dict[Future[Outcome], Upload] = {}
+        self._found: deque[Finding] = deque()
+        self._writing: dict[Future[Outcome], Finding] = {}
 
     def run(self, uploads: Collection[Upload]) -> Iterator[Outcome]:
         """One outcome for each of `uploads`, which are distinct, as it comes about; no exception for any of them."""
+        self._waiting.extend(uploads)
+        return self._outcomes()
+
+    def refuse(self, uploads: Collection[Upload], error: TryAgainError) -> Iterator[Outcome]:
+        """Begins none of `uploads`; those of `last_chance` get their `failed` record."""
+        self._found.extend(Finding(upload, error) for upload in uploads)
+        return self._outcomes()
+
+    def _outcomes(self) -> Iterator[Outcome]:
         try:
-            yield from self._skip_finished(uploads)
-            while self._waiting or self._fetching or self._decoded or self._writing:
+            while self._waiting or self._fetching or self._decoded or self._found or self._writing:
                 if not self._deadline.seconds_to_begin():
                     self._hand_back()
                 self._fetch_ahead()
                 self._infer()
+                yield from self._write_ahead()
                 yield from self._collect()
         finally:
             # Stragglers are left to themselves: what they may still write is right, and the retry will find it.
             self._fetchers.shutdown(wait=False, cancel_futures=True)
             self._writers.shutdown(wait=False, cancel_futures=True)
-
-    def _skip_finished(self, uploads: Collection[Upload]) -> Iterator[Outcome]:
-        try:
-            finished = self._stages.finished(uploads)
-        except Exception as error:  # noqa: BLE001 (a table that cannot be read will not be written either)
-            for upload in uploads:
-                self._conclude(Finding(upload, try_again(error)))
-            return
-        for upload in uploads:
-            if upload in finished:
-                yield Outcome(upload)
-            else:
-                self._waiting.append(upload)
 
     def _hand_back(self) -> None:
         """Nothing new begins any more; only records that are being written are waited for."""
@@ -83,40 +82,64 @@ class Pipeline:
         self._waiting.clear()
         self._fetching.clear()
         self._decoded.clear()
-        for upload in unfinished:
-            self._conclude(Finding(upload, _OUT_OF_TIME))
+        self._found.extend(Finding(upload, OUT_OF_TIME) for upload in unfinished)
 
     def _fetch_ahead(self) -> None:
         while self._waiting and len(self._fetching) + len(self._decoded) < self._threads + BATCH:
             upload = self._waiting.popleft()
             self._fetching[self._fetchers.submit(self._stages.prepare, upload)] = upload
 
-    def _infer(self) -> None:
-        batch = [self._decoded.popleft() for _ in range(min(BATCH, len(self._decoded)))]
-        for finding in self._stages.infer(batch) if batch else ():
-            self._conclude(finding)
+    def _may_infer(self) -> bool:
+        """What the table does not take is not worth inferring yet, and would be lost with this process."""
+        return bool(self._decoded) and len(self._found) + len(self._writing) < self._threads + BATCH
 
-    def _conclude(self, finding: Finding) -> None:
-        last_chance = finding.upload in self._last_chance
-        future = self._writers.submit(self._stages.conclude, finding, self._request_id, last_chance=last_chance)
-        self._writing[future] = finding.upload
+    def _infer(self) -> None:
+        if not self._may_infer():
+            return
+        batch = [self._decoded.popleft() for _ in range(min(BATCH, len(self._decoded)))]
+        self._found.extend(self._stages.infer(batch))
+
+    def _write_ahead(self) -> Iterator[Outcome]:
+        """What leaves no record is an outcome already; of the rest, a little more is under way than there are threads.
+
+        So an event of ten thousand uploads is handed back in time, and its records do not pile up behind a slow table.
+        """
+        while self._found and len(self._writing) < 2 * self._threads:
+            finding = self._found.popleft()
+            last_chance = finding.upload in self._last_chance
+            if isinstance(finding.answer, TryAgainError) and not last_chance:
+                yield self._stages.conclude(finding, self._request_id, last_chance=False)
+                continue
+            future = self._writers.submit(
+                self._stages.conclude, finding, self._request_id, last_chance=last_chance, patience=self._patience
+            )
+            self._writing[future] = finding
 
     def _collect(self) -> Iterator[Outcome]:
         """Waits until a thread has something, but not while there is something to infer, nor beyond the deadline."""
         begun = self._waiting or self._fetching or self._decoded
-        patience = self._deadline.seconds_to_begin() if begun else self._deadline.seconds_to_finish()
+        patience = self._deadline.seconds_to_begin() if begun else self._deadline.seconds_to_write()
         pending: list[Future[Any]] = [*self._fetching, *self._writing]
-        done, _ = wait(pending, 0 if self._decoded else patience, return_when=FIRST_COMPLETED)
+        done, _ = wait(pending, 0 if self._may_infer() else patience, return_when=FIRST_COMPLETED)
         for prepared in [fetch for fetch in self._fetching if fetch in done]:
             del self._fetching[prepared]
             result = prepared.result()
             if isinstance(result, Decoded):
                 self._decoded.append(result)
             else:
-                self._conclude(result)
+                self._found.append(result)
         for written in [write for write in self._writing if write in done]:
             del self._writing[written]
             yield written.result()
         if not begun and not patience:
-            yield from (Outcome(upload, error=_OUT_OF_TIME) for upload in self._writing.values())
-            self._writing.clear()
+            yield from self._give_up()
+
+    def _give_up(self) -> Iterator[Outcome]:
+        """No time to write what is left: its answers are kept for the case that it comes back to this process."""
+        for finding in [*self._writing.values(), *self._found]:
+            error = finding.answer if isinstance(finding.answer, TryAgainError) else OUT_OF_TIME
+            if error is not finding.answer:
+                self._stages.handed_back.keep(finding)
+            yield Outcome(finding.upload, error=error, reasons=(error.code,))
+        self._writing.clear()
+        self._found.clear()

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from handler.indexes import BY_LABEL, BY_PROBLEM, INDEX_KEYS, shards
-from handler.table import plain
+from handler.items import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypedDict
 
 from handler.errors import SupersededError, TryAgainError
-from handler.events import iso8601
+from handler.messages import iso8601
 from model_layer import Prediction, Rejection
 
 if TYPE_CHECKING:
-    from handler.events import Upload
+    from handler.messages import Upload
     from model_layer import Bundle
 
 SCHEMA = 1

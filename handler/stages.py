@@ -1,6 +1,7 @@
 """What is done with one upload, stage by stage. Nothing here raises: an error becomes the upload's own answer.
 
-So it touches no other upload of the batch. `Stages.finished`, which is about all of them at once, is the exception.
+So it touches no other upload of the batch. `Stages.states`, which is about all of them at once, and `Stages.begin`,
+before which nothing is done, are the exceptions.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
 from handler.errors import SupersededError, TryAgainError
+from handler.handed_back import HandedBack
+from handler.patience import IMPATIENT, Patience
 from handler.record import FileFacts, Finding, build_record, record_key
 from model_layer import Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from handler.events import Upload
     from handler.fetching import ImageStore
-    from handler.table import PredictionsTable
+    from handler.messages import Upload
+    from handler.table import PredictionsTable, State
     from model_layer import Classifier, DecodedImage, Prediction
 
 
@@ -50,6 +53,19 @@ class Outcome:
     """The codes of why it was referred, rejected, superseded or failed."""
     timings_ms: dict[str, float] = field(default_factory=dict)
     """By stage: `fetch`, `decode`, `infer`, `write`, as far as the upload came."""
+    erased: bool = False
+    """Whether its record was erased again at once, because the object had been deleted meanwhile."""
+
+    @property
+    def unbegun(self) -> bool:
+        """Whether it was handed back without a look at it, for want of time, and without a record."""
+        return bool(self.error) and self.reasons == ("out_of_time",) and not self.timings_ms and not self.status
+
+
+UNFINISHED = TryAgainError(
+    "unfinished",
+    "A worker took up this upload and has not reported back; its process may have been killed, or run out of time.",
+)
 
 
 class Stages:
@@ -59,22 +75,41 @@ class Stages:
         self._store = store
         self._classifier = classifier
         self._table = table
+        self.handed_back = HandedBack()
         # Decoding is bound by the cores, and a large image takes hundreds of MB: one decoder for each core.
         self._decoding = BoundedSemaphore(len(os.sched_getaffinity(0)))
 
-    def finished(self, uploads: Collection[Upload]) -> set[Upload]:
-        """Those of `uploads` that an earlier delivery brought to their end under this model.
+    def states(self, uploads: Collection[Upload], patience: Patience) -> dict[Upload, State]:
+        """What earlier deliveries left in the table under this model, for those of `uploads` that they came to.
 
         Raises:
             TryAgainError: the table cannot be read now.
         """
         version = self._classifier.bundle.version
         keys = {upload: record_key(upload, version) for upload in uploads}
-        final = self._table.final(keys.values())
-        return {upload for upload, key in keys.items() if key in final}
+        found = self._table.states(keys.values(), patience)
+        return {upload: found[key] for upload, key in keys.items() if key in found}
+
+    def begin(self, upload: Upload, attempts: int, request_id: str, patience: Patience) -> bool:
+        """Records, before an attempt that might end this process, that it was begun: `failed`, until it reports back.
+
+        Tells whether that was written; otherwise a record that stands is there already.
+
+        Raises:
+            TryAgainError: the table cannot be written now, so the attempt must not be made.
+        """
+        record = build_record(Finding(upload, UNFINISHED), self._classifier.bundle, request_id)
+        return self._table.put(record, attempts=attempts, patience=patience)
+
+    def withdraw(self, upload: Upload, request_id: str) -> None:
+        """The attempt has reported back, with an error: takes back what `begin` wrote, as far as that works."""
+        with suppress(Exception):
+            self._table.withdraw(record_key(upload, self._classifier.bundle.version), request_id)
 
     def prepare(self, upload: Upload) -> Decoded | Finding:
         """Fetches and decodes: to pixels, or to the end of this upload's way."""
+        if found := self.handed_back.finding(upload):
+            return found
         file, timings = FileFacts(), dict[str, float]()
         try:
             started = time.perf_counter()
@@ -103,24 +138,27 @@ class Stages:
             for decoded, answer in zip(batch, answers, strict=True)
         ]
 
-    def conclude(self, finding: Finding, request_id: str, *, last_chance: bool) -> Outcome:
+    def conclude(
+        self, finding: Finding, request_id: str, *, last_chance: bool, patience: Patience = IMPATIENT
+    ) -> Outcome:
         """Writes the record of what was found; of what failed, only when there is no further chance."""
         error = finding.answer if isinstance(finding.answer, TryAgainError) else None
         if error is None:
             try:
-                return self._write(finding, request_id)
+                return self._write(finding, request_id, patience)
             except Exception as raised:  # noqa: BLE001 (see `_answer`)
                 error = try_again(raised)
+                self.handed_back.keep(finding)
         if last_chance:
             with suppress(Exception):  # the message goes to the dead-letter queue, with its record or without
-                written = self._write(replace(finding, answer=error), request_id)
+                written = self._write(replace(finding, answer=error), request_id, patience)
                 return replace(written, error=error)
         return Outcome(finding.upload, error=error, reasons=(error.code,), timings_ms=finding.timings_ms)
 
-    def _write(self, finding: Finding, request_id: str) -> Outcome:
+    def _write(self, finding: Finding, request_id: str, patience: Patience) -> Outcome:
         started = time.perf_counter()
         record = build_record(finding, self._classifier.bundle, request_id)
-        written = self._table.put(record)
+        written = self._table.put(record, patience=patience)
         timings = {**finding.timings_ms, "write": _ms_since(started)}
         codes = tuple(reason["code"] for reason in record["reasons"])
         return Outcome(finding.upload, finding.status, written=written, reasons=codes, timings_ms=timings)

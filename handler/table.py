@@ -12,6 +12,7 @@ Attributes of an item:
     confidence_rank  S  `0.973114#<hash of image>`, only on classified and referred
     problem_shard    S  `<status>#<yyyy-mm-dd>#<shard>`, only on referred, rejected, superseded and failed
     expires_at       N  epoch seconds, the TTL attribute, only where records are kept for a time
+    attempts         N  only on `failed`: how often the upload was tried alone without a word back (`handler.delivery`)
 
 Indexes, which `handler.indexes` explains and `handler.queries` asks:
 
@@ -20,22 +21,22 @@ Indexes, which `handler.indexes` explains and `handler.queries` asks:
 
 When several events, workers or retries speak of one upload, one record stands. A prediction or a rejection is final.
 `superseded` gives way to these, because an unversioned object may come back with the same etag; `failed` gives way to
-all others, because a redrive may succeed.
+all others, because a redrive may succeed, and to a later `failed`, which knows more.
+
+Beside the records, and for some weeks only, stand the marks of removed objects: `handler.erasure` shows them.
 """
 
 from __future__ import annotations
 
-import random
-import time
+from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-
 from handler.aws import AWS_ERRORS, error_code, unavailable
-from handler.errors import TryAgainError
 from handler.indexes import INDEX_KEYS, index_keys
+from handler.items import plain, typed
+from handler.lookup import Key, look_up
+from handler.patience import IMPATIENT, Patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,18 +45,26 @@ if TYPE_CHECKING:
 
     from handler.record import Record
 
-Key = tuple[str, str]
-"""`image` and `version` of a record."""
-
 _PROVISIONAL = ("failed", "superseded")
-_GIVES_WAY_TO_IT = {"failed": (), "superseded": ("failed",)}  # every other status: _PROVISIONAL
+_GIVES_WAY_TO_IT = {"failed": ("failed",), "superseded": ("failed",)}  # every other status: _PROVISIONAL
 
-_LOOKUP_KEYS = 100  # BatchGetItem's limit
-_LOOKUP_ATTEMPTS = 5
+_HIDDEN = INDEX_KEYS | {"expires_at", "attempts"}
 _SECONDS_PER_DAY = 86_400
 
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the table holds of one upload, in short."""
+
+    status: str
+    since: str
+    """The record's `predicted_at`."""
+    attempts: int
+
+    @property
+    def final(self) -> bool:
+        """Whether it gives way to nothing."""
+        return self.status not in _PROVISIONAL
 
 
 class PredictionsTable:
@@ -67,15 +76,16 @@ class PredictionsTable:
         self._name = name
         self._ttl_days = ttl_days
 
-    def put(self, record: Record) -> bool:
+    def put(self, record: Record, *, attempts: int = 0, patience: Patience = IMPATIENT) -> bool:
         """Writes `record`, unless one that stands is there; tells whether it was written.
 
         Raises:
             TryAgainError: the table cannot be written now.
         """
         replaced = _GIVES_WAY_TO_IT.get(record["status"], _PROVISIONAL)
+        item = self._item(record, attempts)
         try:
-            self._client.put_item(TableName=self._name, Item=self._item(record), **_unless_one_stands(replaced))
+            patience.call(self._client.put_item, TableName=self._name, Item=item, **_unless_one_stands(replaced))
         except AWS_ERRORS as error:
             # Also the answer to a repetition by botocore, whose first try was written though its response got lost.
             if error_code(error) == "ConditionalCheckFailedException":
@@ -83,14 +93,40 @@ class PredictionsTable:
             raise unavailable("table_unavailable", "PutItem", error) from error
         return True
 
-    def final(self, keys: Iterable[Key]) -> set[Key]:
-        """Those of `keys` whose record is final. A record written within the last second may be missed.
+    def withdraw(self, key: Key, request_id: str) -> None:
+        """Takes back the `failed` record that the invocation `request_id` wrote, if that is the one that is there.
+
+        Raises:
+            TryAgainError: the table cannot be written now.
+        """
+        try:
+            self._client.delete_item(
+                TableName=self._name,
+                Key={"image": {"S": key[0]}, "version": {"S": key[1]}},
+                ConditionExpression="#status = :failed AND request_id = :own",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues={":failed": {"S": "failed"}, ":own": {"S": request_id}},
+            )
+        except AWS_ERRORS as error:
+            if error_code(error) != "ConditionalCheckFailedException":
+                raise unavailable("table_unavailable", "DeleteItem", error) from error
+
+    def states(self, keys: Iterable[Key], patience: Patience = IMPATIENT) -> dict[Key, State]:
+        """What stands under those of `keys` that have a record. One written within the last second may be missed.
 
         Raises:
             TryAgainError: the table cannot be read now.
         """
-        wanted = [{"image": {"S": image}, "version": {"S": version}} for image, version in dict.fromkeys(keys)]
-        return {key for i in range(0, len(wanted), _LOOKUP_KEYS) for key in self._final(wanted[i : i + _LOOKUP_KEYS])}
+        attributes = ("image", "version", "status", "predicted_at", "attempts")
+        found = map(plain, look_up(self._client, self._name, keys, attributes, patience=patience))
+        return {
+            (item["image"], item["version"]): State(item["status"], item["predicted_at"], item.get("attempts", 0))
+            for item in found
+        }
+
+    def final(self, keys: Iterable[Key]) -> set[Key]:
+        """Those of `keys` whose record is final. Raises like `states`."""
+        return {key for key, state in self.states(keys).items() if state.final}
 
     def get(self, image: str, version: str) -> Record | None:
         """The record of `image` (`<bucket>/<key>`) and `version` (`<object version>#<model version>`)."""
@@ -109,39 +145,18 @@ class PredictionsTable:
             yield from map(_record, page["Items"])
 
     def everything(self) -> Iterator[Record]:
-        """The whole table, in no order. Reads every byte of it: for exports and small tables."""
+        """Every record of the table, in no order. Reads every byte of it: for exports and small tables."""
         for page in self._client.get_paginator("scan").paginate(TableName=self._name):
-            yield from map(_record, page["Items"])
+            yield from (_record(item) for item in page["Items"] if "status" in item)
 
-    def _final(self, keys: list[dict[str, Any]]) -> Iterator[Key]:
-        for attempt in range(_LOOKUP_ATTEMPTS):
-            if attempt:
-                time.sleep(random.uniform(0, 0.05 * 2**attempt))  # full jitter, in seconds
-            request: Any = {
-                self._name: {
-                    "Keys": keys,
-                    "ProjectionExpression": "image, version, #status",
-                    "ExpressionAttributeNames": {"#status": "status"},
-                }
-            }
-            try:
-                answer = self._client.batch_get_item(RequestItems=request)
-            except AWS_ERRORS as error:
-                raise unavailable("table_unavailable", "BatchGetItem", error) from error
-            for item in answer["Responses"].get(self._name, []):
-                if item["status"]["S"] not in _PROVISIONAL:
-                    yield item["image"]["S"], item["version"]["S"]
-            if self._name not in answer["UnprocessedKeys"]:
-                return
-            keys = cast("list[dict[str, Any]]", answer["UnprocessedKeys"][self._name]["Keys"])
-        raise TryAgainError("table_unavailable", f"BatchGetItem left {len(keys)} keys unread.")
-
-    def _item(self, record: Record) -> dict[str, Any]:
+    def _item(self, record: Record, attempts: int) -> dict[str, Any]:
         attributes: dict[str, Any] = {**record, **index_keys(record)}
+        if attempts:
+            attributes["attempts"] = attempts
         if self._ttl_days:
             predicted = datetime.fromisoformat(record["predicted_at"])
             attributes["expires_at"] = int(predicted.timestamp()) + self._ttl_days * _SECONDS_PER_DAY
-        return {name: _serialize(_exact(value)) for name, value in attributes.items()}
+        return typed(attributes)
 
 
 def _unless_one_stands(replaced: tuple[str, ...]) -> dict[str, Any]:
@@ -157,35 +172,4 @@ def _unless_one_stands(replaced: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _record(item: dict[str, Any]) -> Record:
-    hidden = INDEX_KEYS | {"expires_at"}
-    return cast("Record", plain({name: value for name, value in item.items() if name not in hidden}))
-
-
-def plain(item: dict[str, Any]) -> dict[str, Any]:
-    """An item in DynamoDB's typed form as plain JSON."""
-    return {name: _number(_deserialize(value)) for name, value in item.items()}
-
-
-def _exact(value: Any) -> Any:
-    """Floats to the decimals that they print as: 0.1 is stored as 0.1, not as the binary fraction next to it."""
-    match value:
-        case float():
-            return Decimal(str(value))
-        case dict():
-            return {name: _exact(part) for name, part in value.items()}
-        case list():
-            return [_exact(part) for part in value]
-        case _:
-            return value
-
-
-def _number(value: Any) -> Any:
-    match value:
-        case Decimal():
-            return int(value) if value == value.to_integral_value() else float(value)
-        case dict():
-            return {name: _number(part) for name, part in value.items()}
-        case list():
-            return [_number(part) for part in value]
-        case _:
-            return value
+    return cast("Record", plain({name: value for name, value in item.items() if name not in _HIDDEN}))

@@ -15,7 +15,8 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 if TYPE_CHECKING:
-    from handler.events import Batch, Message
+    from handler.errors import TryAgainError
+    from handler.messages import Batch, Message, Removal
     from handler.stages import Outcome
 
 NAME = "dermbatch"
@@ -32,7 +33,27 @@ def report_batch(batch: Batch, uploads: int) -> None:
     for message in batch.messages:
         for problem in message.problems:
             metrics.add_metric("Unreadable", MetricUnit.Count, 1)
+            if problem.code == "foreign_bucket":
+                metrics.add_metric("ForeignBucket", MetricUnit.Count, 1)
             logger.error(problem.sentence, correlation_id=message.id, receives=message.receives)
+
+
+def report_removal(removal: Removal, erased: int, error: TryAgainError | None) -> None:
+    """What became of one removed object's records."""
+    metrics.add_metric("Erased", MetricUnit.Count, erased)
+    metrics.add_metric("TryAgain", MetricUnit.Count, 1 if error else 0)
+    fields: dict[str, Any] = {"image": _hash(removal.image), "version": removal.version, "erased": erased}
+    if not error:
+        logger.info("removal", **fields)
+    else:
+        logger.warning("removal to try again", error=error.sentence, **fields)
+        _report_defect(error)
+
+
+def report_unbegun(count: int) -> None:
+    """Uploads for which there was no time: one line for all, since there may be thousands in one message."""
+    metrics.add_metric("TryAgain", MetricUnit.Count, count)
+    logger.warning("images handed back unbegun", count=count)
 
 
 def report_outcome(outcome: Outcome, message: Message) -> None:
@@ -41,14 +62,17 @@ def report_outcome(outcome: Outcome, message: Message) -> None:
         metrics.add_metric(f"{stage.capitalize()}Time", MetricUnit.Milliseconds, ms)
     if outcome.status and outcome.written:
         metrics.add_metric(outcome.status.capitalize(), MetricUnit.Count, 1)
+    if outcome.erased:
+        metrics.add_metric("Erased", MetricUnit.Count, 1)
     metrics.add_metric("TryAgain", MetricUnit.Count, 1 if outcome.error else 0)
     metrics.add_metric("AlreadyRecorded", MetricUnit.Count, 0 if outcome.error or outcome.written else 1)
 
     fields: dict[str, Any] = {
-        "image": hashlib.sha256(outcome.upload.image.encode()).hexdigest()[:12],
+        "image": _hash(outcome.upload.image),
         "version": outcome.upload.object_version,
         "status": outcome.status,
         "written": outcome.written,
+        "erased": outcome.erased,
         "reasons": outcome.reasons,
         "ms": round(sum(outcome.timings_ms.values()), 1),
         "timings_ms": {stage: round(ms, 1) for stage, ms in outcome.timings_ms.items()},
@@ -59,9 +83,17 @@ def report_outcome(outcome: Outcome, message: Message) -> None:
         logger.info("image", **fields)
     else:
         logger.warning("image to try again", error=outcome.error.sentence, **fields)
-        if outcome.error.code == "internal_error":
-            logger.error(outcome.error.sentence, raised_at=_lines_of(outcome.error.__cause__))
+        _report_defect(outcome.error)
     logger.debug("image in clear", bucket=outcome.upload.bucket, key=outcome.upload.key)
+
+
+def _hash(image: str) -> str:
+    return hashlib.sha256(image.encode()).hexdigest()[:12]
+
+
+def _report_defect(error: TryAgainError) -> None:
+    if error.code == "internal_error":
+        logger.error(error.sentence, raised_at=_lines_of(error.__cause__))
 
 
 def _lines_of(error: BaseException | None) -> list[str]:

@@ -4,46 +4,47 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from handler import aws, telemetry
 from handler.deadline import Deadline
-from handler.errors import ConfigurationError, TryAgainError
+from handler.delivery import Delivery
+from handler.erasure import Erasure
+from handler.errors import TryAgainError
 from handler.events import read_event
 from handler.fetching import ImageStore
-from handler.pipeline import Pipeline
+from handler.loading import load
 from handler.stages import Stages
 from handler.table import PredictionsTable
-from model_layer import BundleError, Classifier, DecodedImage, DecodingLimits, ImageFacts
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from handler.configuration import Settings
-    from handler.events import Batch, Message, Upload
+    from handler.messages import Batch, Removal, Upload
+    from model_layer import Classifier
 
 
 class Worker:
     """Answers events one at a time, as a Lambda's sandbox does."""
 
-    def __init__(self, settings: Settings, stages: Stages) -> None:
+    def __init__(self, settings: Settings, stages: Stages, erasure: Erasure | None) -> None:
         self._settings = settings
         self._stages = stages
+        self._erasure = erasure
 
     @classmethod
-    def start(cls, settings: Settings) -> Worker:
-        """Loads the model, runs it once, and makes the clients: all that an invocation would otherwise wait for.
+    def start(cls, settings: Settings, loading: Future[Classifier] | None = None) -> Worker:
+        """Makes the clients, and takes the model that is `loading` (default: loads it now).
+
+        All that an invocation would otherwise wait for happens here, a first run of the network included.
 
         Raises:
             ConfigurationError: the bundle cannot be used.
         """
-        limits = DecodingLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
-        try:
-            classifier = Classifier.load(settings.model_bundle, limits=limits, threads=settings.inference_threads)
-        except BundleError as error:
-            raise ConfigurationError(f"MODEL_BUNDLE cannot be used: {error}") from error
-        _warm_up(classifier)
         store = ImageStore(aws.client("s3", settings), settings.max_image_bytes)
-        table = PredictionsTable(aws.client("dynamodb", settings), settings.predictions_table, settings.record_ttl_days)
-        return cls(settings, Stages(store, classifier, table))
+        dynamodb, name = aws.client("dynamodb", settings), settings.predictions_table
+        classifier = loading.result() if loading else load(settings)
+        stages = Stages(store, classifier, PredictionsTable(dynamodb, name, settings.record_ttl_days))
+        return cls(settings, stages, Erasure(dynamodb, name, store) if settings.erase_removed else None)
 
     def handle(self, event: object, context: Any) -> dict[str, list[dict[str, str]]]:
         """Brings every upload that `event` speaks of to its record, or its message back to the queue.
@@ -54,48 +55,45 @@ class Worker:
             TryAgainError: only for an event that came from no queue, after all that could be done is done: Lambda
                 knows no partial response there, and retries the event as a whole.
         """
-        batch = read_event(event)
-        named = _messages_by_upload(batch)
-        telemetry.report_batch(batch, len(named))
-        pipeline = Pipeline(
+        batch = read_event(event, self._settings.uploads_bucket)
+        delivery = Delivery(
+            batch,
             self._stages,
-            self._settings.download_threads,
-            Deadline(context.get_remaining_time_in_millis),
-            context.aws_request_id,
-            last_chance=[upload for upload, messages in named.items() if any(map(self._is_last_receive, messages))],
+            self._erasure,
+            threads=self._settings.download_threads,
+            max_receives=self._settings.max_receives,
+            deadline=Deadline(context.get_remaining_time_in_millis),
+            request_id=context.aws_request_id,
         )
-        unfinished = set()
-        for outcome in pipeline.run(named):
-            telemetry.report_outcome(outcome, named[outcome.upload][0])
+        telemetry.report_batch(batch, len(delivery.named))
+        unfinished: set[Upload | Removal] = set()
+        for removal, erased, error in delivery.removals():
+            telemetry.report_removal(removal, erased, error)
+            if error:
+                unfinished.add(removal)
+        unbegun = 0
+        for outcome in delivery.uploads():
             if outcome.error:
                 unfinished.add(outcome.upload)
+            if outcome.unbegun:
+                unbegun += 1
+            else:
+                telemetry.report_outcome(outcome, delivery.named[outcome.upload][0])
+        if unbegun:
+            telemetry.report_unbegun(unbegun)
         if unfinished and not batch.partial_response:
-            raise TryAgainError("unfinished", f"{len(unfinished)} of {len(named)} uploads must come again.")
+            raise TryAgainError("unfinished", f"{len(unfinished)} of {_count(batch)} uploads must come again.")
         return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in _unfinished(batch, unfinished)]}
 
-    def _is_last_receive(self, message: Message) -> bool:
-        return message.receives >= self._settings.max_receives
+
+def _count(batch: Batch) -> int:
+    return len({part for message in batch.messages for part in (*message.uploads, *message.removals)})
 
 
-def _messages_by_upload(batch: Batch) -> dict[Upload, list[Message]]:
-    """Every distinct upload with the messages that name it: several may, since S3 delivers at least once."""
-    named: dict[Upload, list[Message]] = {}
-    for message in batch.messages:
-        for upload in message.uploads:
-            named.setdefault(upload, []).append(message)
-    return named
-
-
-def _unfinished(batch: Batch, unfinished: set[Upload]) -> list[str]:
-    """The ids of messages to hand back: each that is not understood in full, or has an upload that is not done."""
+def _unfinished(batch: Batch, unfinished: set[Upload | Removal]) -> list[str]:
+    """The ids of messages to hand back: each that is not understood in full, or has a part that is not done."""
     return [
         message.id
         for message in batch.messages
-        if message.id and (message.problems or not unfinished.isdisjoint(message.uploads))
+        if message.id and (message.problems or not unfinished.isdisjoint((*message.uploads, *message.removals)))
     ]
-
-
-def _warm_up(classifier: Classifier) -> None:
-    """The first run of a network plans its memory; better while starting than in front of an upload."""
-    size = classifier.bundle.input_size
-    classifier.predict([DecodedImage(np.zeros((size, size, 3), np.uint8), ImageFacts("none", size, size))])

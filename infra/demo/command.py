@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 NOTICE = "Research use only. Not a medical device."
 COUNT, SEED = 24, 0
 # Small batches, none waited for: rows appear as the worker goes, instead of all at the end.
-PARAMETERS = {"BatchSize": 8, "BatchWindowSeconds": 0}
+# The demo deletes objects to make room for others; their records are what it shows.
+PARAMETERS: dict[str, str | int] = {"BatchSize": 8, "BatchWindowSeconds": 0, "EraseRemoved": "false"}
 
 
 class StoppedError(KeyboardInterrupt):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from pictures import jpeg
-from s3_events import handed_back, queue_event
+from s3_events import BUCKET, handed_back, queue_event
 from worker_rig import TABLE
 
 from handler.events import read_event
@@ -27,6 +27,9 @@ EXPECTED = {
     "eventbridge": (["clinic/a+b %20c.jpg"], []),
     "s3-test-event": ([], []),
     "s3-removed": ([], []),
+    "sqs-removed": ([], []),
+    "sqs-backfill": (["clinic/ein Bild +1.jpg"], []),
+    "sqs-foreign-bucket": ([], [5]),
     "sqs-not-an-upload": (["clinic/lesion-1.jpg"], [1, 2, 3]),
     "sqs-ugly-keys": (
         [
@@ -52,6 +55,7 @@ EXPECTED = {
 @pytest.fixture
 def lambda_handler(tiny_bundle, table, monkeypatch):
     monkeypatch.setenv("PREDICTIONS_TABLE", TABLE)
+    monkeypatch.setenv("UPLOADS_BUCKET", BUCKET)
     monkeypatch.setenv("MODEL_BUNDLE", str(tiny_bundle))
     monkeypatch.delitem(sys.modules, "handler.app", raising=False)
     yield importlib.import_module("handler.app").lambda_handler

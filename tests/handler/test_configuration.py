@@ -22,6 +22,8 @@ def test_what_must_be_set_is_little(given):
     assert settings.inference_threads is None
     assert settings.record_ttl_days == 0
     assert settings.aws_endpoint_url is None
+    assert settings.uploads_bucket is None
+    assert settings.erase_removed
 
 
 def test_every_variable_is_read(given):
@@ -33,10 +35,17 @@ def test_every_variable_is_read(given):
         "MAX_RECEIVES": "5",
         "RECORD_TTL_DAYS": "6",
     }
-    settings = Settings.from_environment({**given, **numbers, "AWS_ENDPOINT_URL": "http://127.0.0.1:4566"})
+    texts = {
+        "UPLOADS_BUCKET": "dermbatch-images",
+        "ERASE_REMOVED": "false",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
+    }
+    settings = Settings.from_environment({**given, **numbers, **texts})
     for name, text in numbers.items():
         assert getattr(settings, name.lower()) == int(text)
     assert settings.aws_endpoint_url == "http://127.0.0.1:4566"
+    assert settings.uploads_bucket == "dermbatch-images"
+    assert not settings.erase_removed
 
 
 def test_an_empty_variable_counts_as_unset(given):
@@ -48,6 +57,8 @@ def test_an_empty_variable_counts_as_unset(given):
     ("name", "text"),
     [
         ("PREDICTIONS_TABLE", ""),
+        ("UPLOADS_BUCKET", "arn:aws:s3:::images"),
+        ("ERASE_REMOVED", "yes"),
         ("PREDICTIONS_TABLE", "no spaces please"),
         ("MODEL_BUNDLE", "/no/such/folder"),
         ("MAX_IMAGE_BYTES", "0"),
@@ -81,7 +92,8 @@ def test_the_only_shipped_bundle_is_the_default(given, tmp_path, monkeypatch):
         Settings.from_environment(given)
 
 
-def test_a_damaged_bundle_stops_the_worker(given, tmp_path):
+def test_a_damaged_bundle_stops_the_worker(given, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     folder = write_tiny_bundle(tmp_path / "damaged")
     network = (folder / "model.onnx").read_bytes()
     (folder / "model.onnx").write_bytes(network[:-1] + b"?")

@@ -75,17 +75,16 @@ def test_eventbridge_through_a_queue_is_read_too():
     assert keys(read_event(queue_event(body))) == [["clinic/a+b %20c.jpg"]]
 
 
-@pytest.mark.parametrize("name", ["s3-test-event", "s3-removed"])
-def test_what_is_no_upload_is_done(name):
-    (only,) = read_file(name).messages
+def test_what_is_no_upload_is_done():
+    (only,) = read_file("s3-test-event").messages
     assert not only.uploads
     assert not only.problems
 
 
-def test_the_object_deleted_event_of_eventbridge_is_done():
-    (only,) = read_event({"source": "aws.s3", "detail-type": "Object Deleted", "detail": {}}).messages
-    assert not only.uploads
-    assert not only.problems
+@pytest.mark.parametrize("name", ["ObjectTagging:Put", "ObjectRestore:Completed", "ReducedRedundancyLostObject"])
+def test_events_of_other_kinds_are_done(name):
+    (only,) = read_event({"Records": [record(Put("a.jpg", "a" * 32), name)]}).messages
+    assert (only.uploads, only.removals, only.problems) == ((), (), ())
 
 
 def test_a_message_that_is_not_understood_spoils_no_other():

@@ -34,10 +34,11 @@ def deliver_until_done(rig, puts, receives: int = 5) -> int:
 
 @pytest.fixture
 def impatient(make_rig, monkeypatch):
-    """A rig whose clients repeat nothing by themselves: each fault reaches the worker, and no test waits."""
-    from handler import aws
+    """A rig that repeats nothing within one delivery: each fault reaches the worker, and no test waits."""
+    from handler import aws, patience
 
     monkeypatch.setattr(aws, "ATTEMPTS", 1)
+    monkeypatch.setattr(patience, "PASSING", frozenset())
     return make_rig()
 
 

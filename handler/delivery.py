@@ -1,0 +1,239 @@
+"""One delivery of messages: what of it is new, what is done already, and what must be tried alone.
+
+A killed process answers nothing, so all of its messages come back, and nothing says which of their images it was. So
+a message that comes back is suspected, unless this very process handed it back. Suspects are tried after all others,
+one after the other, each behind a record that says so (`failed`, code `unfinished`, with the number of such
+attempts). If the process dies again, exactly that one image is known by its record, and the next delivery brings its
+neighbours to their end first. docs/decisions.md shows that `max_receives` suffice for that.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from handler.errors import TryAgainError
+from handler.patience import Patience
+from handler.pipeline import OUT_OF_TIME, Pipeline
+from handler.stages import Outcome, try_again
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from handler.deadline import Deadline
+    from handler.erasure import Erasure
+    from handler.messages import Batch, Message, Removal, Upload
+    from handler.stages import Stages
+    from handler.table import State
+
+_LOOKED_UP_AT_ONCE = 500  # uploads; five requests, and more than any batch of single uploads
+_CHECKED_AT_ONCE = 50  # uploads; their marks are two keys each, and one request looks up a hundred
+
+_WORKER_DIED = TryAgainError(
+    "worker_died", "Attempts on this upload alone ended the worker's process. It is not tried again beside others."
+)
+_BAD_COMPANY = TryAgainError("bad_company", "It waits for a delivery without messages that are on their last receive.")
+
+
+class Delivery:
+    """The messages of one invocation. Used once."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        stages: Stages,
+        erasure: Erasure | None,
+        *,
+        threads: int,
+        max_receives: int,
+        deadline: Deadline,
+        request_id: str,
+    ) -> None:
+        """`erasure` is None where the records of removed objects are kept."""
+        self.named = _messages_by_upload(batch)
+        self._batch = batch
+        self._stages = stages
+        self._erasure = erasure
+        self._threads = threads
+        self._max_receives = max_receives
+        self._deadline = deadline
+        self._patience = Patience(deadline.seconds_to_write)
+        self._request_id = request_id
+
+    def removals(self) -> Iterator[tuple[Removal, int, TryAgainError | None]]:
+        """Erases what removals speak of: each with the number of records erased, and why it must come again."""
+        removals = dict.fromkeys(removal for message in self._batch.messages for removal in message.removals)
+        if not self._erasure:
+            return
+        with _Threads(self._threads, "erase") as threads:
+            pending = {removal: threads.submit(self._erasure.remove, removal, self._patience) for removal in removals}
+            for removal, future in pending.items():
+                try:
+                    yield removal, future.result(self._deadline.seconds_to_write()), None
+                except Exception as error:  # noqa: BLE001 (one removal's own; others go on)
+                    yield removal, 0, _in_words(error)
+
+    def uploads(self) -> Iterator[Outcome]:
+        """One outcome for each upload that the batch names; no exception for any of them."""
+        concluded = []
+        for outcome in self._outcomes():
+            if outcome.error:
+                self._stages.handed_back.note(outcome.upload, self._receives(outcome.upload))
+                yield outcome
+                continue
+            concluded.append(outcome)
+            if len(concluded) == _CHECKED_AT_ONCE:
+                yield from self._checked(concluded)
+                concluded = []
+        if concluded:
+            yield from self._checked(concluded)
+
+    def _outcomes(self) -> Iterator[Outcome]:
+        """In slices, so that also a message of ten thousand uploads gets further with each delivery."""
+        named = list(self.named)
+        suspects: dict[Upload, tuple[int, State | None]] = {}
+        for start in range(0, len(named), _LOOKED_UP_AT_ONCE):
+            if not self._deadline.seconds_to_begin():
+                yield from self._pipeline().refuse(named[start:], OUT_OF_TIME)
+                break
+            yield from self._new(named[start : start + _LOOKED_UP_AT_ONCE], suspects)
+        order = deque(sorted(suspects, key=lambda upload: (suspects[upload][0], self._receives(upload))))
+        while order and self._deadline.seconds_to_begin():
+            upload = order.popleft()
+            yield from self._alone(upload, *suspects[upload])
+        yield from self._pipeline().refuse(order, OUT_OF_TIME)
+
+    def _new(self, uploads: list[Upload], suspects: dict[Upload, tuple[int, State | None]]) -> Iterator[Outcome]:
+        """Brings those of `uploads` to their end that are new or done already; adds the others to `suspects`."""
+        try:
+            states = self._in_time(self._stages.states, uploads, self._patience)
+        except Exception as error:  # noqa: BLE001 (a table that cannot be read will not be written either)
+            yield from self._pipeline().refuse(uploads, _in_words(error))
+            return
+        fresh = []
+        for upload in uploads:
+            state: State | None = states.get(upload)
+            attempts = self._attempts(upload, state)
+            if state and state.final:
+                yield Outcome(upload)
+            elif attempts or self._is_suspect(upload):
+                suspects[upload] = attempts, state
+            else:
+                fresh.append(upload)
+        self._announce([upload for upload in uploads if upload in self._last_chance and upload in suspects])
+        yield from self._pipeline().run(fresh)
+
+    def _announce(self, uploads: list[Upload]) -> None:
+        """Records those on their last receive as begun, before anything else might end this process or its time.
+
+        Nothing would come back to say why they are in the dead-letter queue. A record that cannot be written now does
+        not keep them from being tried.
+        """
+        with _Threads(self._threads, "announce") as threads:
+            futures = [
+                threads.submit(self._stages.begin, upload, 0, self._request_id, self._patience) for upload in uploads
+            ]
+            wait(futures, self._deadline.seconds_to_begin())
+
+    def _alone(self, upload: Upload, attempts: int, state: State | None) -> Iterator[Outcome]:
+        """Tries `upload` with nothing else under way, when its neighbours can bear the death of this process."""
+        if obstacle := self._obstacle(upload, attempts):
+            yield from self._pipeline().refuse([upload], obstacle)
+            return
+        if (
+            upload not in self._last_chance
+        ):  # otherwise that is done already, and there is no later attempt to count for
+            try:
+                begun = self._in_time(self._stages.begin, upload, attempts + 1, self._request_id, self._patience)
+            except Exception as error:  # noqa: BLE001 (see `Stages`)
+                yield from self._pipeline().refuse([upload], _in_words(error))
+                return
+            if not begun and not (state and state.status == "superseded"):
+                yield Outcome(upload)  # another worker has come to its end with it
+                return
+        for outcome in self._pipeline().run([upload]):
+            if outcome.error and upload not in self._last_chance:
+                self._stages.withdraw(upload, self._request_id)
+            yield outcome
+
+    def _obstacle(self, upload: Upload, attempts: int) -> TryAgainError | None:
+        """Why `upload`, with so many attempts that were not heard of again, is not tried alone now.
+
+        If it kills this process, all messages of the batch come back. Those that are done must then have a delivery
+        left, and one more if a second upload might do the same to them.
+        """
+        others = [message.receives for message in self._batch.messages if upload not in message.uploads]
+        if not others:
+            return None
+        left = self._max_receives - max(others)
+        if attempts == 0:
+            return None if left >= 1 or upload in self._last_chance else _BAD_COMPANY
+        return None if attempts == 1 and left >= 2 else _WORKER_DIED
+
+    def _checked(self, concluded: list[Outcome]) -> list[Outcome]:
+        """`concluded`, without those whose object was deleted: a removal may have overtaken its upload."""
+        if not self._erasure:
+            return concluded
+        uploads = [outcome.upload for outcome in concluded]
+        try:
+            erased = self._in_time(self._erasure.overtaken, uploads, self._patience)
+        except Exception as error:  # noqa: BLE001 (they come again, and are looked at then)
+            return [replace(outcome, error=_in_words(error)) for outcome in concluded]
+        return [replace(outcome, erased=outcome.upload in erased) for outcome in concluded]
+
+    def _in_time(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """`call(*arguments)`, given up when the invocation ends: a request that hangs must not take it along."""
+        if not self._deadline.seconds_to_finish():
+            raise TimeoutError
+        with _Threads(1, "lookup") as threads:
+            return threads.submit(call, *arguments).result(self._deadline.seconds_to_finish())
+
+    def _pipeline(self) -> Pipeline:
+        return Pipeline(self._stages, self._threads, self._deadline, self._request_id, self._last_chance)
+
+    @cached_property
+    def _last_chance(self) -> frozenset[Upload]:
+        return frozenset(
+            upload
+            for upload, messages in self.named.items()
+            if any(message.receives >= self._max_receives for message in messages)
+        )
+
+    def _receives(self, upload: Upload) -> int:
+        return max(message.receives for message in self.named[upload])
+
+    def _is_suspect(self, upload: Upload) -> bool:
+        receives = self._receives(upload)
+        if upload in self._last_chance:
+            return True  # nothing else would leave a `failed` record if the process ends now
+        return receives > 1 and not self._stages.handed_back.was_alive(upload, receives)
+
+    def _attempts(self, upload: Upload, state: State | None) -> int:
+        """Those since the message came into the queue: a redrive begins anew."""
+        if not state:
+            return 0
+        sent = [message.sent_at for message in self.named[upload] if message.sent_at]
+        return state.attempts if not sent or state.since >= min(sent) else 0
+
+
+class _Threads(ThreadPoolExecutor):
+    """Stragglers are left to themselves at the end: what they still do is right, and the retry will find it."""
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown(wait=False, cancel_futures=True)
+
+
+def _messages_by_upload(batch: Batch) -> dict[Upload, list[Message]]:
+    """Every distinct upload with the messages that name it: several may, since S3 delivers at least once."""
+    named: dict[Upload, list[Message]] = {}
+    for message in batch.messages:
+        for upload in message.uploads:
+            named.setdefault(upload, []).append(message)
+    return named
+
+
+def _in_words(error: Exception) -> TryAgainError:
+    return OUT_OF_TIME if isinstance(error, TimeoutError) else try_again(error)

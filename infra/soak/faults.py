@@ -1,0 +1,231 @@
+"""What goes wrong in a worker's process, below boto3: requests and answers are touched, our own functions are not.
+
+A plan names, for an object's key, the faults that strike its upload. Each strikes in one delivery only, whichever
+process that is in: a file in a shared folder says that it has struck. Those of `LASTING` strike each time.
+
+Faults of a single image: SLOW_DOWN to RACE, POISON, FORBIDDEN. The others strike the invocation that holds the image.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import resource
+import signal
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import boto3
+import botocore.session
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ConnectionClosedError
+from botocore.httpsession import URLLib3Session
+
+from handler.events import read_event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+SLOW_DOWN = "S3 503 SlowDown"
+UNAVAILABLE = "S3 503"
+INTERNAL_ERROR = "S3 500, once"
+RESET_READING = "connection reset at GetObject"
+SLOW = "slow download"
+CUT_OFF = "cut-off download"
+THROTTLED_WRITE = "PutItem throttled"
+RESET_WRITING = "connection reset after PutItem"
+RACE = "conditional-check race"
+THROTTLED_LOOKUP = "BatchGetItem throttled"
+EXPIRED = "expired credentials"
+LATE_TABLE = "table not there yet"
+KILL_FETCH = "killed at fetch"
+KILL_INFERENCE = "killed at inference"
+KILL_WRITE = "killed at write"
+KILL_RESPONSE = "killed before response"
+TIMEOUT = "Lambda timeout"
+OUT_OF_MEMORY = "out of memory"
+POISON = "image kills worker"
+FORBIDDEN = "never readable"
+
+OF_IMAGES = (SLOW_DOWN, UNAVAILABLE, INTERNAL_ERROR, RESET_READING, SLOW, CUT_OFF, THROTTLED_WRITE, RESET_WRITING, RACE)
+OF_INVOCATIONS = (THROTTLED_LOOKUP, EXPIRED, LATE_TABLE, TIMEOUT, OUT_OF_MEMORY)
+KILLS = (KILL_FETCH, KILL_INFERENCE, KILL_WRITE, KILL_RESPONSE)
+LASTING = frozenset({POISON, FORBIDDEN})
+
+_S3_ERRORS: dict[str, tuple[int, str, int | None]] = {
+    FORBIDDEN: (403, "AccessDenied", None),
+    SLOW_DOWN: (503, "SlowDown", None),
+    UNAVAILABLE: (503, "ServiceUnavailable", None),
+    INTERNAL_ERROR: (500, "InternalError", 1),
+}
+_JSON: Any = {"Content-Type": "application/x-amz-json-1.0"}
+_MORE_THAN_BOTOCORE_REPEATS = 4  # so the worker's own patience is needed
+
+
+class Faults:
+    """The faults of `plan`, installed into every client that this process makes from now on."""
+
+    def __init__(self, plan: Mapping[str, Sequence[str]], struck: Path) -> None:
+        """`plan`: object key to faults; `struck`: the folder that says what has struck already."""
+        self._plan = plan
+        self._struck = struck
+        self._active: set[tuple[str, str]] = set()
+        self._requests: Counter[tuple[str, str]] = Counter()
+        self._direct = URLLib3Session()
+        self._lock = threading.Lock()
+
+    def install(self) -> None:
+        """Into boto3's default session, which clients are made from."""
+        session = botocore.session.get_session()
+        boto3.setup_default_session(botocore_session=session)
+        events = session.get_component("event_emitter")
+        events.register("before-send.s3.GetObject", self._get_object)
+        events.register("before-send.dynamodb.PutItem", self._put_item)
+        events.register("before-send.dynamodb.BatchGetItem", self._batch_get_item)
+
+    def begin(self, event: Any) -> None:
+        """A new delivery: which of the faults of its uploads may strike in it."""
+        keys = {upload.key for message in read_event(event).messages for upload in message.uploads}
+        planned = ((key, fault) for key in keys for fault in self._plan.get(key, ()))
+        self._active = {
+            (key, fault) for key, fault in planned if fault in LASTING or not self._file(key, fault).exists()
+        }
+        self._requests.clear()
+
+    def before_response(self) -> None:
+        """The handler has answered, and Lambda has not heard it yet."""
+        if self._any(KILL_RESPONSE):
+            _die()
+
+    def _file(self, key: str, fault: str) -> Path:
+        return self._struck / f"{fault} {key}".encode().hex()[-200:]
+
+    def _any(self, fault: str) -> bool:
+        """Whether `fault` strikes the whole delivery, on behalf of one of its uploads."""
+        return any(self._now(key, active) for key, active in self._active if active == fault)
+
+    def _now(self, key: str, fault: str, most: int | None = None) -> bool:
+        """Whether `fault` strikes this request; at most so often in this delivery."""
+        if (key, fault) not in self._active:
+            return False
+        self._file(key, fault).touch()
+        with self._lock:
+            self._requests[key, fault] += 1
+            return most is None or self._requests[key, fault] <= most
+
+    def _get_object(self, request: Any, **_: Any) -> AWSResponse | None:
+        key = unquote(urlsplit(request.url).path.split("/", 2)[2])
+        self._strike_process(key)
+        if self._any(EXPIRED):
+            return _s3_error(400, "ExpiredToken")
+        for fault, (status, code, most) in _S3_ERRORS.items():
+            if self._now(key, fault, most):
+                return _s3_error(status, code)
+        if self._now(key, RESET_READING):
+            raise ConnectionClosedError(endpoint_url="the service's address")
+        if self._now(key, SLOW):
+            return self._altered(request, pause=0.2)
+        if self._now(key, CUT_OFF):
+            return self._altered(request, share=0.6)
+        return None
+
+    def _strike_process(self, key: str) -> None:
+        if self._now(key, POISON) or self._now(key, KILL_FETCH):
+            _die()
+        if self._now(key, KILL_INFERENCE):
+            threading.Timer(0.01, _die).start()
+        if self._now(key, TIMEOUT):
+            os.kill(os.getpid(), signal.SIGSTOP)  # hangs as a whole, until Lambda ends it
+        if self._now(key, OUT_OF_MEMORY):
+            _exhaust_memory()
+
+    def _put_item(self, request: Any, **_: Any) -> AWSResponse | None:
+        item = json.loads(request.body)["Item"]
+        key = item["image"]["S"].partition("/")[2]
+        if self._now(key, KILL_WRITE):
+            _die()
+        if self._any(LATE_TABLE):
+            return dynamodb_error("ResourceNotFoundException")
+        if self._any(EXPIRED):
+            return dynamodb_error("ExpiredTokenException")
+        if self._now(key, THROTTLED_WRITE, most=_MORE_THAN_BOTOCORE_REPEATS):
+            return dynamodb_error("ProvisionedThroughputExceededException")
+        if self._now(key, RESET_WRITING, most=1):
+            self._direct.send(request)
+            raise ConnectionClosedError(endpoint_url="the service's address")
+        if self._now(key, RACE, most=1):
+            self._direct.send(request)  # another worker is a moment faster with the same record
+        return None
+
+    def _batch_get_item(self, **_: Any) -> AWSResponse | None:
+        if self._any(LATE_TABLE):
+            return dynamodb_error("ResourceNotFoundException")
+        if self._any(EXPIRED):
+            return dynamodb_error("ExpiredTokenException")
+        for key, fault in self._active:
+            if fault == THROTTLED_LOOKUP and self._now(key, fault, most=_MORE_THAN_BOTOCORE_REPEATS):
+                return dynamodb_error("ProvisionedThroughputExceededException")
+        return None
+
+    def _altered(self, request: Any, *, share: float = 1.0, pause: float = 0.0) -> AWSResponse:
+        """The service's own answer, whose body comes slowly, or breaks off."""
+        answer: Any = self._direct.send(request)
+        content = answer.content
+        body = _Body(content[: int(len(content) * share)])
+        body.pause = pause
+        return AWSResponse(answer.url, answer.status_code, answer.headers, body)
+
+
+class _Body(io.BytesIO):
+    """A response's body as urllib3 hands it out."""
+
+    pause = 0.0
+    """Seconds before each fifth of it."""
+
+    def read(self, amount: int | None = None) -> bytes:
+        if self.pause and amount:
+            time.sleep(self.pause)
+            amount = min(amount, max(1, len(self.getvalue()) // 5))
+        return super().read(amount)
+
+    def stream(self, amt: int = 2**16, decode_content: bool | None = None) -> Iterator[bytes]:
+        del decode_content
+        while chunk := self.read(amt):
+            yield chunk
+
+
+def _s3_error(status: int, code: str) -> AWSResponse:
+    body = f"<Error><Code>{code}</Code><Message>injected</Message></Error>".encode()
+    headers: Any = {}
+    return AWSResponse("https://service.invalid/", status, headers, _Body(body))
+
+
+def dynamodb_error(code: str) -> AWSResponse:
+    """DynamoDB's answer with an error of this code."""
+    body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "injected"}).encode()
+    return AWSResponse("https://service.invalid/", 400, _JSON, _Body(body))
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _exhaust_memory() -> None:
+    """Allocations begin to fail, and a moment later the kernel takes the process, as it does on Lambda."""
+    threading.Timer(0.3, _die).start()
+    with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123 (one number, with little memory left)
+        now = int(statm.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + 2**20, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    hoard = []
+    size = 2**20
+    while size >= 2**10:
+        try:
+            hoard.append(bytearray(size))
+        except MemoryError:
+            size //= 2
+    raise MemoryError

@@ -1,0 +1,155 @@
+"""The count at the end of a soak: what stands in the table and the queues, against what should."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from handler.events import read_event
+from infra.soak.cloud_events import drain
+from infra.worker_loop import waiting
+from model_layer import Prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from infra.soak.workers import Tally
+    from infra.stack import Stack
+    from model_layer import Rejection
+
+MOST_INFERENCES = 1.02
+"""Runs of the network for each image that has a prediction: what a killed process had inferred is inferred again.
+
+One batch more is always allowed: in a small soak a single death is more than its share of the invocations.
+"""
+
+_ZERO = ("lost", "doubled", "wrong_state", "dead_letters_unexplained", "queue_left")
+_ERASED = ("erased_left", "erased_wrongly")
+
+Identity = tuple[str, str]
+"""An upload's key and version (or etag)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What an upload's record must say."""
+
+    status: str
+    answer: Prediction | Rejection | None = None
+
+
+@dataclass(slots=True)
+class Verdict:
+    """`soak.json`."""
+
+    uploads: int
+    records: int
+    lost: int
+    """Uploads without a record."""
+    doubled: int
+    """Records beyond the first of an upload under one model."""
+    wrong_state: int
+    """Records that say something else than they must, or of what was never uploaded."""
+    inferences_per_image: float
+    dead_letters: int
+    dead_letters_unexplained: int
+    """Messages in the dead-letter queue that need not be there, or whose upload has no `failed` record."""
+    queue_left: int
+    states: dict[str, int]
+    inferences: int
+    duplicates_absorbed: int
+    """Messages that were done because their upload had its record already."""
+    retries: int
+    invocations: int
+    deaths: int
+    """Of worker processes."""
+    faults: dict[str, int]
+    """How often each struck."""
+    erased: int | None = None
+    """Uploads deleted afterwards, whose records had to go."""
+    erased_left: int | None = None
+    erased_wrongly: int | None = None
+    seconds: float = 0.0
+    conditions: dict[str, Any] = field(default_factory=dict)
+
+    def broken(self) -> list[str]:
+        """The promises that do not hold."""
+        found = [f"{name} is {getattr(self, name)}, not 0" for name in _ZERO if getattr(self, name)]
+        found += [
+            f"{name} is {getattr(self, name)}" for name in ("erased_left", "erased_wrongly") if getattr(self, name)
+        ]
+        if self.inferences_per_image > MOST_INFERENCES:
+            found.append(f"inferences_per_image is {self.inferences_per_image}, above {MOST_INFERENCES}")
+        return found
+
+    def to_json(self) -> str:
+        return json.dumps({**asdict(self), "holds": not self.broken()}, indent=2) + "\n"
+
+
+def judge(
+    stack: Stack,
+    expected: Mapping[Identity, Expected],
+    records: Iterable[Mapping[str, Any]],
+    tally: Tally,
+    inferences: int,
+    faults: Mapping[str, int],
+) -> Verdict:
+    """Counts. Takes the dead letters out of their queue."""
+    found: dict[Identity, list[Mapping[str, Any]]] = {}
+    for record in records:
+        found.setdefault((record["object"]["key"], record["version"].rpartition("#")[0]), []).append(record)
+    states = Counter(str(record["status"]) for same in found.values() for record in same)
+    failed = {identity for identity, same in found.items() if same[0]["status"] == "failed"}
+    letters = [read_event(json.loads(body)).messages[0].uploads for body in drain(stack, stack.dlq_url)]
+    unexplained = [
+        uploads
+        for uploads in letters
+        if not any(expected[one].status == "failed" for one in failed & {(u.key, u.object_version) for u in uploads})
+    ]
+    predicted = states["classified"] + states["referred"]
+    return Verdict(
+        uploads=len(expected),
+        records=sum(states.values()),
+        lost=len(expected.keys() - found.keys()),
+        doubled=sum(len(same) - 1 for same in found.values()),
+        wrong_state=sum(not _agrees(same[0], expected.get(identity)) for identity, same in found.items()),
+        inferences_per_image=round(inferences / max(1, predicted), 4),
+        dead_letters=len(letters),
+        dead_letters_unexplained=len(unexplained),
+        queue_left=waiting(stack.endpoint, stack.live),
+        states=dict(sorted(states.items())),
+        inferences=inferences,
+        duplicates_absorbed=tally.acknowledged.total() - len(tally.acknowledged),
+        retries=tally.retries,
+        invocations=tally.invocations,
+        deaths=tally.deaths,
+        faults=dict(sorted(faults.items())),
+    )
+
+
+def _agrees(record: Mapping[str, Any], expected: Expected | None) -> bool:
+    if expected is None or record["status"] != expected.status:
+        return False
+    if isinstance(expected.answer, Prediction):
+        return bool(record["probabilities"] == expected.answer.probabilities)
+    return expected.answer is None or record["reasons"][0]["code"] == expected.answer.code
+
+
+def table(verdict: Verdict) -> str:
+    """For a person."""
+    rows: list[tuple[str, Any]] = [("uploads", verdict.uploads), ("records", verdict.records)]
+    rows += [(f"  {status}", count) for status, count in verdict.states.items()]
+    rows += [("lost", verdict.lost), ("doubled", verdict.doubled), ("in a wrong state", verdict.wrong_state)]
+    rows += [("duplicates absorbed", verdict.duplicates_absorbed), ("messages tried again", verdict.retries)]
+    rows += [("invocations", verdict.invocations), ("workers that died", verdict.deaths)]
+    rows += [("inference runs per image", f"{verdict.inferences_per_image:.4f}")]
+    rows += [("dead letters", verdict.dead_letters), ("  unexplained", verdict.dead_letters_unexplained)]
+    rows += [("left in the queue", verdict.queue_left)]
+    if verdict.erased is not None:
+        rows += [("deleted afterwards", verdict.erased), ("  with a record left", verdict.erased_left)]
+        rows += [("  records missing beyond them", verdict.erased_wrongly)]
+    rows += [("faults that struck", sum(verdict.faults.values()))]
+    rows += [(f"  {fault}", count) for fault, count in verdict.faults.items()]
+    return "\n".join(f"{name:<36}{value:>9}" for name, value in rows)

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from infra.soak.clouds import CLOUDS
+from infra.soak.workers import Workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from infra.stack import Stack
+
+
+@pytest.fixture(params=sorted(CLOUDS))
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """Bucket, queues and table, empty, in each of the two clouds."""
+    with CLOUDS[request.param](10) as deployed:
+        yield deployed
+
+
+@pytest.fixture
+def workers(stack: Stack, tiny_bundle: Path, tmp_path: Path) -> Callable[..., Workers]:
+    """One worker in a process of its own, which faults may kill; `plan` names them by key."""
+    (tmp_path / "struck").mkdir()
+
+    def make(plan: Mapping[str, Sequence[str]], **environment: Any) -> Workers:
+        (tmp_path / "plan.json").write_text(json.dumps(plan))
+        settings = {"MODEL_BUNDLE": str(tiny_bundle), "INFERENCE_THREADS": "1", **environment}
+        return Workers(stack, tmp_path, plan, settings, 1)
+
+    return make

@@ -1,0 +1,142 @@
+"""The soak, small: every upload ends in its record, whatever strikes it; and its verdict sees what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+
+import pytest
+
+from handler.table import PredictionsTable
+from infra.soak import faults
+from infra.soak.cloud_events import created, send
+from infra.soak.clouds import CLOUDS
+from infra.soak.run import soak
+from infra.soak.uploads import plan
+from infra.soak.verdict import Expected, Verdict, judge, table
+from infra.soak.workers import Tally
+from model_layer import Classifier
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1200)]
+
+EVERY_FAULT = {*faults.OF_IMAGES, *faults.OF_INVOCATIONS, *faults.KILLS, *faults.LASTING}
+
+
+def test_three_hundred_uploads(tiny_bundle, tmp_path):
+    """What `make soak` does with ten thousand."""
+    verdict = soak(300, tmp_path, tiny_bundle)
+    assert verdict.broken() == [], table(verdict)
+    assert (verdict.uploads, verdict.records) == (300, 300)
+    assert verdict.duplicates_absorbed >= 20
+    assert verdict.retries > 0
+    assert verdict.dead_letters == verdict.states["failed"] == 1, "the one that can never be read"
+    assert (verdict.erased_left, verdict.erased_wrongly) == (0, 0)
+    assert json.loads((tmp_path / "soak.json").read_text())["holds"]
+
+
+@pytest.mark.parametrize("cloud", sorted(CLOUDS))
+def test_each_fault_on_each_cloud(cloud, tiny_bundle, tmp_path):
+    verdict = soak(80, tmp_path, tiny_bundle, cloud=cloud, each_fault=True)
+    assert set(verdict.faults) == EVERY_FAULT, "each has struck"
+    assert [line for line in verdict.broken() if "inferences" not in line] == [], table(verdict)
+    assert verdict.deaths >= 6
+    assert verdict.states["failed"] == verdict.dead_letters == 2
+    assert verdict.inferences <= verdict.uploads + verdict.deaths * 10, "a death costs at most its batch"
+
+
+class TestTheVerdict:
+    """A soak that cannot fail proves nothing: each wrong is put there by hand, and must be seen."""
+
+    @pytest.fixture(scope="class")
+    def stack(self):
+        with CLOUDS["moto"](10) as deployed:
+            yield deployed
+
+    @pytest.fixture
+    def ours(self, stack):
+        return stack.bucket
+
+    def judged(self, stack, records=(), expected=("a", "b"), inferences=2) -> Verdict:
+        wanted = {(key, "v"): Expected("classified") for key in expected}
+        return judge(stack, wanted, records, Tally(), inferences, Counter())
+
+    def record(self, key: str, status: str = "classified", model: str = "1") -> dict:
+        return {"object": {"key": key}, "version": f"v#{model}", "status": status}
+
+    def test_all_is_well(self, stack):
+        assert self.judged(stack, [self.record("a"), self.record("b")]).broken() == []
+
+    @pytest.mark.parametrize(
+        ("records", "complaint"),
+        [
+            (["a"], "lost is 1"),
+            (["a", "b", "b"], "doubled is 1"),
+            (["a", "b", "stranger"], "wrong_state is 1"),
+        ],
+    )
+    def test_what_is_missing_or_too_much(self, stack, records, complaint):
+        assert complaint in " ".join(self.judged(stack, map(self.record, records)).broken())
+
+    def test_a_wrong_state(self, stack):
+        assert self.judged(stack, [self.record("a", "failed"), self.record("b")]).wrong_state == 1
+
+    def test_work_done_twice(self, stack):
+        verdict = self.judged(stack, [self.record("a"), self.record("b")], inferences=3)
+        assert "inferences_per_image" in verdict.broken()[0]
+
+    def test_a_dead_letter_that_need_not_be_there(self, stack, ours):
+        dead = dataclasses.replace(stack.live, queue_url=stack.live.dlq_url)
+        send(dataclasses.replace(stack, lanes={"Live": dead}), created(ours, "a", "v", None))
+        assert self.judged(stack, [self.record("a"), self.record("b")]).dead_letters_unexplained == 1
+
+    def test_a_message_that_is_left(self, stack, ours):
+        send(stack, created(ours, "a", "v", None))
+        assert self.judged(stack, [self.record("a"), self.record("b")]).queue_left == 1
+
+
+def test_the_plan_is_the_seeds(tiny_bundle):
+    classifier = Classifier.load(tiny_bundle, threads=1)
+    first, again, other = (plan(100, seed, 10, classifier) for seed in (3, 3, 4))
+    assert [one.contents for one in first] == [one.contents for one in again]
+    assert [one.faults for one in first] == [one.faults for one in again]
+    assert [one.contents for one in first] != [one.contents for one in other]
+
+
+def test_the_mix_is_the_promised_one(tiny_bundle):
+    objects = plan(1000, 0, 10, Classifier.load(tiny_bundle, threads=1))
+    struck = Counter(fault for one in objects for fault in one.faults)
+    assert sum(len(one.contents) for one in objects) == 1000
+    assert sum(one.duplicated for one in objects) == 99
+    assert sum(one.deleted for one in objects) == 10
+    assert sum(len(one.contents) == 2 for one in objects) == 10
+    assert sum(getattr(one.expected[0], "status", "rejected") == "rejected" for one in objects) == 30
+    assert all(struck[fault] == 10 for fault in faults.OF_IMAGES)
+    assert all(struck[fault] >= 1 for fault in faults.OF_INVOCATIONS)
+
+
+def test_a_table_that_appears_late(stack, workers):
+    """The worker is deployed and fed before its table is there."""
+    from pictures import jpeg
+
+    from infra.soak.clouds import declared_table
+
+    dynamodb, s3 = stack.endpoint.client("dynamodb"), stack.endpoint.client("s3")
+    dynamodb.delete_table(TableName=stack.table)
+    for number in range(4):
+        s3.put_object(Bucket=stack.bucket, Key=f"{number}.jpg", Body=jpeg(number))
+    crew = workers({})
+    note = crew._note
+
+    def create_after_the_first_batch(invocation):
+        if not crew.tally.invocations:
+            dynamodb.create_table(TableName=stack.table, **declared_table())
+        note(invocation)
+
+    crew._note = create_after_the_first_batch
+    crew.start()
+    crew.finish()
+    records = list(PredictionsTable(dynamodb, stack.table).everything())
+    assert sorted(record["object"]["key"] for record in records) == [f"{n}.jpg" for n in range(4)]
+    assert {record["status"] for record in records} <= {"classified", "referred"}
+    assert crew.tally.retries >= 4
