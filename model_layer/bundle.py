@@ -43,6 +43,25 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
+class QualityLimits:
+    """From where on a photograph is too poor to stand by a label; measures as in `model_layer.quality.Quality`.
+
+    None: nothing was found from where on that measure tells.
+    """
+
+    side: float | None = None
+    """Least shorter side of the file, in pixels."""
+    brightness: float | None = None
+    """Least mean luma, 0..255."""
+    clipped: float | None = None
+    """Largest share of overexposed pixels, 0..1."""
+    blur: float | None = None
+    """Largest blur effect, 0..1."""
+    detail: float | None = None
+    """Least distance of what stands out from its surroundings, in levels."""
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
     """A verified bundle, its network file still unparsed."""
 
@@ -56,6 +75,10 @@ class Bundle:
     temperature: float
     """Logits are divided by this before the softmax (Guo et al. 2017)."""
     thresholds: Thresholds
+    unlikeness: float | None
+    """Above this value of the network's output `unlikeness` an image is `referred`; None: the bundle does not say."""
+    quality: QualityLimits | None
+    """None: the bundle does not judge photographs."""
     network: bytes
     """The ONNX file's content, exactly the bytes that the digest covers."""
 
@@ -80,6 +103,8 @@ class Bundle:
                 thresholds=Thresholds(
                     **{name: float(manifest["thresholds"][name]["value"]) for name in Thresholds.__slots__}
                 ),
+                unlikeness=_optional_value(manifest, "unlikeness"),
+                quality=_quality(manifest),
                 network=_network(network_file),
             )
         except KeyError as error:
@@ -110,6 +135,18 @@ class Bundle:
             value = getattr(self.thresholds, name)
             if not 0 <= value <= 1:
                 raise BundleError(f"Bundle {self.name} has threshold {name} = {value}; it must lie in 0..1.")
+        if self.unlikeness is not None and not math.isfinite(self.unlikeness):
+            raise BundleError(f"Bundle {self.name} has threshold unlikeness = {self.unlikeness}; it must be finite.")
+
+
+def _optional_value(manifest: dict[str, Any], name: str) -> float | None:
+    return float(manifest["thresholds"][name]["value"]) if name in manifest["thresholds"] else None
+
+
+def _quality(manifest: dict[str, Any]) -> QualityLimits | None:
+    if "quality" not in manifest:
+        return None
+    return QualityLimits(**{name: float(limit["value"]) for name, limit in manifest["quality"].items()})
 
 
 def _manifest(file: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from model_layer.bundle import Bundle
 from model_layer.decision import decide
 from model_layer.decoding import DecodedImage, DecodingLimits, decode
 from model_layer.network import Network
+from model_layer.quality import measure
 from model_layer.rejections import ImageRejectedError
 
 if TYPE_CHECKING:
@@ -32,15 +34,23 @@ class Classifier:
 
     @classmethod
     def load(
-        cls, folder: str | Path, *, limits: DecodingLimits | None = None, threads: int | None = None
+        cls,
+        folder: str | Path,
+        *,
+        limits: DecodingLimits | None = None,
+        threads: int | None = None,
+        keep_file: bool = True,
     ) -> Classifier:
         """Reads, verifies and parses the bundle in `folder`, for `threads` cores (default: all).
+
+        Without `keep_file` the network file's content, which nothing needs once it is parsed, is let go.
 
         Raises:
             BundleError: with one sentence, when the bundle does not fit.
         """
         bundle = Bundle.read(folder)
-        return cls(bundle, Network(bundle, threads), limits or DecodingLimits())
+        network = Network(bundle, threads)
+        return cls(bundle if keep_file else replace(bundle, network=b""), network, limits or DecodingLimits())
 
     def classify(self, images: Sequence[bytes]) -> list[Prediction | Rejection]:
         """Answers for each file's content, in order; a bad image is a `Rejection` and touches no other."""
@@ -60,5 +70,8 @@ class Classifier:
         """One run of the network over all of `images`, which the caller keeps to about `BATCH`."""
         if not images:
             return []
-        class_maps, _ = self._network.run(np.stack([image.pixels for image in images]))
-        return decide(self.bundle, class_maps, [image.facts for image in images])
+        class_maps, unlikeness = self._network.run(np.stack([image.pixels for image in images]))
+        judged = self.bundle.quality is not None
+        qualities = [measure(image.pixels) if judged else None for image in images]
+        facts = [image.facts for image in images]
+        return decide(self.bundle, class_maps, unlikeness, list(zip(facts, qualities, strict=True)))

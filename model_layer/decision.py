@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_layer.answers import Heatmap, Prediction, Reason
+from model_layer.answers import Heatmap, Prediction
+from model_layer.doubts import Evidence, doubts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from model_layer.bundle import Bundle
     from model_layer.facts import ImageFacts
+    from model_layer.quality import Quality
 
 # Finer than this a class map tells nothing: a unit of VGG16's block 5 sees most of the image.
 HEATMAP_SIDE = 7
@@ -45,11 +49,21 @@ def likelier_mass(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     return scores
 
 
-def decide(bundle: Bundle, class_maps: NDArray[np.float32], facts: list[ImageFacts]) -> list[Prediction]:
-    """Turns (n, rows, columns, labels) class maps of n images into their predictions, in order."""
+def decide(
+    bundle: Bundle,
+    class_maps: NDArray[np.float32],
+    unlikeness: NDArray[np.float32] | None,
+    images: Sequence[tuple[ImageFacts, Quality | None]],
+) -> list[Prediction]:
+    """Turns (n, rows, columns, labels) class maps and (n,) unlikeness of n images into their predictions, in order."""
     probabilities = calibrated(logits_of(class_maps), bundle.temperature)  # (n, labels)
     scores = likelier_mass(probabilities)
-    return [_prediction(bundle, class_maps[i], probabilities[i], scores[i], image) for i, image in enumerate(facts)]
+    predictions = []
+    for i, (facts, quality) in enumerate(images):
+        strange = None if unlikeness is None else float(unlikeness[i])
+        evidence = Evidence(float(probabilities[i].max()), strange, quality, facts)
+        predictions.append(_prediction(bundle, class_maps[i], probabilities[i], scores[i], evidence))
+    return predictions
 
 
 def _prediction(
@@ -57,14 +71,14 @@ def _prediction(
     class_maps: NDArray[np.float32],
     probabilities: NDArray[np.float64],
     scores: NDArray[np.float64],
-    image: ImageFacts,
+    evidence: Evidence,
 ) -> Prediction:
     thresholds = bundle.thresholds
     order = np.argsort(-probabilities, kind="stable")
     best = int(order[0])
     members = [k for k in order if scores[k] <= thresholds.prediction_set]
     malignant = sum(float(p) for p, label in zip(probabilities, bundle.labels, strict=True) if label.malignant)
-    reasons = _doubts(float(probabilities[best]), thresholds.confidence)
+    reasons = doubts(bundle, evidence)
     return Prediction(
         status="referred" if reasons else "classified",
         label=bundle.labels[best].code,
@@ -77,19 +91,7 @@ def _prediction(
         triage="urgent" if malignant >= thresholds.malignant else "routine",
         reasons=reasons,
         heatmap=heatmap(class_maps, best),
-        image=image,
-    )
-
-
-def _doubts(confidence: float, least: float) -> tuple[Reason, ...]:
-    if confidence >= least:
-        return ()
-    return (
-        Reason(
-            "uncertain",
-            f"The model's confidence of {confidence:.0%} is under the {least:.0%} from which on it stands by a label; "
-            "a person should look.",
-        ),
+        image=evidence.facts,
     )
 
 

@@ -1,4 +1,4 @@
-"""`python -m training train ...` and `python -m training evaluate ...`: what `make train` and `make evaluate` run."""
+"""`python -m training train|evaluate|quality ...`: what `make train`, `make evaluate` and `make quality` run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--no-augmentation", action="store_true", help="train on the images as they are, to compare")
     train.add_argument("--accelerator", action="store_true", help="train all blocks on freshly augmented images")
     train.add_argument("--tiny", action="store_true", help="a tiny VGG for trying the pipeline out")
+    train.add_argument("--backbone", help="another network of keras.applications under the same head; give its WEIGHTS")
     train.add_argument("--precision", choices=["float32", "mixed_bfloat16"], help="default: what this processor has")
     train.add_argument("--seed", type=int, help="another split, other draws, other views")
     train.set_defaults(run=_train)
@@ -53,18 +55,68 @@ def _parser() -> argparse.ArgumentParser:
         default="unseen",
         help="unseen: leave out what the bundle was trained and calibrated on (default)",
     )
+    evaluate.add_argument(
+        "--robustness",
+        type=_count,
+        default=30,
+        metavar="N",
+        help="lesions of each class and folder to change in ten ways (30; 'all', or 0 to leave it out)",
+    )
+    evaluate.add_argument(
+        "--explained",
+        type=_count,
+        default=100,
+        metavar="N",
+        help="images of each folder whose heat map is put to the test (100; 'all', or 0 to leave it out)",
+    )
     evaluate.set_defaults(run=_evaluate)
+
+    original = commands.add_parser("original", help="the recipe that this began with, to compare", allow_abbrev=False)
+    original.add_argument("--data", nargs="+", type=Path, required=True, help="folders with metadata.csv and images/")
+    original.add_argument("--weights", required=True, help="'imagenet' (downloads them), or a file")
+    original.add_argument("--out", type=Path, required=True, help="its row is added to OUT/configurations.csv")
+    original.add_argument("--views", type=_count, default=7_000, metavar="N", help="views to learn from (7000)")
+    original.set_defaults(run=_original)
+
+    unlike = commands.add_parser("unlike", help="what is said of images that show no lesion", allow_abbrev=False)
+    unlike.add_argument("--data", nargs="+", type=Path, required=True, help="folders with metadata.csv and images/")
+    unlike.add_argument("--bundle", type=Path, required=True)
+    unlike.add_argument("--out", type=Path, required=True)
+    unlike.add_argument("--others", type=Path, help="a folder of photographs of anything but skin")
+    unlike.add_argument("--images", type=int, default=500, metavar="N", help="real ones of each folder (500)")
+    unlike.set_defaults(run=_unlike)
+
+    quality = commands.add_parser(
+        "quality", help="thresholds of image quality, from degrading real images", allow_abbrev=False
+    )
+    quality.add_argument("--data", nargs="+", type=Path, required=True, help="folders with metadata.csv and images/")
+    quality.add_argument("--bundle", type=Path, required=True)
+    quality.add_argument("--out", type=Path, required=True)
+    quality.add_argument(
+        "--lesions", type=_count, default=40, metavar="N", help="of each class and folder to degrade (40, or 'all')"
+    )
+    quality.add_argument("--seed", type=int, default=0, help="another draw of lesions")
+    quality.add_argument("--set", action="store_true", help="put the thresholds into the bundle's manifest")
+    quality.set_defaults(run=_quality)
     return parser
 
 
 def _train(options: argparse.Namespace) -> int:
-    from training.config import ACCELERATOR, TINY, Config  # noqa: PLC0415 (TensorFlow loads only once options fit)
-    from training.evaluate import evaluate  # noqa: PLC0415
+    from training.backbones import application  # noqa: PLC0415 (TensorFlow loads only once options fit)
+    from training.bundle_writer import add_quality  # noqa: PLC0415
+    from training.config import ACCELERATOR, TINY, Config  # noqa: PLC0415
+    from training.configurations import add, configuration_name, row  # noqa: PLC0415
+    from training.evaluate import ALL, evaluate  # noqa: PLC0415
     from training.model_card import complete_bundle  # noqa: PLC0415
     from training.plots import draw_training  # noqa: PLC0415
+    from training.quality_report import limits, study  # noqa: PLC0415
+    from training.splits import CALIBRATION, VALIDATION  # noqa: PLC0415
     from training.train import train  # noqa: PLC0415
 
     config = TINY if options.tiny else ACCELERATOR if options.accelerator else Config()
+    if options.backbone:
+        application(options.backbone)
+        config = replace(TINY if options.tiny else ACCELERATOR, backbone=options.backbone, frozen_blocks=0)
     if options.no_augmentation:
         config = replace(config, augmentation=0.0)
     if options.seed is not None:
@@ -74,19 +126,75 @@ def _train(options: argparse.Namespace) -> int:
     precision = options.precision or _fastest_precision()
     manifest = train(options.data, options.weights, options.out, config, command, precision)
     bundle, evaluation = options.out / "bundle", options.out / "evaluation"
+    if config.degraded:
+        proposed = study(options.data, bundle, options.out / "quality", config.degraded, config.seed)
+        manifest = add_quality(bundle, limits(proposed))
     metrics = evaluate(options.data, bundle, evaluation, unseen_only=True)
-    draw_training(manifest["training"]["history"], evaluation / "curves.png")
+    learned = manifest["training"]
+    draw_training(learned["history"], evaluation / "curves.png")
+    figures = {CALIBRATION: learned["calibration_split"], VALIDATION: {k: v for k, v in metrics.items() if k != ALL}}
+    cells = row(configuration_name(config), learned["commit"], config.seed, learned["seconds"] / 60, figures)
+    add(options.out / "configurations.csv", cells)
     complete_bundle(bundle, evaluation, manifest, metrics)
     print(f"The bundle is {bundle}: {manifest['name']} {manifest['version']}.")
     return 0
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from training.evaluate import evaluate  # noqa: PLC0415
+    from training.evaluate import Extent, evaluate  # noqa: PLC0415
 
-    evaluate(options.data, options.bundle, options.out, unseen_only=options.split == "unseen")
+    extent = Extent(options.robustness, options.explained)
+    evaluate(options.data, options.bundle, options.out, unseen_only=options.split == "unseen", extent=extent)
     print(f"Written: {options.out / 'metrics.json'}, tables and plots beside it.")
     return 0
+
+
+def _original(options: argparse.Namespace) -> int:
+    from training.bundle_writer import commit  # noqa: PLC0415
+    from training.config import Config  # noqa: PLC0415
+    from training.configurations import add, by_folder, row  # noqa: PLC0415
+    from training.material import Material  # noqa: PLC0415
+    from training.original_recipe import original_recipe  # noqa: PLC0415
+
+    config, started, cache = Config(), time.monotonic(), options.out / "cache"
+    material = Material.read(options.data, config.size, config.seed, cache)
+    logits = original_recipe(material, options.weights, cache, size=config.size, views=options.views, seed=config.seed)
+    figures = {split: by_folder(values, material.rows[split], material) for split, values in logits.items()}
+    minutes = (time.monotonic() - started) / 60
+    name = f"original recipe: frozen base, dense head, {options.views:,} views"
+    cells = row(name, commit(), config.seed, minutes, figures)
+    add(options.out / "configurations.csv", cells)
+    print("\n".join(f"{name}: {value}" for name, value in cells.items()))
+    return 0
+
+
+def _unlike(options: argparse.Namespace) -> int:
+    from training.unlike import unlike  # noqa: PLC0415
+
+    unlike(options.data, options.bundle, options.others, options.out, images=options.images)
+    print(f"Written: {options.out / 'unlike.csv'} and unlikeness_scores.csv beside it.")
+    return 0
+
+
+def _quality(options: argparse.Namespace) -> int:
+    from training.bundle_writer import add_quality  # noqa: PLC0415
+    from training.quality_report import limits, study  # noqa: PLC0415
+
+    proposed = study(options.data, options.bundle, options.out, options.lesions, options.seed)
+    print(f"Written: {options.out / 'quality.csv'}, tables and a plot beside it.")
+    if options.set:
+        manifest = add_quality(options.bundle, limits(proposed))
+        print(f"The manifest of {options.bundle} holds them: {manifest['name']} {manifest['version']}.")
+    return 0
+
+
+def _count(text: str) -> int | None:
+    """A number from 0 on, or None for `all`."""
+    if text == "all":
+        return None
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor 'all'")
+    return int(text)
 
 
 def _fastest_precision() -> str:

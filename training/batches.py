@@ -1,12 +1,13 @@
-"""Where training batches come from: cached features of drawn views, or pixels augmented on the spot."""
+"""Where training batches come from: views drawn and augmented on the spot, through the frozen blocks where some are."""
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from training.augmentation import augmentation
+from training.augmentation import augmented
 from training.sampling import draw_probabilities, systematic
 
 if TYPE_CHECKING:
@@ -15,32 +16,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.dataset import LabelledImage
-    from training.frozen import Views
+    from training.frozen import Trunk
+
+    Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
-class CachedBatches:
-    """Batches of cached features; every pass over the cache comes in another order."""
-
-    def __init__(self, cached: Views, probabilities: NDArray[np.float64], batch: int, seed: int) -> None:
-        """`batch` views a step, each drawn with its share of `probabilities` (one a view, of sum 1)."""
-        self._views, self._probabilities, self._batch, self._seed = cached, probabilities, batch, seed
-        self._steps = max(1, len(cached.labels) // batch)
-        self._pass, self._order = -1, np.arange(0)
-
-    def at(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Features (batch, rows, columns, channels) and labels of step `step`."""
-        number, position = divmod(step, self._steps)
-        if number != self._pass:
-            rng = np.random.default_rng((self._seed, number))
-            self._pass, self._order = number, systematic(self._probabilities, len(self._views.labels), rng)
-        chosen = np.sort(self._order[position * self._batch : (position + 1) * self._batch])
-        features = self._views.levels[chosen].astype(np.float32)
-        features *= np.float32(self._views.scale)
-        return features, self._views.labels[chosen]
-
-
-class FreshBatches:
-    """Batches of pixels, drawn and augmented when they are asked for: for accelerators, which are fast enough."""
+class Views:
+    """Batches of views, the same for the same step, the next one made while the last is learned from."""
 
     def __init__(
         self,
@@ -48,37 +30,38 @@ class FreshBatches:
         images: Sequence[LabelledImage],
         indices: NDArray[np.int64],
         *,
+        size: int,
+        trunk: Trunk | None,
         class_power: float,
-        draws: int,
+        source_share: float,
         batch: int,
         strength: float,
         seed: int,
     ) -> None:
-        """Draws from `squares[indices]`, `draws` at a time."""
-        self._squares, self._indices = squares, indices
+        """Draws from `squares[indices]`, and cuts views of `size` pixels' side; `trunk` None: pixels are handed out."""
+        self._squares, self._indices, self._size, self._trunk = squares, indices, size, trunk
         self._labels = np.array([images[i].label for i in indices])
-        self._probabilities = draw_probabilities([images[i] for i in indices], class_power)
-        self._draws, self._batch, self._seed = draws, batch, seed
-        self._steps = max(1, draws // batch)
-        self._augment = augmentation(seed, strength)
-        self._pass, self._order = -1, np.arange(0)
+        self._probabilities = draw_probabilities([images[i] for i in indices], class_power, source_share)
+        self._batch, self._strength, self._seed = batch, strength, seed
+        self._steps = max(1, len(indices) // batch)
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="views")
+        self._next: tuple[int, Future[Batch]] | None = None
 
-    def at(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Augmented pixels (batch, size, size, 3) and labels of step `step`."""
+    def at(self, step: int) -> Batch:
+        """Features or pixels (batch, rows, columns, channels) and labels of step `step`."""
+        ready = self._next[1].result() if self._next and self._next[0] == step else self._make(step)
+        self._next = (step + 1, self._ahead.submit(self._make, step + 1))
+        return ready
+
+    def _make(self, step: int) -> Batch:
         number, position = divmod(step, self._steps)
-        if number != self._pass:
-            rng = np.random.default_rng((self._seed, number))
-            self._pass, self._order = number, systematic(self._probabilities, self._draws, rng)
-        chosen = self._order[position * self._batch : (position + 1) * self._batch]
-        pixels = self._squares[self._indices[chosen]].astype(np.float32)
-        return np.asarray(self._augment(pixels, training=True), dtype=np.float32), self._labels[chosen]
-
-
-def view_probabilities(
-    drawn: NDArray[np.int64], images: Sequence[LabelledImage], class_power: float
-) -> NDArray[np.float64]:
-    """(draws,) probability of each cached view of `images[drawn]`: an image's own, shared among its views."""
-    seen = np.unique(drawn)
-    of_image = dict(zip(seen.tolist(), draw_probabilities([images[i] for i in seen], class_power), strict=True))
-    counts = np.bincount(drawn)
-    return np.array([of_image[i] / counts[i] for i in drawn.tolist()])
+        # One pass is drawn at a time, systematically: no image waits much longer for its turn than another.
+        order = systematic(
+            self._probabilities, self._steps * self._batch, np.random.default_rng((self._seed, 0, number))
+        )
+        chosen = order[position * self._batch : (position + 1) * self._batch]
+        rng = np.random.default_rng((self._seed, 1, step))
+        squares = (self._squares[i] for i in self._indices[chosen])
+        views = np.stack([augmented(square, self._size, rng, self._strength) for square in squares])
+        inputs = views.astype(np.float32) if self._trunk is None else self._trunk.features(views)
+        return inputs, self._labels[chosen]

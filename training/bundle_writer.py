@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from training.config import Config
 
 NETWORK_FILE = "model.onnx"
+DECISIVE = ("network", "labels", "input", "calibration", "thresholds", "quality")
+"""What an answer hangs on: the version names its content."""
 RESIZE_RULE = "first frame, upright, centre square, sRGB, antialiased bicubic (model_layer.decoding)"
 NORMALISATION = "none outside the network: it takes RGB bytes and subtracts ImageNet's mean itself"
 
@@ -27,7 +29,7 @@ def write_manifest(
     *,
     labels: Sequence[Label],
     config: Config,
-    temperature: float,
+    calibration: dict[str, Any],
     thresholds: dict[str, Any],
     training: dict[str, Any],
 ) -> dict[str, Any]:
@@ -36,22 +38,33 @@ def write_manifest(
     The version names the day and the content: a digest over the network and everything else that an answer hangs on.
     """
     digest = hashlib.sha256((folder / NETWORK_FILE).read_bytes()).hexdigest()
-    decisive = {
+    manifest = {
+        "schema": MANIFEST_SCHEMA,
+        "name": f"{config.backbone.lower()}-skin",
+        "version": "",
         "network": {"file": NETWORK_FILE, "sha256": digest},
         "labels": [{"code": x.code, "name": x.name, "malignant": x.malignant} for x in labels],
         "input": {"size": config.size, "resize": RESIZE_RULE, "normalisation": NORMALISATION},
-        "calibration": {"temperature": temperature, "method": "temperature scaling on the calibration split"},
+        "calibration": calibration,
         "thresholds": thresholds,
-    }
-    content = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-    manifest = {
-        "schema": MANIFEST_SCHEMA,
-        "name": "vgg16-skin",
-        "version": f"{datetime.now(UTC):%Y.%m.%d}-{content[:8]}",
-        **decisive,
         "training": {**training, "configuration": config.as_json()},
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return _write(folder, manifest)
+
+
+def add_quality(folder: Path, limits: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Puts limits of image quality, each with `value` and `target`, into the manifest in `folder`; returns it."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    history = manifest.pop("training")  # stays last: it is the long part
+    return _write(folder, {**manifest, "quality": limits, "training": history})
+
+
+def _write(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    decisive = {name: manifest[name] for name in DECISIVE if name in manifest}
+    content = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+    manifest["version"] = f"{datetime.now(UTC):%Y.%m.%d}-{content[:8]}"
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
     return manifest
 
 

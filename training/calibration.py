@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
+from sklearn.model_selection import GroupKFold
 
 from model_layer.decision import calibrated, likelier_mass
+from training.metrics import expected_calibration_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +31,40 @@ def temperature(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
         return float(-np.mean(np.log(probabilities[np.arange(len(truth)), truth] + 1e-12)))
 
     return float(np.exp(minimize_scalar(negative_log_likelihood, bounds=(-2.0, 2.0), method="bounded").x))
+
+
+def vector_scaling(
+    logits: NDArray[np.float64], truth: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A factor and an offset for each label that make the truth likeliest (Guo et al. 2017): (labels,) each."""
+    labels = logits.shape[1]
+
+    def negative_log_likelihood(parameters: NDArray[np.float64]) -> float:
+        probabilities = calibrated(logits * parameters[:labels] + parameters[labels:], 1.0)
+        return float(-np.mean(np.log(probabilities[np.arange(len(truth)), truth] + 1e-12)))
+
+    start = np.concatenate([np.full(labels, 1 / temperature(logits, truth)), np.zeros(labels)])
+    found = minimize(negative_log_likelihood, start, method="L-BFGS-B").x
+    return found[:labels], found[labels:]
+
+
+def compare_scalings(
+    logits: NDArray[np.float64], truth: NDArray[np.int64], lesions: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Calibration error and log likelihood of each way, cross-validated over lesions: none, temperature, vector."""
+    probabilities = {name: np.empty_like(logits) for name in ("none", "temperature", "vector")}
+    for rest, fold in GroupKFold(5).split(logits, truth, list(lesions)):
+        factor, offset = vector_scaling(logits[rest], truth[rest])
+        probabilities["none"][fold] = calibrated(logits[fold], 1.0)
+        probabilities["temperature"][fold] = calibrated(logits[fold], temperature(logits[rest], truth[rest]))
+        probabilities["vector"][fold] = calibrated(logits[fold] * factor + offset, 1.0)
+    return {
+        name: {
+            "ece": expected_calibration_error(p, truth),
+            "negative_log_likelihood": float(-np.mean(np.log(p[np.arange(len(truth)), truth] + 1e-12))),
+        }
+        for name, p in probabilities.items()
+    }
 
 
 def thresholds(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from training.backbones import VGG16
 from training.sampling import EVEN, SQUARE_ROOT
 
 
@@ -18,6 +19,8 @@ class Phase:
     epochs: int
     learning_rate: float
     """Peak; warmed up to over the first tenth, then lowered to nothing along a half cosine."""
+    size: int | None = None
+    """Side of the views in pixels, which show things at the scale that is served; None: as large as served."""
     class_power: float = SQUARE_ROOT
     """Classes of one kind of image are drawn in proportion to this power of their counts."""
 
@@ -26,34 +29,43 @@ class Phase:
 class Config:
     """Defaults are those of the shipped bundle."""
 
+    backbone: str = VGG16
+    """One of `training.backbones.BACKBONES`."""
     size: int = 224
     width: float = 1.0
     """Below 1: a small VGG without published weights, for tests."""
     dropout: float = 0.3
     hidden: int = 256
     """Channels of the head's 1x1 layer."""
-    frozen_blocks: int = 4
-    """Blocks that are never trained, their output cached; 0 trains on freshly augmented pixels (accelerators)."""
+    frozen_blocks: int = 3
+    """Blocks that are never trained, and run in 8 bits; 0: every block is free, in float (accelerators)."""
     augmentation: float = 1.0
     """0 switches augmentation off."""
-    draws: int = 30_000
-    """Augmented views that are drawn and cached, or that one pass is long."""
-    epoch: int = 7_500
-    """Draws after which the network is tried on the calibration split."""
-    batch: int = 32
+    epoch: int = 4_000
+    """Views after which the network is tried on the calibration split."""
+    batch: int = 16
     label_smoothing: float = 0.05
+    mixup: float = 0.2
+    """Alpha of the Beta distribution that two views' features are mixed by (Verma et al. 2019); 0: not at all."""
+    source_share: float = 0.25
+    """Least share of the draws that each kind of image gets."""
     weight_decay: float = 0.01
-    patience: int = 2
-    """Epochs without a better balanced accuracy after which a phase ends."""
+    patience: int = 3
+    """Epochs without a better score after which a phase ends."""
     phases: tuple[Phase, ...] = (
-        Phase("head", first_block=6, epochs=2, learning_rate=1e-3),
-        Phase("block 5 and head", first_block=5, epochs=12, learning_rate=1e-4),
-        Phase("settling", first_block=5, epochs=2, learning_rate=3e-5),
-        Phase("head, even draws", first_block=6, epochs=4, learning_rate=3e-4, class_power=EVEN),
+        Phase("head", first_block=6, epochs=2, learning_rate=1e-3, size=128),
+        Phase("blocks 4 and 5, small views", first_block=4, epochs=6, learning_rate=8e-5, size=128),
+        Phase("blocks 4 and 5, larger views", first_block=4, epochs=2, learning_rate=6e-5, size=160),
+        Phase("blocks 4 and 5, whole views", first_block=4, epochs=2, learning_rate=4e-5),
+        Phase("the same once more", first_block=4, epochs=2, learning_rate=4e-5),
     )
     seed: int = 20261123
     quantisation_images: int = 64
     """Training images on which the activations' ranges are read off."""
+    degraded: int = 25
+    """Calibration lesions of each class and folder that are made worse to find the limits of image quality; 0: none."""
+    remembered: int = 1_000
+    """Training images whose features the network file keeps, to tell what is unlike them."""
 
     def as_json(self) -> dict[str, Any]:
         """For the manifest."""
@@ -62,28 +74,30 @@ class Config:
 
 ACCELERATOR = Config(
     frozen_blocks=0,
+    batch=32,
     phases=(
-        Phase("head", first_block=6, epochs=2, learning_rate=1e-3),
-        Phase("block 5 and head", first_block=5, epochs=6, learning_rate=1e-4),
+        Phase("head", first_block=6, epochs=1, learning_rate=1e-3),
+        Phase("blocks 4 to 6", first_block=4, epochs=4, learning_rate=1e-4),
         Phase("all blocks", first_block=1, epochs=40, learning_rate=5e-5),
-        Phase("head, even draws", first_block=6, epochs=4, learning_rate=3e-4, class_power=EVEN),
+        Phase("head, even draws", first_block=6, epochs=2, learning_rate=3e-4, class_power=EVEN),
     ),
+    patience=10,
 )
-"""All blocks, on freshly augmented pixels."""
+"""All blocks, in float."""
 
 TINY = Config(
     size=64,
     width=1 / 16,
     hidden=16,
     frozen_blocks=2,
-    draws=320,
     epoch=160,
-    batch=16,
     phases=(
-        Phase("head", first_block=6, epochs=2, learning_rate=1e-2),
+        Phase("head", first_block=6, epochs=2, learning_rate=1e-2, size=48),
         Phase("blocks 3 to 5", first_block=3, epochs=4, learning_rate=3e-3),
         Phase("head, even draws", first_block=6, epochs=1, learning_rate=1e-3, class_power=EVEN),
     ),
     quantisation_images=8,
+    remembered=64,
+    degraded=0,
 )
 """A few images, seconds of training: what the tests run."""

@@ -9,14 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_layer import BATCH, Classifier, Prediction, Rejection
+from model_layer import BATCH, Classifier, DecodedImage, Prediction, Rejection
 from training.dataset import CODES, LABELS, read_folders
 from training.errors import TrainingError
+from training.explanation import IMAGES, explanation
 from training.metrics import Answers, confusion, figures, intervals, per_class
-from training.plots import draw_confusion, draw_reliability
+from training.overlays import PER_CLASS, draw_overlays
+from training.plots import draw_confusion
+from training.prediction_sets import prediction_sets
+from training.probe import drawn
 from training.progress import Progress
-from training.splits import VALIDATION, read_splits
+from training.reliability import draw_reliability, reliability
+from training.risk_coverage import risk_coverage, summary
+from training.robustness import LESIONS, robustness
+from training.skin_tone import tinted, typology_angle
+from training.subgroups import agreement, subgroups
 from training.tables import print_table, write_tables
+from training.trust_tables import write_trust
+from training.unseen import unseen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,12 +43,29 @@ class Evaluation:
 
     image: LabelledImage
     answer: Prediction | Rejection
+    angle: float | None
+    """The typology angle of the skin around the lesion, in degrees."""
 
 
-def evaluate(folders: Sequence[Path], bundle: Path, out: Path, *, unseen_only: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Extent:
+    """How many images the checks take that ask the network about each one several times; None takes all, 0 none."""
+
+    robustness: int | None = LESIONS
+    """Lesions of each class and data folder, 11 answers each."""
+    explained: int | None = IMAGES
+    """Images of each data folder, up to 9 answers each."""
+    seed: int = 0
+    """Which ones."""
+
+
+def evaluate(
+    folders: Sequence[Path], bundle: Path, out: Path, *, unseen_only: bool, extent: Extent = Extent()
+) -> dict[str, Any]:
     """Writes `metrics.json`, CSV tables and plots to `out`; returns the content of `metrics.json`.
 
     `unseen_only` leaves out the images that the bundle's `splits.csv` says it was trained or calibrated on.
+    `out/overlays-<folder>.png` show the photographs themselves: they are for whoever may see those, and stay there.
 
     Raises:
         TrainingError: no image is left, or none could be decoded.
@@ -50,33 +77,34 @@ def evaluate(folders: Sequence[Path], bundle: Path, out: Path, *, unseen_only: b
         raise TrainingError(f"The bundle answers with {', '.join(codes)}, but the data is labelled {', '.join(CODES)}.")
     images = read_folders(folders)
     if unseen_only:
-        images = _unseen(images, bundle)
+        images = unseen(images, bundle)
     out.mkdir(parents=True, exist_ok=True)
     evaluations = _classify(classifier, images)
 
     sources = sorted({image.source for image in images})
     groups = {s: [e for e in evaluations if e.image.source == s] for s in sources} | {ALL: evaluations}
+    temperature = classifier.bundle.temperature
     metrics: dict[str, Any] = {}
+    curves: dict[str, Any] = {}
     for name, members in groups.items():
         metrics[name] = _metrics(members)
         answers = _answers(members)
         draw_confusion(confusion(answers.truth, answers.probabilities.argmax(axis=1), len(CODES)), CODES, out, name)
-        draw_reliability(answers.probabilities, answers.truth, out, name)
+        draw_reliability(answers, temperature, out, name)
+        curves[name] = risk_coverage(answers)
+        metrics[name]["risk_coverage"] = summary(curves[name])
+        metrics[name]["prediction_sets"] = prediction_sets(answers)
+        metrics[name]["calibration"] = reliability(answers, temperature)
+        if name != ALL:  # with the kinds mixed, a group would differ by its share of photographs by phone
+            metrics[name] |= _by_person(members, answers)
+    _overlays(classifier, evaluations, out, extent.seed)
+    _check_changes(classifier, [e.image for e in evaluations if isinstance(e.answer, Prediction)], metrics, extent)
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     _write_predictions(out / "predictions.csv", evaluations)
     write_tables(out, metrics)
+    write_trust(out, metrics, curves)
     print_table(metrics)
     return metrics
-
-
-def _unseen(images: list[LabelledImage], bundle: Path) -> list[LabelledImage]:
-    splits = read_splits(bundle / "splits.csv")
-    unseen = [i for i in images if splits.get((i.source, i.image_id), VALIDATION) == VALIDATION]
-    if left_out := len(images) - len(unseen):
-        print(f"{left_out:,} images that this bundle was trained or calibrated on are left out (SPLIT=all keeps them).")
-    if not unseen:
-        raise TrainingError("The bundle was trained or calibrated on every one of these images; give it others.")
-    return unseen
 
 
 def _classify(classifier: Classifier, images: Sequence[LabelledImage]) -> list[Evaluation]:
@@ -84,8 +112,13 @@ def _classify(classifier: Classifier, images: Sequence[LabelledImage]) -> list[E
     with Progress("classifying", len(images)) as progress:
         for start in range(0, len(images), BATCH):
             batch = images[start : start + BATCH]
-            answers = classifier.classify([image.path.read_bytes() for image in batch])
-            evaluations += [Evaluation(image, answer) for image, answer in zip(batch, answers, strict=True)]
+            decoded = [classifier.decode(image.path.read_bytes()) for image in batch]
+            predictions = iter(classifier.predict([one for one in decoded if isinstance(one, DecodedImage)]))
+            for image, one in zip(batch, decoded, strict=True):
+                if isinstance(one, DecodedImage):
+                    evaluations.append(Evaluation(image, next(predictions), typology_angle(one.pixels)))
+                else:
+                    evaluations.append(Evaluation(image, one, None))
             progress.advance(len(batch))
     return evaluations
 
@@ -102,6 +135,52 @@ def _metrics(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         "rejected": (n - len(answers.truth)) / n,
         "per_class": per_class(answers, LABELS),
     }
+
+
+def _by_person(evaluations: Sequence[Evaluation], answers: Answers) -> dict[str, Any]:
+    looked_at = [e for e in evaluations if isinstance(e.answer, Prediction)]
+    images, angles = [e.image for e in looked_at], [e.angle for e in looked_at]
+    return {
+        "subgroups": subgroups(images, answers, angles),
+        "skin_tone_agreement": agreement(images, angles),
+        "skin_bluer_than_grey": tinted(angles),
+    }
+
+
+def _check_changes(
+    classifier: Classifier, images: Sequence[LabelledImage], metrics: dict[str, Any], extent: Extent
+) -> None:
+    """Adds `robustness` and `explanation` to the objects of `metrics`."""
+    if extent.robustness != 0:
+        for name, table in robustness(classifier, drawn(images, extent.robustness, extent.seed)).items():
+            metrics[name]["robustness"] = table
+    if extent.explained != 0:
+        chosen = _some(images, extent.explained, extent.seed)
+        for name, own in explanation(classifier, chosen, extent.seed).items():
+            metrics[name]["explanation"] = own
+
+
+def _some(images: Sequence[LabelledImage], count: int | None, seed: int) -> list[LabelledImage]:
+    """At most `count` images of each data folder, drawn evenly: of common and rare classes as they come."""
+    rng = np.random.default_rng(seed)
+    chosen: list[LabelledImage] = []
+    for source in sorted({image.source for image in images}):
+        own = [image for image in images if image.source == source]
+        rows = np.sort(rng.permutation(len(own))[:count])
+        chosen += [own[k] for k in rows]
+    return chosen
+
+
+def _overlays(classifier: Classifier, evaluations: Sequence[Evaluation], out: Path, seed: int) -> None:
+    answers = {e.image.path: e.answer for e in evaluations if isinstance(e.answer, Prediction)}
+    chosen = drawn([e.image for e in evaluations if e.image.path in answers], PER_CLASS, seed)
+    for source in sorted({image.source for image in chosen}):
+        shown = []
+        for image in sorted((i for i in chosen if i.source == source), key=lambda i: (i.label, i.image_id)):
+            decoded = classifier.decode(image.path.read_bytes())
+            if isinstance(decoded, DecodedImage):
+                shown.append((image, answers[image.path], decoded.pixels))
+        draw_overlays(shown, out / f"overlays-{source}.png", f"{source}, {classifier.bundle.version}")
 
 
 def _answers(evaluations: Sequence[Evaluation]) -> Answers:

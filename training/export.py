@@ -94,7 +94,7 @@ def _number_afresh(graph: onnx.GraphProto) -> None:
     graph.initializer.extend(tensors)
 
 
-def convolutions_after(file: Path, marks: tuple[str, ...]) -> list[str]:
-    """Names of the Conv nodes of layers whose name contains one of `marks`."""
+def nodes_of(file: Path, marks: tuple[str, ...]) -> list[str]:
+    """Names of the Conv and Relu nodes of layers whose name contains one of `marks`."""
     nodes = onnx.load(file).graph.node
-    return [node.name for node in nodes if node.op_type == "Conv" and any(mark in node.name for mark in marks)]
+    return [n.name for n in nodes if n.op_type in ("Conv", "Relu") and any(mark in n.name for mark in marks)]

@@ -9,6 +9,7 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from training.card_sections import sections, tables_and_plots
 from training.metrics import HEADLINES
 from training.tables import with_interval
 
@@ -37,9 +38,13 @@ NAMES = {
 
 
 def complete_bundle(bundle: Path, evaluation: Path, manifest: dict[str, Any], metrics: dict[str, Any]) -> None:
-    """Copies the figures and plots that the card quotes from `evaluation` into `bundle`, and writes the card."""
+    """Copies the figures and plots that the card quotes from `evaluation` into `bundle`, and writes the card.
+
+    Only files named here are copied: the evaluation's overlays show patients, and a bundle is published.
+    """
     plots = [f"{kind}-{data}.png" for kind in ("confusion", "reliability") for data in metrics]
-    for name in (*QUOTED, *plots):
+    measured = [name for name in tables_and_plots(metrics) if (evaluation / name).exists()]
+    for name in (*QUOTED, *plots, *measured):
         shutil.copyfile(evaluation / name, bundle / name)
     (bundle / CARD).write_text(model_card(manifest, metrics), encoding="utf-8")
 
@@ -53,6 +58,7 @@ def model_card(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
             _data(manifest),
             _figures(manifest, metrics),
             _classes(metrics),
+            *sections(metrics),
             _limits(manifest),
         ]
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from training.backbones import BACKBONE, VGG16, application, backbone_maps
 from training.errors import TrainingError
 
 # (name, convolutions, channels) as in the paper, and as keras.applications names them.
@@ -22,13 +23,38 @@ CLASS_MAPS, FEATURES, LOGITS = "class_maps", "features", "logits"
 HEAD = "head"
 
 
-def build(size: int, labels: int, *, width: float = 1.0, dropout: float = 0.3, hidden: int = 256) -> keras.Model:
+def build(
+    size: int | None,
+    labels: int,
+    *,
+    width: float = 1.0,
+    dropout: float = 0.3,
+    hidden: int = 256,
+    backbone: str = VGG16,
+) -> keras.Model:
     """The whole network: (n, size, size, 3) RGB pixels of 0..255 to class maps, features and logits.
 
-    `width` scales every block's channels: below 1 it is a small VGG for tests, with no published weights.
+    `size` None takes any size (n, rows, columns, 3): views of training may be smaller than what is served. `width`
+    scales every block's channels: below 1 it is a small VGG for tests, with no published weights. `backbone` names
+    another network of `training.backbones`, whose last maps the same head then reads.
     """
-    x = inputs = keras.Input((size, size, 3), name="pixels")
-    x = keras.layers.Rescaling(1.0, offset=[-mean for mean in IMAGENET_MEAN], name="minus_imagenet_mean")(x)
+    inputs = keras.Input((size, size, 3), name="pixels")
+    maps = _vgg16(inputs, width) if backbone == VGG16 else [backbone_maps(backbone, inputs)]
+    # (n, size/16, size/16, channels) of both blocks; each channel brought to one scale before they meet.
+    both = keras.layers.Concatenate(name=f"{HEAD}_features")(maps) if len(maps) > 1 else maps[0]
+    features = keras.layers.GlobalAveragePooling2D(name=FEATURES, dtype="float32")(both)  # (n, channels of both)
+    both = keras.layers.BatchNormalization(momentum=0.95, name=f"{HEAD}_norm")(both)
+    both = keras.layers.SpatialDropout2D(dropout, name=f"{HEAD}_dropout_in")(both)
+    evidence = keras.layers.Conv2D(hidden, 1, activation="relu", name=f"{HEAD}_evidence")(both)
+    evidence = keras.layers.SpatialDropout2D(dropout, name=f"{HEAD}_dropout")(evidence)
+    class_maps = keras.layers.Conv2D(labels, 1, dtype="float32", name=CLASS_MAPS)(evidence)
+    logits = keras.layers.GlobalAveragePooling2D(dtype="float32", name=LOGITS)(class_maps)  # (n, labels)
+    return keras.Model(inputs, {CLASS_MAPS: class_maps, FEATURES: features, LOGITS: logits}, name="class_maps_network")
+
+
+def _vgg16(inputs: keras.KerasTensor, width: float) -> list[keras.KerasTensor]:
+    """Block 5's maps before their pooling, and block 4's after it: the same grid."""
+    x = keras.layers.Rescaling(1.0, offset=[-mean for mean in IMAGENET_MEAN], name="minus_imagenet_mean")(inputs)
     ends: dict[str, keras.KerasTensor] = {}
     for block, convolutions, channels in BLOCKS:
         for i in range(1, convolutions + 1):
@@ -38,30 +64,24 @@ def build(size: int, labels: int, *, width: float = 1.0, dropout: float = 0.3, h
         if block != "block5":
             x = keras.layers.MaxPooling2D(2, name=f"{block}_pool")(x)
         ends[block] = x
-    # (n, size/16, size/16, channels) of both blocks; each channel brought to one scale before they meet.
-    both = keras.layers.Concatenate(name=f"{HEAD}_features")([ends["block5"], ends["block4"]])
-    both = keras.layers.BatchNormalization(momentum=0.95, name=f"{HEAD}_norm")(both)
-    both = keras.layers.SpatialDropout2D(dropout, name=f"{HEAD}_dropout_in")(both)
-    evidence = keras.layers.Conv2D(hidden, 1, activation="relu", name=f"{HEAD}_evidence")(both)
-    evidence = keras.layers.SpatialDropout2D(dropout, name=f"{HEAD}_dropout")(evidence)
-    class_maps = keras.layers.Conv2D(labels, 1, dtype="float32", name=CLASS_MAPS)(evidence)
-    logits = keras.layers.GlobalAveragePooling2D(dtype="float32", name=LOGITS)(class_maps)  # (n, labels)
-    features = keras.layers.GlobalAveragePooling2D(name=FEATURES)(ends["block5"])  # (n, channels)
-    return keras.Model(inputs, {CLASS_MAPS: class_maps, FEATURES: features, LOGITS: logits}, name="vgg16_class_maps")
+    return [ends["block5"], ends["block4"]]
 
 
-def load_pretrained(model: keras.Model, weights: str) -> None:
+def load_pretrained(model: keras.Model, weights: str, backbone: str = VGG16) -> None:
     """Copies the published convolutions in: `weights` is `imagenet` (Keras downloads them) or a file.
 
     Raises:
-        TrainingError: the file does not hold VGG16's convolutions, or they cannot be downloaded.
+        TrainingError: the file does not hold the backbone's weights, or they cannot be downloaded.
     """
     if weights != "imagenet" and not Path(weights).is_file():
         raise TrainingError(f"WEIGHTS={weights} is neither 'imagenet' nor a file.")
     try:
-        published = keras.applications.VGG16(include_top=False, weights=weights)
+        published = application(backbone)(include_top=False, weights=weights)
     except Exception as error:
-        raise TrainingError(f"VGG16's weights cannot be loaded from {weights}: {error}.") from error
+        raise TrainingError(f"{backbone}'s weights cannot be loaded from {weights}: {error}.") from error
+    if backbone != VGG16:
+        model.get_layer(BACKBONE).set_weights(published.get_weights())
+        return
     for layer in published.layers:
         if isinstance(layer, keras.layers.Conv2D):
             kernel, bias = layer.get_weights()
@@ -83,5 +103,6 @@ def cut(model: keras.Model, frozen_blocks: int) -> tuple[keras.Model, keras.Mode
 
 def block_of(layer: keras.layers.Layer) -> int:
     """The number of the block that `layer` belongs to; the head counts as 6."""
-    name = layer.name
-    return int(name[5]) if name.startswith("block") else 6
+    if layer.name == BACKBONE:
+        return 1  # another backbone is free as a whole, or not at all
+    return int(layer.name[5]) if layer.name.startswith("block") else 6

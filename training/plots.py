@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
-from training.metrics import ECE_BINS, expected_calibration_error
+from training.drawing import ACCENT, COLOURS, INK, MUTED, plt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,41 +15,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-mpl.use("agg")
-from matplotlib import pyplot as plt  # the backend is chosen first: no screen is needed
-from matplotlib.ticker import MaxNLocator
-
-INK, ACCENT, MUTED = "#1d2733", "#0b6e8a", "#b9c4cf"
-plt.rcParams.update(
-    {
-        "font.size": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": MUTED,
-        "text.color": INK,
-        "axes.labelcolor": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "figure.dpi": 120,
-        "savefig.bbox": "tight",
-    }
-)
-
 
 def draw_training(history: Sequence[dict[str, Any]], file: Path) -> None:
-    """Loss and balanced accuracy over the epochs, phases told apart by shading."""
+    """Loss, and macro AUC and balanced accuracy of each kind of image, over the epochs; phases by shading."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
     epochs = np.arange(1, len(history) + 1)
     left.plot(epochs, [row["loss"] for row in history], color=ACCENT, marker="o", markersize=3)
     left.set(xlabel="epoch", ylabel="training loss")
-    colours = iter(("#c2603c", "#7a8a2f", "#6a4c93", "#3c6ec2"))
-    for name in (k for k in history[0] if k not in ("phase", "epoch", "loss")):
-        mean = name == "balanced_accuracy"
-        values = [row[name] for row in history]
-        label = "mean over kinds of image" if mean else name
-        right.plot(epochs, values, color=INK if mean else next(colours), linewidth=2 if mean else 1.2, label=label)
-    right.set(xlabel="epoch", ylabel="balanced accuracy, calibration split")
-    right.legend(frameon=False)
+    sources = [name.removesuffix(" AUC") for name in history[0] if name.endswith(" AUC")]
+    for source, colour in zip(sources, COLOURS, strict=False):
+        for figure_name, style in (("AUC", "--"), ("balanced", "-")):
+            values = [row[f"{source} {figure_name}"] for row in history]
+            label = f"{source}, {'macro AUC' if figure_name == 'AUC' else 'balanced accuracy'}"
+            right.plot(epochs, values, style, color=colour, linewidth=1.4, label=label)
+    right.set(xlabel="epoch", ylabel="calibration split", ylim=(None, 1))
+    right.legend(frameon=False, fontsize=7)
     phases = [str(row["phase"]) for row in history]
     for axis in (left, right):
         for k, phase in enumerate(dict.fromkeys(phases)):
@@ -81,20 +61,27 @@ def draw_confusion(matrix: NDArray[np.int64], codes: Sequence[str], out: Path, n
     plt.close(figure)
 
 
-def draw_reliability(probabilities: NDArray[np.float64], truth: NDArray[np.int64], out: Path, name: str) -> None:
-    """`reliability-<name>.png`: how often the label is right at each confidence, over how often that occurs."""
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
-    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
-    centres = (np.arange(ECE_BINS) + 0.5) / ECE_BINS
-    counts = np.bincount(bins, minlength=ECE_BINS)
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(4.6, 5), height_ratios=[3, 1], sharex=True)
-    top.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle="--")
-    filled = counts > 0
-    accuracy = np.bincount(bins, weights=right, minlength=ECE_BINS)[filled] / counts[filled]
-    top.bar(centres[filled], accuracy, width=0.9 / ECE_BINS, color=ACCENT)
-    error = expected_calibration_error(probabilities, truth)
-    top.set(ylabel="share labelled right", ylim=(0, 1), title=f"{name}: expected calibration error {error:.3f}")
-    bottom.bar(centres, counts, width=0.9 / ECE_BINS, color=MUTED)
-    bottom.set(xlabel="confidence", ylabel="images", xlim=(0, 1))
-    figure.savefig(out / f"reliability-{name}.png")
+def draw_estimates(
+    rows: Sequence[tuple[str, float | None, Sequence[float] | None]],
+    file: Path,
+    title: str,
+    quantity: str,
+    reference: float | None = None,
+) -> None:
+    """A dot with its interval for each of `rows` (name, value, [low, high]), top to bottom.
+
+    A row without a value shows its name alone: it is there, and nothing can be said of it. `reference` is a line.
+    """
+    figure, axis = plt.subplots(figsize=(6, 0.28 * len(rows) + 1))
+    places = np.arange(len(rows))[::-1]
+    if reference is not None:
+        axis.axvline(reference, color=MUTED, linewidth=1, linestyle="--")
+    for place, (_, value, ci) in zip(places, rows, strict=True):
+        if value is not None:
+            axis.plot(ci or [value, value], [place, place], color=ACCENT, linewidth=2)
+            axis.plot([value], [place], color=INK, marker="o", markersize=5)
+    axis.set_yticks(places, [name for name, _, _ in rows])
+    axis.set(xlabel=quantity, title=title, ylim=(-0.6, len(rows) - 0.4))
+    axis.tick_params(axis="y", length=0)
+    figure.savefig(file)
     plt.close(figure)

@@ -45,8 +45,9 @@ def quantise(
         weight_type=QuantType.QInt8,
         per_channel=True,
         reduce_range=True,
-        # Only these: a joint 8-bit range for the two blocks that the head joins would crush the smaller one.
-        op_types_to_quantize=["Conv", "MaxPool"],
+        # Only these: a joint 8-bit range for the two blocks that the head joins would crush the smaller one. Relu is
+        # among them so that a convolution's range starts at 0: what the Relu throws away takes no levels and no pass.
+        op_types_to_quantize=["Conv", "MaxPool", "Relu"],
         nodes_to_exclude=list(keep_float),
     )
 

@@ -27,12 +27,14 @@ SQUARE_ROOT, EVEN = 0.5, 0.0
 LEAST_SOURCE_SHARE = 0.3
 
 
-def draw_probabilities(images: Sequence[LabelledImage], class_power: float = SQUARE_ROOT) -> NDArray[np.float64]:
+def draw_probabilities(
+    images: Sequence[LabelledImage], class_power: float = SQUARE_ROOT, least_share: float = LEAST_SOURCE_SHARE
+) -> NDArray[np.float64]:
     """(n,) probability of each image to be the next one drawn; they sum to 1."""
     sources = np.array([image.source for image in images])
     labels = np.array([image.label for image in images])
     probabilities = np.zeros(len(images))
-    for source, share in source_shares(sources).items():
+    for source, share in source_shares(sources, least_share).items():
         inside = sources == source
         classes, counts = np.unique(labels[inside], return_counts=True)
         weights = counts**class_power
@@ -41,10 +43,10 @@ def draw_probabilities(images: Sequence[LabelledImage], class_power: float = SQU
     return probabilities
 
 
-def source_shares(sources: NDArray[np.str_]) -> dict[str, float]:
+def source_shares(sources: NDArray[np.str_], least_share: float = LEAST_SOURCE_SHARE) -> dict[str, float]:
     """The share of the draws that each kind of image gets."""
     names, counts = np.unique(sources, return_counts=True)
-    least = min(LEAST_SOURCE_SHARE, 1 / len(names))
+    least = min(least_share, 1 / len(names))
     shares = np.maximum(np.sqrt(counts) / np.sqrt(counts).sum(), least)
     # What the smaller kinds were lifted by, the larger ones give.
     lifted = shares <= least
@@ -53,9 +55,9 @@ def source_shares(sources: NDArray[np.str_]) -> dict[str, float]:
     return dict(zip(names.tolist(), (shares / shares.sum()).tolist(), strict=True))
 
 
-def draw(images: Sequence[LabelledImage], count: int, seed: int) -> NDArray[np.int64]:
+def draw(images: Sequence[LabelledImage], count: int, seed: int, class_power: float = SQUARE_ROOT) -> NDArray[np.int64]:
     """(count,) indices into `images`, in random order."""
-    return systematic(draw_probabilities(images), count, np.random.default_rng(seed))
+    return systematic(draw_probabilities(images, class_power), count, np.random.default_rng(seed))
 
 
 def systematic(probabilities: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime
 
 from model_layer.decision import logits_of
-from model_layer.network import CLASS_MAPS, INPUT
+from model_layer.network import CLASS_MAPS, FEATURES, INPUT, UNLIKENESS
 from training.progress import Progress
 
 if TYPE_CHECKING:
@@ -19,14 +20,35 @@ if TYPE_CHECKING:
 BATCH = 8
 
 
-def served_logits(file: Path, squares: NDArray[np.uint8], rows: NDArray[np.int64], what: str) -> NDArray[np.float64]:
-    """(len(rows), labels) logits of `squares[rows]` by the network in `file`."""
+@dataclass(frozen=True)
+class Served:
+    """What a network file gives for n images."""
+
+    logits: NDArray[np.float64]
+    """(n, labels)"""
+    features: NDArray[np.float32]
+    """(n, channels)"""
+    unlikeness: NDArray[np.float32] | None
+    """(n,); None where the network does not tell."""
+
+
+def serve(file: Path, squares: NDArray[np.uint8], rows: NDArray[np.int64], what: str) -> Served:
+    """Runs the network in `file` over `squares[rows]`."""
     session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
-    logits = []
+    given = {output.name for output in session.get_outputs()}
+    wanted = [CLASS_MAPS, FEATURES, *([UNLIKENESS] if UNLIKENESS in given else [])]
+    logits, features, unlikeness = [], [], []
     with Progress(what, len(rows)) as progress:
         for start in range(0, len(rows), BATCH):
             batch = squares[rows[start : start + BATCH]]
-            (maps,) = session.run([CLASS_MAPS], {INPUT: batch})
+            maps, pooled, *strange = session.run(wanted, {INPUT: batch})
             logits.append(logits_of(maps))
+            features.append(pooled)
+            unlikeness += strange
             progress.advance(len(batch))
-    return np.concatenate(logits)
+    return Served(np.concatenate(logits), np.concatenate(features), np.concatenate(unlikeness) if unlikeness else None)
+
+
+def served_logits(file: Path, squares: NDArray[np.uint8], rows: NDArray[np.int64], what: str) -> NDArray[np.float64]:
+    """(len(rows), labels) logits of `squares[rows]` by the network in `file`."""
+    return serve(file, squares, rows, what).logits

@@ -9,22 +9,18 @@ import keras
 import numpy as np
 
 from model_layer.decision import calibrated
-from training import calibration
-from training.batches import CachedBatches, FreshBatches, view_probabilities
-from training.bundle_writer import NETWORK_FILE, commit, write_manifest
-from training.dataset import LABELS, read_folders
+from training.augmentation import centre
+from training.batches import Views
+from training.bundle_writer import commit, write_manifest
+from training.dataset import LABELS
 from training.errors import TrainingError
-from training.export import PIXELS, convolutions_after, export_onnx
+from training.finish import finish
 from training.fit import fit
-from training.frozen import Trunk, Views, views
-from training.metrics import balanced_accuracy
-from training.network import CLASS_MAPS, HEAD, LOGITS, build, cut, load_pretrained
-from training.parity import keras_logits, parity
-from training.pixels import decoded_squares, pixel_digest
-from training.quantisation import quantise
-from training.sampling import draw
-from training.served import served_logits
-from training.splits import CALIBRATION, TRAIN, VALIDATION, split, write_splits
+from training.frozen import Trunk, held_levels
+from training.material import Material
+from training.metrics import balanced_accuracy, one_vs_rest_aucs
+from training.network import LOGITS, build, cut, load_pretrained
+from training.splits import CALIBRATION, TRAIN, write_splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,10 +29,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.config import Config, Phase
-    from training.dataset import LabelledImage
 
-# Of each held-out kind, this many images are shown to the Keras network too: it takes five times as long.
-PARITY_IMAGES = 256
+BATCH = 32
+# Of each kind of image, this many calibration images are looked at after every epoch.
+JUDGED_IMAGES = 500
 
 
 def train(
@@ -56,130 +52,130 @@ def train(
     cache, bundle = out / "cache", out / "bundle"
     bundle.mkdir(parents=True, exist_ok=True)
 
-    images = read_folders(folders)
-    squares = decoded_squares(images, config.size, cache)
-    splits = np.array(split(images, [pixel_digest(square) for square in squares], config.seed))
-    write_splits(bundle / "splits.csv", images, splits.tolist())
-    labels = np.array([image.label for image in images])
-    rows = {name: np.flatnonzero(splits == name) for name in (TRAIN, CALIBRATION, VALIDATION)}
-    print(", ".join(f"{name} {len(members):,}" for name, members in rows.items()))
-    learned_from = [images[i] for i in rows[TRAIN]]
-    drawn = rows[TRAIN][draw(learned_from, config.draws, config.seed)]
-    ranges = squares[rows[TRAIN][draw(learned_from, config.quantisation_images, config.seed)]]
+    material = Material.read(folders, config.size, config.seed, cache)
+    images, squares, rows = material.images, material.squares, material.rows
+    write_splits(bundle / "splits.csv", images, material.splits.tolist())
+    ranges = squares[np.sort(material.drawn(config.quantisation_images, config.seed))]
 
-    whole = build(config.size, len(LABELS), width=config.width, dropout=config.dropout, hidden=config.hidden)
+    whole = build(config.size, len(LABELS), **_shape(config))
     if weights != "none":
-        load_pretrained(whole, weights)
+        load_pretrained(whole, weights, config.backbone)
     elif config.width == 1:
-        raise TrainingError("A whole VGG16 from random weights learns nothing from so few images: give WEIGHTS.")
+        raise TrainingError(f"{config.backbone} from random weights learns nothing from so few images: give WEIGHTS.")
 
     held = rows[CALIBRATION]
-    if config.frozen_blocks:
-        trunk_model, _ = cut(whole, config.frozen_blocks)
-        trunk_file = cache / f"trunk-{config.frozen_blocks}-{config.size}.onnx"
-        trunk = Trunk(trunk_file) if trunk_file.exists() else Trunk.prepare(trunk_model, ranges, trunk_file)
-        shown = views(trunk, squares, held, labels, cache, strength=0, seed=0, what="features of calibration images")
-        cached = views(
-            trunk,
+    judged = held[_some_of_each(material.sources(held), config.seed)]
+
+    sizes = {phase.size or config.size for phase in config.phases} | {config.size}
+    trunks = {size: _trunk(whole, size, config, ranges, cache) for size in sorted(sizes)}
+
+    def supply(phase: Phase) -> Views:
+        size = phase.size or config.size
+        return Views(
             squares,
-            drawn,
-            labels,
-            cache,
+            images,
+            rows[TRAIN],
+            size=size,
+            trunk=trunks[size],
+            class_power=phase.class_power,
+            source_share=config.source_share,
+            batch=config.batch,
             strength=config.augmentation,
             seed=config.seed,
-            what="features of augmented views",
         )
-        inputs = _features(shown)
 
-        def supply(phase: Phase) -> CachedBatches | FreshBatches:
-            probabilities = view_probabilities(drawn, images, phase.class_power)
-            return CachedBatches(cached, probabilities, config.batch, config.seed)
-
-    else:
-        inputs = _pixels(squares, held)
-
-        def supply(phase: Phase) -> CachedBatches | FreshBatches:
-            return FreshBatches(
-                squares,
-                images,
-                rows[TRAIN],
-                class_power=phase.class_power,
-                draws=config.draws,
-                batch=config.batch,
-                strength=config.augmentation,
-                seed=config.seed,
-            )
-
+    inputs = _held_inputs(trunks[config.size], squares, judged, cache)
     with _precision(precision):
-        learning = build(config.size, len(LABELS), width=config.width, dropout=config.dropout, hidden=config.hidden)
+        learning = build(None, len(LABELS), **_shape(config))
         learning.set_weights(whole.get_weights())
         model = cut(learning, config.frozen_blocks)[1] if config.frozen_blocks else learning
-        sources = np.array([images[i].source for i in held])
-        state = fit(model, supply, _judge(inputs, labels[held], sources), config, out / "checkpoints")
+        judge = _judge(inputs, material.labels(judged), material.sources(judged))
+        state = fit(model, supply, judge, config, out / "checkpoints")
     whole.set_weights(learning.get_weights())
 
-    _export(whole, bundle / NETWORK_FILE, ranges)
-    logits = served_logits(bundle / NETWORK_FILE, squares, held, "shipped network on calibration images")
-    temperature = calibration.temperature(logits, labels[held])
-    thresholds = calibration.thresholds(calibrated(logits, temperature), labels[held], LABELS)
+    finished = finish(whole, material, config, bundle)
     training = {
         "command": command,
         "commit": code,
         "backend": keras.backend.backend(),
         "precision": precision,
-        "data": _data_summary(images, splits),
+        "seconds": state.seconds,
+        "data": material.summary(),
         "licence": "CC BY-NC 4.0",
         "history": state.history,
-        "calibration_split": _by_source(logits.argmax(axis=1), labels[held], sources),
-        "parity_with_keras": _parity(whole, bundle / NETWORK_FILE, squares, rows[VALIDATION], labels, temperature),
+        **finished["figures"],
     }
     return write_manifest(
-        bundle, labels=LABELS, config=config, temperature=temperature, thresholds=thresholds, training=training
+        bundle,
+        labels=LABELS,
+        config=config,
+        calibration=finished["calibration"],
+        thresholds=finished["thresholds"],
+        training=training,
     )
+
+
+def _shape(config: Config) -> dict[str, Any]:
+    return {
+        "width": config.width,
+        "dropout": config.dropout,
+        "hidden": config.hidden,
+        "backbone": config.backbone,
+    }
+
+
+def _trunk(whole: keras.Model, size: int, config: Config, ranges: NDArray[np.uint8], cache: Path) -> Trunk | None:
+    """The frozen blocks for views of `size` pixels' side, from `cache` where they are there."""
+    if not config.frozen_blocks:
+        return None
+    file = cache / f"trunk-{config.frozen_blocks}-{size}.onnx"
+    if file.exists():
+        return Trunk(file)
+    sized = build(size, len(LABELS), **_shape(config))
+    sized.set_weights(whole.get_weights())
+    return Trunk.prepare(cut(sized, config.frozen_blocks)[0], centre(ranges, size), file)
+
+
+def _some_of_each(sources: NDArray[np.str_], seed: int) -> NDArray[np.int64]:
+    """Positions of at most `JUDGED_IMAGES` images of each kind."""
+    order = np.random.default_rng(seed).permutation(len(sources))
+    return np.sort(np.concatenate([order[sources[order] == s][:JUDGED_IMAGES] for s in np.unique(sources)]))
 
 
 def _judge(
     inputs: Callable[[], Iterator[NDArray[np.float32]]], truth: NDArray[np.int64], sources: NDArray[np.str_]
 ) -> Callable[[keras.Model], dict[str, float]]:
-    """What `fit` watches: balanced accuracy of each kind of image, and their mean under `balanced_accuracy`."""
+    """What `fit` watches, by kind of image: macro AUC, whose mean is the `score`, and balanced accuracy.
+
+    The area under the curve chooses the epoch because balanced accuracy jumps with single images of rare classes.
+    """
 
     def judge(model: keras.Model) -> dict[str, float]:
-        answers = np.concatenate([np.asarray(model(x, training=False)[LOGITS]).argmax(axis=1) for x in inputs()])
-        each = {
-            source: balanced_accuracy(truth[sources == source], answers[sources == source])
-            for source in np.unique(sources).tolist()
-        }
-        return {"balanced_accuracy": float(np.mean(list(each.values()))), **each}
+        logits = np.concatenate([np.asarray(model(x, training=False)[LOGITS], dtype=np.float64) for x in inputs()])
+        areas, figures = [], {}
+        for source in np.unique(sources).tolist():
+            of_source = sources == source
+            each = one_vs_rest_aucs(truth[of_source], calibrated(logits[of_source], 1.0))
+            areas.append(float(np.mean([area for area in each if area is not None])))
+            figures[f"{source} AUC"] = areas[-1]
+            figures[f"{source} balanced"] = balanced_accuracy(truth[of_source], logits[of_source].argmax(axis=1))
+        return {"score": float(np.mean(areas)), **figures}
 
     return judge
 
 
-def _by_source(
-    answers: NDArray[np.int64], truth: NDArray[np.int64], sources: NDArray[np.str_]
-) -> dict[str, dict[str, float | int]]:
-    """What the shipped network scores on the calibration split, to be read beside the validation figures."""
-    return {
-        source: {
-            "n": int(np.sum(sources == source)),
-            "accuracy": float(np.mean((answers == truth)[sources == source])),
-            "balanced_accuracy": balanced_accuracy(truth[sources == source], answers[sources == source]),
-        }
-        for source in np.unique(sources).tolist()
-    }
+def _held_inputs(
+    trunk: Trunk | None, squares: NDArray[np.uint8], rows: NDArray[np.int64], cache: Path
+) -> Callable[[], Iterator[NDArray[np.float32]]]:
+    """What the learning network is tried on: whole calibration images, in batches."""
+    levels = None if trunk is None else held_levels(trunk, squares, rows, cache, "features of calibration images")
 
-
-def _features(shown: Views) -> Callable[[], Iterator[NDArray[np.float32]]]:
     def batches() -> Iterator[NDArray[np.float32]]:
-        for i in range(0, len(shown.labels), 64):
-            yield shown.levels[i : i + 64].astype(np.float32) * np.float32(shown.scale)
-
-    return batches
-
-
-def _pixels(squares: NDArray[np.uint8], rows: NDArray[np.int64]) -> Callable[[], Iterator[NDArray[np.float32]]]:
-    def batches() -> Iterator[NDArray[np.float32]]:
-        for i in range(0, len(rows), 64):
-            yield squares[rows[i : i + 64]].astype(np.float32)
+        for i in range(0, len(rows), BATCH):
+            if trunk is None or levels is None:
+                yield squares[rows[i : i + BATCH]].astype(np.float32)
+            else:
+                yield levels[i : i + BATCH].astype(np.float32) * np.float32(trunk.scale)
 
     return batches
 
@@ -193,44 +189,3 @@ def _precision(policy: str) -> Iterator[None]:
         yield
     finally:
         keras.mixed_precision.set_global_policy(before)
-
-
-def _export(model: keras.Model, file: Path, ranges: NDArray[np.uint8]) -> None:
-    """Writes the served network: 8-bit convolutions, the head in float."""
-    outputs = {name: model.output[name] for name in (CLASS_MAPS, "features")}
-    exported = file.with_suffix(".float.onnx")
-    export_onnx(keras.Model(model.input, outputs), exported)
-    # The head is 2 % of the work and all of the decision: it stays in float.
-    quantise(exported, file, ranges, input_name=PIXELS, keep_float=convolutions_after(exported, (HEAD, CLASS_MAPS)))
-    exported.replace(file.parent.parent / exported.name)
-
-
-def _parity(
-    model: keras.Model,
-    file: Path,
-    squares: NDArray[np.uint8],
-    rows: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    temperature: float,
-) -> dict[str, float | int]:
-    some = np.sort(np.random.default_rng(0).permutation(rows)[:PARITY_IMAGES])
-    figures = parity(
-        keras_logits(model, squares[some]),
-        served_logits(file, squares, some, "shipped network beside Keras"),
-        labels[some],
-        temperature,
-    )
-    same, change = figures["same_label"], figures["largest_probability_change"]
-    print(
-        f"shipped network beside Keras on {figures['images']} validation images: "
-        f"same label {same:.1%}, largest probability change {change:.3f}"
-    )
-    return figures
-
-
-def _data_summary(images: Sequence[LabelledImage], splits: NDArray[np.str_]) -> dict[str, dict[str, int]]:
-    sources = np.array([image.source for image in images])
-    return {
-        source: {name: int(np.sum((sources == source) & (splits == name))) for name in (TRAIN, CALIBRATION, VALIDATION)}
-        for source in np.unique(sources).tolist()
-    }

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from training.config import TINY, Phase
-from training.fit import fit, schedule
+from training.fit import fit, mixed, schedule
 from training.network import build, cut
 
 CONFIG = replace(
@@ -37,7 +37,7 @@ def scripted(scores, *, interrupt_at=None):
         calls.append(1)
         if len(calls) == interrupt_at:
             raise KeyboardInterrupt
-        return {"balanced_accuracy": next(answers)}
+        return {"score": next(answers)}
 
     evaluate.calls = calls
     return evaluate
@@ -49,7 +49,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_phase(tmp_path):
 
     def evaluate(current):
         kept[len(kept)] = [w.copy() for w in current.get_weights()]
-        return {"balanced_accuracy": [0.3, 0.6, 0.5, 0.4, 0.9, 0.9][len(kept) - 1]}
+        return {"score": [0.3, 0.6, 0.5, 0.4, 0.9, 0.9][len(kept) - 1]}
 
     state = fit(model, lambda _: Noise(), evaluate, replace(CONFIG, patience=2), tmp_path)
     assert len(state.history) == 4  # two epochs without a better one end it: the 0.9 is never reached
@@ -63,7 +63,7 @@ def test_an_interrupted_run_goes_on_after_its_last_whole_epoch(tmp_path):
     again = scripted([0.3, 0.4, 0.5, 0.6])
     state = fit(network(), lambda _: Noise(), again, CONFIG, tmp_path)
     assert len(again.calls) == 4
-    assert [row["balanced_accuracy"] for row in state.history] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    assert [row["score"] for row in state.history] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     assert state.step == 6 * 2
 
 
@@ -85,3 +85,15 @@ def test_the_learning_rate_rises_then_falls_to_nothing():
     assert max(rates) == pytest.approx(1, abs=0.01)
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] < 1e-6
+
+
+def test_mixup_mixes_features_and_labels_by_the_same_shares():
+    rng = np.random.default_rng(3)
+    targets = np.eye(16, dtype=np.float32)  # every item its own class: the shares can be read off the labels
+    inputs = np.broadcast_to(targets[:, None, None, :], (16, 2, 2, 16)).copy()
+    features, labels = mixed(inputs, targets, 0.4, rng)
+    assert np.allclose(features[:, 0, 0], labels)
+    assert np.allclose(labels.sum(axis=1), 1)
+    assert (labels.argmax(axis=1) == np.arange(16)).all()  # mostly itself
+    assert (labels.max(axis=1) < 1).any()
+    assert mixed(inputs, targets, 0.0, rng)[0] is inputs

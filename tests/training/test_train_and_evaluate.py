@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from labelled_folders import write_labelled_folder
 
 from model_layer import BATCH, Classifier, Prediction
 from training.__main__ import main
-from training.augmentation import augmentation
+from training.augmentation import augmented
+from training.batches import Views
 from training.config import TINY
-from training.dataset import read_folders
+from training.dataset import LabelledImage, read_folders
 from training.model_card import regenerated
 from training.splits import VALIDATION, read_splits
 
@@ -109,9 +111,40 @@ def test_wrong_options_are_one_sentence(folders, tmp_path, capsys, arguments, se
 
 
 def test_augmentation_changes_views_and_its_switch_turns_it_off():
-    pixels = np.random.default_rng(0).uniform(0, 255, (4, 64, 64, 3)).astype(np.float32)
-    changed = np.asarray(augmentation(1)(pixels, training=True))
-    assert changed.shape == pixels.shape
-    assert all(np.abs(a - b).mean() > 5 for a, b in zip(changed, pixels, strict=True))
-    assert np.array_equal(np.asarray(augmentation(1, strength=0)(pixels, training=True)), pixels)
+    rng = np.random.default_rng(0)
+    square = rng.integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    seen = [augmented(square, 48, rng, 1.0) for _ in range(4)]
+    assert all(view.shape == (48, 48, 3) for view in seen)
+    assert all(np.abs(view.astype(float) - square[8:56, 8:56]).mean() > 5 for view in seen)
+    assert np.array_equal(augmented(square, 48, rng, 0.0), square[8:56, 8:56])
     assert replace(TINY, augmentation=0.0).as_json()["augmentation"] == 0
+
+
+def test_a_view_shows_its_image_turned_and_zoomed_and_nothing_else():
+    square = np.full((64, 64, 3), 120, np.uint8)
+    square[24:40, 24:40] = (200, 40, 40)  # a red lesion in the middle
+    reds = []
+    for seed in range(40):
+        view = augmented(square, 64, np.random.default_rng(seed), 1.0).astype(int)
+        reds.append(int(np.sum(view[..., 0] - view[..., 1] > 60)))
+    assert min(reds) > 0.6 * 16 * 16  # it never leaves the view ...
+    assert max(reds) < 2.0 * 16 * 16  # ... and is never shown twice by the reflection at the edges
+    assert max(reds) / min(reds) > 1.5  # and it is shown larger and smaller
+
+
+def test_batches_are_the_same_for_the_same_step_however_they_are_asked_for():
+    squares = np.random.default_rng(1).integers(0, 255, (20, 32, 32, 3)).astype(np.uint8)
+    images = [LabelledImage("a", str(i), Path(), i % 3, str(i), ()) for i in range(20)]
+
+    def views():
+        return Views(
+            squares, images, np.arange(20), size=24, trunk=None, class_power=0.5, source_share=0.3, batch=4,
+            strength=1.0, seed=5,
+        )  # fmt: skip
+
+    in_order = views()
+    kept = [in_order.at(step) for step in range(7)]
+    resumed = views().at(6)
+    assert np.array_equal(kept[6][0], resumed[0])
+    assert np.array_equal(kept[6][1], resumed[1])
+    assert not np.array_equal(kept[0][0], kept[5][0])

@@ -1,0 +1,103 @@
+"""The model says when it does not stand by its label, and why, in words that tell a person what to do."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from tiny_bundle import tiny_manifest, tiny_network, write_tiny_bundle
+
+from model_layer import Bundle, BundleError, Classifier, ImageFacts
+from model_layer.bundle import QualityLimits
+from model_layer.doubts import SENTENCES, Evidence, doubts
+from model_layer.quality import Quality
+
+LIMITS = QualityLimits(side=120, brightness=40, clipped=0.3, blur=0.8, detail=10)
+GOOD = Quality(brightness=150, clipped=0.01, blur=0.4, detail=60)
+FACTS = ImageFacts("jpeg", 600, 450)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    read = Bundle.read(write_tiny_bundle(tmp_path_factory.mktemp("bundle")))
+    return replace(read, quality=LIMITS, unlikeness=0.2)
+
+
+def codes(bundle, **changes):
+    evidence = Evidence(**({"confidence": 0.9, "unlikeness": 0.1, "quality": GOOD, "facts": FACTS} | changes))
+    return [reason.code for reason in doubts(bundle, evidence)]
+
+
+def test_a_good_photograph_that_is_known_and_sure_raises_no_doubt(bundle):
+    assert codes(bundle) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"confidence": 0.49}, "uncertain"),
+        ({"unlikeness": 0.21}, "unlike_training_data"),
+        ({"quality": replace(GOOD, brightness=39)}, "too_dark"),
+        ({"quality": replace(GOOD, clipped=0.31)}, "overexposed"),
+        ({"quality": replace(GOOD, blur=0.81)}, "blurred"),
+        ({"quality": replace(GOOD, detail=9)}, "no_lesion_in_view"),
+        ({"facts": ImageFacts("png", 4000, 119)}, "low_resolution"),
+    ],
+)
+def test_each_doubt_has_its_reason_and_a_sentence(bundle, changes, code):
+    assert codes(bundle, **changes) == [code]
+    assert SENTENCES[code].endswith(".")
+
+
+def test_all_reasons_are_given_what_can_be_mended_first(bundle):
+    everything = {"confidence": 0.1, "unlikeness": 0.9, "quality": Quality(1, 0.9, 0.95, 1)}
+    found = codes(bundle, **everything, facts=ImageFacts("png", 60, 60))
+    assert found == list(SENTENCES)
+
+
+def test_a_bundle_that_does_not_judge_photographs_raises_no_doubt_about_them(bundle):
+    old = replace(bundle, quality=None, unlikeness=None)
+    assert codes(old, unlikeness=None, quality=None) == []
+    assert codes(old, unlikeness=None, quality=None, confidence=0.1) == ["uncertain"]
+
+
+@given(st.floats(0, 1), st.floats(0, 2))
+def test_more_confidence_and_less_unlikeness_never_add_a_doubt(bundle, confidence, unlikeness):
+    some = set(codes(bundle, confidence=confidence, unlikeness=unlikeness))
+    assert set(codes(bundle, confidence=min(1, confidence + 0.1), unlikeness=unlikeness / 2)) <= some
+
+
+def test_the_manifests_limits_reach_the_answer(tmp_path):
+    network = tiny_network()
+    manifest = tiny_manifest(network, confidence=0.0)
+    manifest["quality"] = {"brightness": {"value": 255}}  # nothing is bright enough; nothing else is judged
+    (tmp_path / "model.onnx").write_bytes(network)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    (answer,) = Classifier.load(tmp_path).classify([_png(pixels)])
+    assert answer.status == "referred"
+    assert [reason.code for reason in answer.reasons] == ["too_dark"]
+    assert answer.label
+    assert answer.probabilities
+
+
+def test_a_limit_of_what_the_network_does_not_give_is_refused(tmp_path):
+    network = tiny_network()
+    manifest = tiny_manifest(network)
+    manifest["thresholds"]["unlikeness"] = {"value": 0.2, "target": "none, a test"}
+    (tmp_path / "model.onnx").write_bytes(network)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="unlikeness"):
+        Classifier.load(tmp_path)
+
+
+def _png(pixels):
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()

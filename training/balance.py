@@ -1,0 +1,63 @@
+"""Logit adjustment for the long tail, after training (Menon et al. 2021).
+
+Training draws rare classes more often than they occur, but not evenly. What is left of the imbalance sits in the
+logits, and is taken out by subtracting a multiple of the logarithm of each class's share of the draws. The multiple is
+chosen on the calibration split by cross-validation over lesions, for the mean of accuracy and balanced accuracy: the
+first alone forgets the rare classes, the second alone the nevi that most uploads show.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.model_selection import GroupKFold
+
+from training.metrics import balanced_accuracy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import keras
+    from numpy.typing import NDArray
+
+MULTIPLES = tuple(round(0.25 * i, 2) for i in range(-2, 9))
+FOLDS = 5
+
+
+def class_shares(probabilities: NDArray[np.float64], labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
+    """(classes,) share of the draws of each class; (n,) draw `probabilities` and `labels`."""
+    shares = np.bincount(labels, weights=probabilities, minlength=classes)
+    return np.asarray(np.maximum(shares, 1e-3) / shares.sum())
+
+
+def adjustment(
+    logits: NDArray[np.float64],
+    truth: NDArray[np.int64],
+    sources: NDArray[np.str_],
+    lesions: Sequence[str],
+    shares: NDArray[np.float64],
+) -> tuple[float, NDArray[np.float64]]:
+    """The multiple, and what to add to (n, labels) logits: the median of what each fold's other lesions choose."""
+    chosen = []
+    for rest, _ in GroupKFold(FOLDS).split(logits, truth, list(lesions)):
+        merits = [merit(logits[rest] - m * np.log(shares), truth[rest], sources[rest]) for m in MULTIPLES]
+        chosen.append(MULTIPLES[int(np.argmax(merits))])
+    multiple = float(np.median(chosen))
+    return multiple, -multiple * np.log(shares)
+
+
+def merit(logits: NDArray[np.float64], truth: NDArray[np.int64], sources: NDArray[np.str_]) -> float:
+    """Mean over kinds of image of accuracy and balanced accuracy."""
+    answers = logits.argmax(axis=1)
+    each = []
+    for source in np.unique(sources):
+        own = sources == source
+        each.append(float(np.mean(answers[own] == truth[own])) + balanced_accuracy(truth[own], answers[own]))
+    return float(np.mean(each)) / 2
+
+
+def add_to_bias(model: keras.Model, layer: str, offset: NDArray[np.float64]) -> None:
+    """Adds `offset` to the bias of the convolution that makes the class maps, hence to every logit."""
+    kernel, bias = model.get_layer(layer).get_weights()
+    model.get_layer(layer).set_weights([kernel, bias + offset.astype(bias.dtype)])

@@ -1,0 +1,163 @@
+"""Does the heat map show what the answer rests on? Two checks that a mere picture of the image would fail.
+
+Masking: the fifth of the image that is hottest for the label is painted over, then the coldest fifth instead; the
+label must lose more by the first. Painted in the image's own mean colour, which takes away shape and contrast but adds
+neither darkness (black would be a finding of its own on skin) nor light, and leaves the image's overall colour as it
+was. As a control the same is done by the map of a network whose last convolution is shuffled: it sees the same
+features and has lost their meaning, and should win about half of the time.
+
+Shuffling: with the weights of the last convolutions shuffled, then of more and more below, the map must change
+(Adebayo et al. 2018), by Spearman's rank correlation with the map before. With all of them shuffled an 8-bit network
+answers with flat maps, which show no place and count as a correlation of 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model_layer import BATCH, DecodedImage
+from model_layer.decision import HEATMAP_SIDE, calibrated, logits_of
+from model_layer.network import Network
+from training.bootstrap import estimate, lesion_weights, rank_correlation, shares
+from training.progress import Progress
+from training.randomised import convolutions, randomised
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from model_layer import Classifier
+    from training.dataset import LabelledImage
+
+IMAGES = 100
+"""Of each data folder, by default."""
+FIFTH = 0.2
+TARGET = 0.8
+"""In this share of images the hottest fifth should matter more than the coldest."""
+# Another shuffle for each so many images: one unlucky shuffle that leaves the map alike would else decide for all.
+_SHUFFLES = 4
+
+
+def explanation(classifier: Classifier, images: Sequence[LabelledImage], seed: int) -> dict[str, dict[str, Any]]:
+    """Each data folder, and `all` of them, to the figures of both checks.
+
+    `hottest_matters_more` and `control` are shares of images; `shuffled` maps what was shuffled to the mean rank
+    correlation of the maps, and to the share of `alike` maps, with a correlation of 0.5 or more.
+    """
+    decoded = [(image, classifier.decode(image.path.read_bytes())) for image in images]
+    looked_at = [image for image, one in decoded if isinstance(one, DecodedImage)]
+    pixels = np.stack([one.pixels for _, one in decoded if isinstance(one, DecodedImage)])
+    bundle = classifier.bundle
+    network = Network(bundle)
+    depth = convolutions(bundle.network)
+    stages = {"last convolution": 1, "last two": 2, "last five": 5, "all": depth}
+    stages = {name: last for name, last in stages.items() if last < depth or name == "all"}
+
+    with Progress("checking heat maps", (5 + len(stages)) * len(pixels)) as progress:
+        maps, before = _answers(network, pixels, bundle.temperature, progress)
+        labels = before.argmax(axis=1)
+        evidence = np.stack([evidence_of(own, int(k)) for own, k in zip(maps, labels, strict=True)])
+        shuffled = {name: _shuffled(classifier, pixels, labels, last, seed, progress) for name, last in stages.items()}
+        wins = {}
+        for name, places in (("hottest_matters_more", evidence), ("control", next(iter(shuffled.values())))):
+            left = []
+            for sign in (1, -1):
+                covered = np.stack([masked(p, sign * e) for p, e in zip(pixels, places, strict=True)])
+                _, after = _answers(network, covered, bundle.temperature, progress)
+                left.append(after[np.arange(len(labels)), labels])
+            wins[name] = left[0] < left[1]
+
+    similar = {name: np.array(list(map(_correlation, evidence, own))) for name, own in shuffled.items()}
+    sources = np.array([image.source for image in looked_at])
+    lesions = np.array([image.lesion for image in looked_at])
+    groups = {str(source): sources == source for source in np.unique(sources)} | {"all": np.ones(len(sources), bool)}
+    return {
+        name: _figures(lesions[m], {k: w[m] for k, w in wins.items()}, {k: s[m] for k, s in similar.items()})
+        for name, m in groups.items()
+    }
+
+
+def evidence_of(class_maps: NDArray[np.float32], label: int) -> NDArray[np.float32]:
+    """(rows, columns) at most 7 x 7: what `model_layer.decision.heatmap` shows, with what speaks against the label.
+
+    A record's map has no values below 0 and would not tell which fifth is the coldest.
+    """
+    above = class_maps[:, :, label] - class_maps.mean(axis=2)
+    step = -(-max(above.shape) // HEATMAP_SIDE)
+    rows, columns = above.shape[0] // step, above.shape[1] // step
+    return np.asarray(above[: rows * step, : columns * step].reshape(rows, step, columns, step).mean(axis=(1, 3)))
+
+
+def masked(pixels: NDArray[np.uint8], evidence: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """`pixels` with the cells of the hottest fifth of `evidence` in the image's mean colour."""
+    cells = round(FIFTH * evidence.size)
+    hottest = np.zeros(evidence.size, dtype=bool)
+    hottest[np.argsort(-evidence.ravel(), kind="stable")[:cells]] = True
+    rows, columns = (np.arange(side) * count // side for side, count in zip(pixels.shape, evidence.shape, strict=False))
+    covered = pixels.copy()
+    covered[hottest.reshape(evidence.shape)[np.ix_(rows, columns)]] = np.rint(pixels.mean(axis=(0, 1)))
+    return covered
+
+
+def _answers(
+    network: Network, pixels: NDArray[np.uint8], temperature: float, progress: Progress
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """(n, rows, columns, labels) class maps and (n, labels) calibrated probabilities."""
+    maps = []
+    for start in range(0, len(pixels), BATCH):
+        maps.append(network.run(pixels[start : start + BATCH])[0])
+        progress.advance(len(maps[-1]))
+    joined = np.concatenate(maps)
+    return joined, calibrated(logits_of(joined), temperature)
+
+
+def _shuffled(
+    classifier: Classifier,
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    last: int,
+    seed: int,
+    progress: Progress,
+) -> NDArray[np.float32]:
+    """(n, rows, columns) evidence for `labels` from networks whose `last` convolutions are shuffled."""
+    bundle = classifier.bundle
+    evidence: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(pixels)
+    for k in range(_SHUFFLES):
+        rows = np.arange(k, len(pixels), _SHUFFLES)
+        if not len(rows):
+            continue
+        other = Network(replace(bundle, network=randomised(bundle.network, last, seed + k)))
+        maps, _ = _answers(other, pixels[rows], bundle.temperature, progress)
+        for row, own in zip(rows, maps, strict=True):
+            evidence[row] = evidence_of(own, int(labels[row]))
+    return np.stack(evidence)
+
+
+def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Spearman's, 0 where a map is flat: it shows no place at all."""
+    return float(np.nan_to_num(rank_correlation(one.ravel(), other.ravel())))
+
+
+def _figures(
+    lesions: NDArray[np.str_], wins: dict[str, NDArray[np.bool_]], similar: dict[str, NDArray[np.float64]]
+) -> dict[str, Any]:
+    weights = lesion_weights(lesions)
+    count = len(np.unique(lesions))
+    figures: dict[str, Any] = {"images": len(lesions), "lesions": count, "target": TARGET}
+    for name, own in wins.items():
+        figures[name], figures[f"{name}_ci"] = estimate(shares(weights, own), count)
+    figures["shuffled"] = {}
+    for name, values in similar.items():
+        correlation, ci = estimate(shares(weights, values))
+        alike, alike_ci = estimate(shares(weights, values >= 0.5), count)
+        figures["shuffled"][name] = {
+            "rank_correlation": correlation,
+            "rank_correlation_ci": ci,
+            "alike": alike,
+            "alike_ci": alike_ci,
+        }
+    return figures

@@ -1,0 +1,68 @@
+"""The images of a training run: read, decoded, and dealt out to the splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from training.dataset import read_folders
+from training.pixels import decoded_squares, pixel_digest
+from training.sampling import SQUARE_ROOT, draw
+from training.splits import CALIBRATION, TRAIN, VALIDATION, split
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from training.dataset import LabelledImage
+
+
+@dataclass(frozen=True)
+class Material:
+    """n images with their pixels."""
+
+    images: Sequence[LabelledImage]
+    squares: NDArray[np.uint8]
+    """(n, size, size, 3)"""
+    splits: NDArray[np.str_]
+    """(n,) which split each image is in."""
+    rows: dict[str, NDArray[np.int64]]
+    """Indices of each split's images."""
+
+    @classmethod
+    def read(cls, folders: Sequence[Path], size: int, seed: int, cache: Path) -> Material:
+        """Reads and decodes `folders`, and splits them by `seed`.
+
+        Raises:
+            TrainingError: the data does not fit.
+        """
+        images = read_folders(folders)
+        squares = decoded_squares(images, size, cache)
+        splits = np.array(split(images, [pixel_digest(square) for square in squares], seed))
+        rows = {name: np.flatnonzero(splits == name) for name in (TRAIN, CALIBRATION, VALIDATION)}
+        print(", ".join(f"{name} {len(members):,}" for name, members in rows.items()))
+        return cls(images, squares, splits, rows)
+
+    def labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(len(rows),) indices into `training.dataset.LABELS`."""
+        return np.array([self.images[i].label for i in rows])
+
+    def sources(self, rows: NDArray[np.int64]) -> NDArray[np.str_]:
+        """(len(rows),) names of the data folders."""
+        return np.array([self.images[i].source for i in rows])
+
+    def drawn(self, count: int, seed: int, class_power: float = SQUARE_ROOT) -> NDArray[np.int64]:
+        """`count` indices of training images, drawn as training draws them."""
+        return self.rows[TRAIN][draw([self.images[i] for i in self.rows[TRAIN]], count, seed, class_power)]
+
+    def summary(self) -> dict[str, dict[str, int]]:
+        """How many images of each data folder each split has."""
+        sources = self.sources(np.arange(len(self.images)))
+        return {
+            source: {name: int(np.sum(sources[members] == source)) for name, members in self.rows.items()}
+            for source in np.unique(sources).tolist()
+        }

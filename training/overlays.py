@@ -1,0 +1,57 @@
+"""Sheets of real images beside their heat maps, to look at. They show patients: they stay where they were written.
+
+Nothing here ever goes into a bundle or a repository, and a sheet says so on itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from training.dataset import CODES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from model_layer import Heatmap, Prediction
+    from training.dataset import LabelledImage
+
+PER_CLASS = 4
+"""Lesions of each class on a sheet."""
+_SIDE, _CAPTION, _PAIRS = 160, 18, 4
+_HEAT = np.array([255, 120, 0], dtype=np.float64)
+"""Orange: far from any colour of skin or lesion, and told from them by people who see no red or green."""
+_PAPER, _RIGHT, _WRONG = "white", "#1d2733", "#b03a2e"
+
+
+def draw_overlays(shown: Sequence[tuple[LabelledImage, Prediction, NDArray[np.uint8]]], file: Path, title: str) -> None:
+    """One PNG: each of `shown` (image, answer, decoded square) as it is and under the answered label's class map."""
+    rows = -(-len(shown) // _PAIRS)
+    sheet = Image.new("RGB", (_PAIRS * (2 * _SIDE + 12), _CAPTION + rows * (_SIDE + _CAPTION + 8)), _PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=11)
+    pen.text((4, 3), f"{title}. Photographs of patients: not to be passed on.", fill=_RIGHT, font=font)
+    for k, (image, answer, pixels) in enumerate(shown):
+        left = (k % _PAIRS) * (2 * _SIDE + 12)
+        top = _CAPTION + (k // _PAIRS) * (_SIDE + _CAPTION + 8)
+        square = Image.fromarray(pixels).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
+        sheet.paste(square, (left, top))
+        sheet.paste(overlay(square, answer.heatmap), (left + _SIDE, top))
+        truth = CODES[image.label]
+        caption = f"truth {truth}, label {answer.label} {answer.confidence:.0%}, {answer.status}"
+        colour = _RIGHT if answer.label == truth else _WRONG
+        pen.text((left + 2, top + _SIDE + 2), caption, fill=colour, font=font)
+    sheet.save(file)
+
+
+def overlay(square: Image.Image, heatmap: Heatmap) -> Image.Image:
+    """`square` under its heat map: the stronger the evidence, the less of the photograph shows through."""
+    levels = np.array(heatmap.values, dtype=np.uint8).reshape(heatmap.rows, heatmap.columns)
+    smooth = Image.fromarray(levels).resize(square.size, Image.Resampling.BICUBIC)
+    opacity = np.asarray(smooth, dtype=np.float64)[..., None] / 100 * 0.65
+    mixed = np.asarray(square) * (1 - opacity) + _HEAT * opacity
+    return Image.fromarray(np.rint(np.clip(mixed, 0, 255)).astype(np.uint8))
