@@ -7,11 +7,19 @@ OUT ?=
 IMAGES ?=
 COUNT ?= 24
 SPLIT ?= unseen
+ROBUSTNESS ?= 30
+EXPLAINED ?= 100
+LESIONS ?= 40
 TRAIN_OPTIONS ?=
+BENCH_OPTIONS ?=
+STACK ?= dermbatch
+DEPLOY_OPTIONS ?=
+SMOKE_OPTIONS ?=
+SECONDS ?= 120
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check lint template-lint train evaluate clean
+.PHONY: help demo test test-all check lint template-lint train evaluate quality fuzz soak bench audit engine deploy smoke clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -32,6 +40,18 @@ $(VENV)/.installed-%: requirements/%.txt | $(BIN)/python
 	@.venv-sam/bin/python $(INSTALL) --no-deps -r requirements/template.txt
 	@touch $@
 
+.venv-audit/.installed: requirements/audit.txt
+	@echo "installing requirements/audit.txt into .venv-audit"
+	@$(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/python $(INSTALL) --no-deps -r requirements/audit.txt
+	@touch $@
+
+.venv-fuzz/.installed: requirements/fuzz.txt
+	@echo "installing requirements/fuzz.txt into .venv-fuzz"
+	@$(PYTHON) -m venv .venv-fuzz
+	@.venv-fuzz/bin/python $(INSTALL) -r requirements/fuzz.txt
+	@touch $@
+
 demo: $(VENV)/.installed-local ## classifies 24 rendered images, or IMAGES=DIR, on an AWS embedded in this machine; writes OUT=build/demo
 	@$(BIN)/python -m infra.demo $(if $(IMAGES),--images "$(IMAGES)",--count $(COUNT)) --out "$(or $(OUT),build/demo)"
 
@@ -49,15 +69,44 @@ lint: $(VENV)/.installed-development
 template-lint: .venv-sam/.installed
 	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1 .venv-sam/bin/sam validate --lint
 
-check: lint template-lint test-all ## the gate: format, lint, types, template, every test
+audit: .venv-audit/.installed ## code, template, image recipe and every pin: bandit, checkov, hashes, known vulnerabilities
+	@.venv-audit/bin/python -m infra.audit
+
+# On a machine of CI's the Docker tier gets its engine; the tests start it, and say so where they can't.
+engine:
+	@if [ "$$CI" = true ] && [ "$$(id -u)" = 0 ] && [ -x /usr/bin/apt-get ] && ! { command -v dockerd && command -v debootstrap; } >/dev/null; then \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends docker.io iptables debootstrap; } >/dev/null 2>&1 \
+	  || echo "no Docker engine can be installed here"; fi
+
+check: lint template-lint audit engine test-all ## the gate: format, lint, types, template, audit, every test
 
 train: $(VENV)/.installed-training ## a bundle from labelled images: DATA="DIR DIR" WEIGHTS=imagenet|FILE OUT=DIR
 	@: $(or $(DATA),$(error DATA=DIR is missing: folders with metadata.csv and images/)) $(or $(WEIGHTS),$(error WEIGHTS=imagenet or WEIGHTS=FILE is missing))
 	@$(BIN)/python -m training train --data $(DATA) --weights "$(WEIGHTS)" --out "$(or $(OUT),build/train)" $(TRAIN_OPTIONS)
 
-evaluate: $(VENV)/.installed-training ## metrics of a bundle on labelled images: DATA="DIR DIR" BUNDLE=DIR OUT=DIR SPLIT=unseen|all
+evaluate: $(VENV)/.installed-training ## metrics of a bundle on labelled images: DATA="DIR DIR" BUNDLE=DIR OUT=DIR SPLIT=unseen|all ROBUSTNESS=30|all EXPLAINED=100|all
 	@: $(or $(DATA),$(error DATA=DIR is missing: folders with metadata.csv and images/))
-	@$(BIN)/python -m training evaluate --data $(DATA) --bundle "$(or $(BUNDLE),$(patsubst %/manifest.json,%,$(firstword $(wildcard models/*/manifest.json))))" --out "$(or $(OUT),build/evaluation)" --split $(SPLIT)
+	@$(BIN)/python -m training evaluate --data $(DATA) --bundle "$(or $(BUNDLE),$(patsubst %/manifest.json,%,$(firstword $(wildcard models/*/manifest.json))))" --out "$(or $(OUT),build/evaluation)" --split $(SPLIT) --robustness $(ROBUSTNESS) --explained $(EXPLAINED)
+
+quality: $(VENV)/.installed-training ## thresholds of image quality, from degrading real images: DATA="DIR DIR" BUNDLE=DIR OUT=DIR LESIONS=40|all
+	@: $(or $(DATA),$(error DATA=DIR is missing: folders with metadata.csv and images/))
+	@$(BIN)/python -m training quality --data $(DATA) --bundle "$(or $(BUNDLE),$(patsubst %/manifest.json,%,$(firstword $(wildcard models/*/manifest.json))))" --out "$(or $(OUT),build/quality)" --lesions $(LESIONS)
+
+fuzz: .venv-fuzz/.installed ## looks for bytes that break the decoder, guided by coverage: SECONDS=120 OUT=build/fuzz
+	@.venv-fuzz/bin/python -m fuzz --seconds $(SECONDS) --out "$(or $(OUT),build/fuzz)"
+
+soak: $(VENV)/.installed-development ## uploads under injected faults, and the count of what became of each: N=10000 OUT=build/soak SOAK_OPTIONS="--cloud moto --seed 1"
+	@$(BIN)/python -m infra.soak -n $(or $(N),10000) --out "$(or $(OUT),build/soak)" $(SOAK_OPTIONS)
+
+bench: $(VENV)/.installed-bench ## performance beside a Keras worker, one table: OUT=build/bench BENCH_OPTIONS="--thorough --commit"
+	@$(BIN)/python -m benchmarks.side_by_side --out "$(or $(OUT),build/bench)" $(BENCH_OPTIONS)
+
+deploy: .venv-sam/.installed ## builds the image (needs Docker), shows what would change on AWS, deploys when you agree: STACK=dermbatch DEPLOY_OPTIONS=--guided
+	@SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam build
+	@SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam deploy --stack-name "$(STACK)" $(DEPLOY_OPTIONS)
+
+smoke: $(VENV)/.installed-local ## uploads known images to a deployed stack and waits for their records: STACK=dermbatch (AWS_ENDPOINT_URL=... for an emulator)
+	@$(BIN)/python -m infra.smoke --stack "$(STACK)" $(SMOKE_OPTIONS)
 
 clean: ## removes what was built, not .venv
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache

@@ -7,10 +7,11 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from infra.embedded_aws import EmulatorError, embedded_aws
-from infra.stack import StackError, deploy
+from infra.stack import Stack, StackError, deploy
+from infra.worker_loop import load_handler, run_worker
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -25,6 +26,9 @@ def main() -> int:
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; 172.17.0.1 is what Docker's containers reach"
     )
+    parser.add_argument(
+        "--worker", action="store_true", help="also run the worker, in this process, on what the queues hold"
+    )
     parser.add_argument("--env", type=Path, default=Path("env.json"), help="file for `sam local invoke --env-vars`")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
@@ -36,6 +40,8 @@ def main() -> int:
             print(f"export AWS_ENDPOINT_URL={endpoint.url} AWS_DEFAULT_REGION={endpoint.region}")
             print(f"export BUCKET={stack.bucket} TABLE={stack.table}")
             print(f"{options.env} is written. Nothing here outlives Ctrl-C.", flush=True)
+            if options.worker:
+                _work(stack)
             signal.pause()
     except KeyboardInterrupt:
         return 0
@@ -44,6 +50,15 @@ def main() -> int:
     except OSError as error:
         print(f"infra: {error.filename or options.host}: {error.strerror}.", file=sys.stderr)
     return 1
+
+
+def _work(stack: Stack) -> NoReturn:
+    """Both lanes in turn, for ever."""
+    handler = load_handler(stack)
+    print(f"The worker runs. Try: make smoke STACK={stack.name}", flush=True)
+    while True:
+        for lane in stack.lanes.values():
+            run_worker(stack, handler, lane=lane, until=lambda: True)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

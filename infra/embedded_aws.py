@@ -34,7 +34,7 @@ STOP_SECONDS = 5.0
 # What the emulator's process may see of ours. It reads dozens of variables (state folders, init scripts, listening
 # addresses, Docker); a clean start means none of them.
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
-_SERVICES = "s3,sqs,dynamodb,cloudformation,iam,sts,lambda,logs"
+_SERVICES = "s3,sqs,dynamodb,cloudformation,iam,sts,lambda,logs,kms,sns,monitoring"
 
 
 class EmulatorError(RuntimeError):
@@ -67,7 +67,7 @@ class Endpoint:
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
             "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",  # nosec B105 - the emulator takes any
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -88,7 +88,7 @@ def _client(url: str, region: str, service: str) -> Any:
     )
     session: Any = boto3.session.Session(
         aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106 - the emulator takes any
+        aws_secret_access_key="test",  # noqa: S106 # nosec B106 - the emulator takes any
         region_name=region,
         botocore_session=core,
     )
@@ -106,10 +106,11 @@ def _client(url: str, region: str, service: str) -> Any:
 
 
 @contextlib.contextmanager
-def embedded_aws(host: str = LOCAL) -> Iterator[Endpoint]:
+def embedded_aws(host: str = LOCAL, docker: Mapping[str, str] | None = None) -> Iterator[Endpoint]:
     """Start an empty AWS on a free port of 127.0.0.1, and stop it at the end, whatever the end is.
 
     Another `host` is for containers, which reach this machine by their bridge's address (Docker's is 172.17.0.1).
+    `docker` holds the variables that lead to an engine (`DOCKER_HOST`): with it, functions run as their images.
     Raises EmulatorError when it does not answer within START_SECONDS.
     """
     with (
@@ -118,7 +119,7 @@ def embedded_aws(host: str = LOCAL) -> Iterator[Endpoint]:
     ):
         listener.bind((host, 0))
         port = listener.getsockname()[1]
-        process = _start(listener, Path(scratch))
+        process = _start(listener, Path(scratch), docker)
         try:
             endpoint = Endpoint(url=f"http://{host}:{port}", region=REGION, pid=process.pid)
             listener.close()  # the child holds it now: if the child dies, connections are refused
@@ -128,7 +129,7 @@ def embedded_aws(host: str = LOCAL) -> Iterator[Endpoint]:
             _stop(process)
 
 
-def _start(listener: socket.socket, scratch: Path) -> subprocess.Popen[bytes]:
+def _start(listener: socket.socket, scratch: Path, docker: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
     host, port = listener.getsockname()
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ} | {
         "HOME": str(scratch),
@@ -146,6 +147,13 @@ def _start(listener: socket.socket, scratch: Path) -> subprocess.Popen[bytes]:
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
     }
+    if docker is not None:
+        environment |= {
+            **docker,
+            "LAMBDA_EXECUTOR": "docker",
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",  # what the functions are told
+            "LAMBDA_ACCOUNT_CONCURRENCY": "2",  # containers at a time: each loads the model
+        }
     program = Path(__file__).with_name("emulator_process.py")
     with _log_file(scratch).open("wb") as log:
         return subprocess.Popen(

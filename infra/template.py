@@ -1,8 +1,9 @@
 """template.yaml as data, and the part of it that an emulator can run.
 
-An emulator can't run the function's container, so the function, its role and its log group are left out. What the
-function declares (environment, memory, timeout, SQS events) becomes stack outputs instead, and so is resolved by
-the same CloudFormation engine as everything else.
+Without Docker the function's container can't run, so the function, its role, its log, the alarms and the dashboard are
+left out. What the function declares (environment, memory, timeout, SQS events) becomes stack outputs instead, and so is
+resolved by the same CloudFormation engine as everything else. With Docker everything can run, but for alarms on
+several metrics, which the emulator does not know.
 """
 
 import json
@@ -27,7 +28,7 @@ class TemplateError(ValueError):
 def read_template(path: Path = TEMPLATE) -> dict[str, Any]:
     """The template in CloudFormation's JSON form, where `!Ref X` is `{"Ref": "X"}`."""
     with path.open(encoding="utf-8") as file:
-        template = yaml.load(file, Loader=_TemplateLoader)  # noqa: S506 - a SafeLoader that knows the intrinsic tags
+        template = yaml.load(file, Loader=_TemplateLoader)  # noqa: S506 # nosec B506 - a SafeLoader that knows the intrinsic tags
     if not isinstance(template, dict) or "Resources" not in template:
         raise TemplateError(f"{path.name} holds no Resources section, so it is no template.")
     return template
@@ -92,5 +93,35 @@ def without_function(template: Mapping[str, Any], settings: Mapping[str, tuple[S
         "Conditions": template.get("Conditions", {}),
         "Mappings": template.get("Mappings", {}),
         "Resources": kept,
-        "Outputs": {output: {"Value": expression} for output, (_, expression) in settings.items()},
+        "Outputs": {output: {"Value": expression} for output, (_, expression) in settings.items()}
+        | {
+            name: output for name, output in template.get("Outputs", {}).items() if _names(output["Value"]) <= set(kept)
+        },
     }
+
+
+def for_emulator(template: Mapping[str, Any], image: str, workers: int = 2) -> dict[str, Any]:
+    """The whole template, for an emulator that has Docker: the function is `image`, at most `workers` run on a lane.
+
+    Alarms on several metrics are left out. The limit is written as a number, because the emulator's poller takes no
+    parameter there.
+    """
+    resources = {
+        key: resource for key, resource in template["Resources"].items() if "Metrics" not in resource["Properties"]
+    }
+    function_id, function = worker_function(template)
+    events = {
+        name: {**event, "Properties": {**event["Properties"], "ScalingConfig": {"MaximumConcurrency": workers}}}
+        for name, event in function["Properties"]["Events"].items()
+    }
+    resources[function_id] = {**function, "Properties": {**function["Properties"], "ImageUri": image, "Events": events}}
+    return {**template, "Resources": resources}
+
+
+def _names(expression: Any) -> set[str]:
+    """The resources that a `Ref` or `Fn::GetAtt` of an output's value names."""
+    match expression:
+        case {"Ref": str(name)} | {"Fn::GetAtt": [str(name), *_]}:
+            return {name}
+        case _:
+            return set()

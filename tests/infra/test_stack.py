@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from infra.stack import Stack, StackError, deploy
-from infra.template import TemplateError, read_template
+from infra.template import TemplateError, for_emulator, read_template
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from infra.embedded_aws import Endpoint
@@ -109,34 +110,110 @@ def test_a_file_that_is_no_template_is_refused(tmp_path: Path):
         read_template(tmp_path / "list.yaml")
 
 
-def test_the_raw_template_deploys_whole_and_wires_the_queue_to_the_function(endpoint: Endpoint):
-    """With the function, its role and its log: SAM's own transformation, run by the emulator."""
-    template = read_template()
-    template["Resources"]["Worker"]["Properties"]["ImageUri"] = "worker:1"
+@pytest.fixture(scope="module")
+def raw(endpoint: Endpoint) -> Iterator[dict[str, str]]:
+    """The outputs of the whole template, the function, its role, log, alarms and dashboard included.
+
+    SAM's own transformation, run by the emulator, which knows no alarms on several metrics: test_alarms.py has them.
+    """
     cloudformation = endpoint.client("cloudformation")
     cloudformation.create_stack(
         StackName="raw",
-        TemplateBody=json.dumps(template),
+        TemplateBody=json.dumps(for_emulator(read_template(), image="worker:1", workers=7)),
+        Parameters=[
+            {"ParameterKey": "EncryptionKey", "ParameterValue": "create"},
+            {"ParameterKey": "AlarmEmail", "ParameterValue": "duty@example.org"},
+            {"ParameterKey": "EraseRemoved", "ParameterValue": "false"},
+        ],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     )
     cloudformation.get_waiter("stack_create_complete").wait(
-        StackName="raw", WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
+        StackName="raw", WaiterConfig={"Delay": 0.1, "MaxAttempts": 600}
     )
     (described,) = cloudformation.describe_stacks(StackName="raw")["Stacks"]
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
-    assert set(outputs) == set(template["Outputs"])
-    lambda_ = endpoint.client("lambda")
-    (mapping,) = lambda_.list_event_source_mappings(FunctionName=outputs["WorkerName"])["EventSourceMappings"]
-    queue = endpoint.client("sqs").get_queue_attributes(QueueUrl=outputs["LiveQueueUrl"], AttributeNames=["All"])
-    assert mapping["EventSourceArn"] == queue["Attributes"]["QueueArn"]
-    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 50}
-    configuration = lambda_.get_function_configuration(FunctionName=outputs["WorkerName"])
-    assert configuration["Environment"]["Variables"]["PREDICTIONS_TABLE"] == outputs["TableName"]
-    assert "AWS_ENDPOINT_URL" not in configuration["Environment"]["Variables"]
-    notification = endpoint.client("s3").get_bucket_notification_configuration(Bucket=outputs["BucketName"])
-    assert [q["QueueArn"] for q in notification["QueueConfigurations"]] == [queue["Attributes"]["QueueArn"]]
-    block = endpoint.client("s3").get_public_access_block(Bucket=outputs["BucketName"])
-    assert set(block["PublicAccessBlockConfiguration"].values()) == {True}
+    yield {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
     # Deleted, because the emulator's own poller would otherwise go on trying to run the function.
     cloudformation.delete_stack(StackName="raw")
+
+
+def _queue(endpoint: Endpoint, url: str) -> dict[str, Any]:
+    answer = endpoint.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
+    attributes: dict[str, Any] = answer["Attributes"]
+    return attributes
+
+
+def test_the_raw_template_has_all_its_outputs(raw: dict[str, str]):
+    assert set(raw) == set(read_template()["Outputs"])
+
+
+@pytest.mark.parametrize("lane", ["Live", "Bulk"])
+def test_the_raw_template_wires_each_lane_through_the_alias_to_the_function(endpoint: Endpoint, raw, lane: str):
+    lambda_ = endpoint.client("lambda")
+    queue, letters = (_queue(endpoint, raw[f"{lane}{kind}Url"]) for kind in ("Queue", "DeadLetters"))
+    mappings = lambda_.list_event_source_mappings(EventSourceArn=queue["QueueArn"])["EventSourceMappings"]
+    (mapping,) = (mapping for mapping in mappings if mapping["EventSourceArn"] == queue["QueueArn"])
+    assert mapping["FunctionArn"].endswith(f":function:{raw['WorkerName']}:live")
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 7}
+    assert (
+        json.loads(queue["RedrivePolicy"])["deadLetterTargetArn"] == letters["QueueArn"] == raw[f"{lane}DeadLettersArn"]
+    )
+    assert queue["VisibilityTimeout"] == "780"
+    assert queue["KmsMasterKeyId"] == raw["DataKeyArn"]
+
+
+def test_the_raw_template_publishes_a_version_that_the_alias_names(endpoint: Endpoint, raw):
+    lambda_ = endpoint.client("lambda")
+    alias = lambda_.get_alias(FunctionName=raw["WorkerName"], Name="live")
+    versions = lambda_.list_versions_by_function(FunctionName=raw["WorkerName"])["Versions"]
+    assert alias["FunctionVersion"] in {version["Version"] for version in versions} - {"$LATEST"}
+    configuration = lambda_.get_function_configuration(FunctionName=raw["WorkerName"], Qualifier="live")
+    assert configuration["SnapStart"]["ApplyOn"] == "PublishedVersions"
+    assert configuration["TracingConfig"] == {"Mode": "Active"}
+    assert configuration["LoggingConfig"]["LogGroup"] == raw["WorkerLogName"]
+    variables = configuration["Environment"]["Variables"]
+    assert variables["PREDICTIONS_TABLE"] == raw["TableName"]
+    assert variables["UPLOADS_BUCKET"] == raw["BucketName"]
+    assert variables["ERASE_REMOVED"] == "false"
+    assert "AWS_ENDPOINT_URL" not in variables
+
+
+def test_the_raw_template_tells_the_live_lane_and_no_other_of_what_comes_and_goes(endpoint: Endpoint, raw):
+    s3 = endpoint.client("s3")
+    notified = s3.get_bucket_notification_configuration(Bucket=raw["BucketName"])["QueueConfigurations"]
+    live = _queue(endpoint, raw["LiveQueueUrl"])["QueueArn"]
+    assert {configuration["QueueArn"] for configuration in notified} == {live}
+    events = {event for configuration in notified for event in configuration["Events"]}
+    assert events == {"s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleExpiration:*"}
+    block = s3.get_public_access_block(Bucket=raw["BucketName"])
+    assert set(block["PublicAccessBlockConfiguration"].values()) == {True}
+    assert s3.get_bucket_versioning(Bucket=raw["BucketName"])["Status"] == "Enabled"
+    statements = json.loads(s3.get_bucket_policy(Bucket=raw["BucketName"])["Policy"])["Statement"]
+    assert {statement["Sid"] for statement in statements} == {"TlsOnly", "SameAccountOnly"}
+
+
+def test_the_raw_template_raises_its_alarms_to_the_topic_and_has_its_dashboard(endpoint: Endpoint, raw):
+    cloudwatch = endpoint.client("cloudwatch")
+    alarms = cloudwatch.describe_alarms(AlarmNamePrefix="raw-")["MetricAlarms"]
+    assert {alarm["AlarmName"] for alarm in alarms} == {
+        "raw-dead-letters-live", "raw-dead-letters-bulk", "raw-oldest-upload-live", "raw-oldest-message-bulk",
+    }  # fmt: skip
+    assert {tuple(alarm["AlarmActions"]) for alarm in alarms} == {(raw["AlarmTopicArn"],)}
+    for alarm in alarms:
+        (dimension,) = alarm["Dimensions"]
+        assert endpoint.client("sqs").get_queue_url(QueueName=dimension["Value"])["QueueUrl"]
+    body = json.loads(cloudwatch.get_dashboard(DashboardName=raw["DashboardName"])["DashboardBody"])
+    shown = json.dumps(body)
+    assert raw["WorkerName"] in shown
+    assert raw["TableName"] in shown
+    assert "${" not in shown
+
+
+def test_a_stack_on_the_emulator_says_where_things_are_as_one_on_aws_does(fresh_stack: Deploys):
+    """`make smoke` and the backfill find a stack by its outputs, wherever it stands."""
+    stack = fresh_stack()
+    (described,) = stack.endpoint.client("cloudformation").describe_stacks(StackName=stack.name)["Stacks"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+    assert (outputs["BucketName"], outputs["TableName"]) == (stack.bucket, stack.table)
+    assert (outputs["LiveQueueUrl"], outputs["BulkQueueUrl"]) == (stack.queue_url, stack.lanes["Bulk"].queue_url)
+    assert "WorkerName" not in outputs, "the function is played by infra.worker_loop"

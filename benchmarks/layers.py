@@ -1,0 +1,97 @@
+"""Where the network's time goes, layer by layer, on one core.
+
+    python -m benchmarks.layers [--bundle models/vgg16-skin] [--out benchmarks/results/layers.json]
+
+ONNX Runtime's own profile of single images; each step's fastest run, since what is slower met other programs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from benchmarks.side_by_side import machine
+from benchmarks.side_by_side.peak import measurable, peak
+from model_layer.network import INPUT
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNS = 20
+_BLOCKS = ((1, 224, 3, 64, 2), (2, 112, 64, 128, 2), (3, 56, 128, 256, 3), (4, 28, 256, 512, 3), (5, 14, 512, 512, 3))
+"""Number, side, channels in, channels out, convolutions."""
+VGG16: tuple[tuple[str, int, int, int], ...] = tuple(
+    (f"block{block}_conv{i + 1}", side, before if i == 0 else channels, channels)
+    for block, side, before, channels, convolutions in _BLOCKS
+    for i in range(convolutions)
+)
+"""Layer, side of its output, channels in, channels out; 3 x 3 convolutions."""
+
+
+def operations(side: int, before: int, channels: int) -> float:
+    """Multiplications and additions of one image in one layer."""
+    return 2.0 * side * side * 9 * before * channels
+
+
+def layers(network: Path) -> dict[str, Any]:
+    """Milliseconds of each convolution, and of all other steps together."""
+    fastest = _profile(network)
+    ceiling = peak(1).int8 if measurable() else None
+    rows: list[dict[str, Any]] = []
+    for layer, side, before, channels in VGG16:
+        (ms,) = [ms for (kind, name), ms in fastest.items() if kind == "QLinearConv" and layer in name]
+        rate = operations(side, before, channels) / (ms / 1000)
+        share = round(rate / ceiling, 3) if ceiling else None
+        rows.append({"step": layer, "ms": round(ms, 2), "gops": round(rate / 1e9), "share_of_peak": share})
+    whole = sum(fastest.values())
+    rest = whole - sum(row["ms"] for row in rows)
+    floor = sum(operations(*layer[1:]) for layer in VGG16) / ceiling * 1000 if ceiling else None
+    return {
+        "rows": rows,
+        "other_steps_ms": round(rest, 2),
+        "whole_ms": round(whole, 2),
+        "floor_ms": round(floor, 2) if floor else None,
+        "machine": machine.facts(),
+    }
+
+
+def _profile(network: Path) -> dict[tuple[str, str], float]:
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.enable_profiling = True
+        options.profile_file_prefix = f"{folder}/profile"
+        session = onnxruntime.InferenceSession(network.read_bytes(), options, providers=["CPUExecutionProvider"])
+        for _ in range(RUNS):
+            session.run(None, {INPUT: pixels})
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    fastest: dict[tuple[str, str], float] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            key = event["args"]["op_name"], re.sub(r"_kernel_time$", "", event["name"])
+            fastest[key] = min(fastest.get(key, float("inf")), event["dur"] / 1000)
+    return fastest
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--bundle", type=Path, default=ROOT / "models" / "vgg16-skin")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    result = layers(next(options.bundle.glob("*.onnx")))
+    print(json.dumps(result, indent=2))
+    if options.out:
+        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""What a million images cost on AWS Lambda, reckoned from seconds an image.
+
+Lambda's x86 price on 2026-11-23, us-east-1, first tier, without free allowance: 0.0000166667 dollars a GB-second and
+0.20 dollars a million requests (https://aws.amazon.com/lambda/pricing/). A function of 1,769 MB has one vCPU, one of
+3,538 MB two (https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html). So a million images cost
+
+    1,000,000 x seconds an image x memory / 1,024 x price of a GB-second
+    + 1,000,000 / 32 images a request x price of a request
+
+The seconds are this machine's, a core taken for a vCPU, which it is not quite: read the ratio. The time that the
+network between Lambda and S3 takes is left out for both; the usual handler would wait for it, ours overlaps it.
+S3, SQS and DynamoDB cost both workers the same and are left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PRICED_ON = "2026-11-23"
+DOLLARS_PER_GB_SECOND = 0.0000166667
+DOLLARS_PER_MILLION_REQUESTS = 0.20
+MEMORY_OF_CORES = {1: 1769, 2: 3538}
+IMAGES_A_REQUEST = 32
+
+
+def dollars_per_million(seconds_per_image: float, memory_mb: int) -> float:
+    """Dollars for a million images at `memory_mb` (MiB, as Lambda counts)."""
+    compute = 1e6 * seconds_per_image * memory_mb / 1024 * DOLLARS_PER_GB_SECOND
+    return compute + DOLLARS_PER_MILLION_REQUESTS / IMAGES_A_REQUEST
+
+
+def bill(seconds_per_image: Mapping[tuple[str, int], float]) -> list[dict[str, Any]]:
+    """One line for each memory size, from seconds by (kind, cores)."""
+    lines = []
+    for cores, memory in MEMORY_OF_CORES.items():
+        if ("ours", cores) not in seconds_per_image:
+            continue
+        ours, keras = (seconds_per_image[kind, cores] for kind in ("ours", "keras"))
+        lines.append(
+            {
+                "memory_mb": memory,
+                "cores": cores,
+                "ours_seconds": round(ours, 4),
+                "baseline_seconds": round(keras, 4),
+                "ours_dollars": round(dollars_per_million(ours, memory), 2),
+                "baseline_dollars": round(dollars_per_million(keras, memory), 2),
+            }
+        )
+    return lines

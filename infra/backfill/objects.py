@@ -1,0 +1,89 @@
+"""What the bucket holds: the current version of each object, page by page, from any place on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+PAGE = 1000  # objects; S3's own limit
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The current version of one object. `version` is None where it was uploaded while the bucket kept none."""
+
+    key: str
+    version: str | None
+    etag: str
+    size: int
+    uploaded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a listing goes on: after this version of this key. Both are empty at the beginning."""
+
+    key: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`after` is where the next one begins; None when this is the last."""
+
+    objects: tuple[Current, ...]
+    after: Place | None
+
+
+def pages(s3: Any, bucket: str, prefix: str, start: Place) -> Iterator[Page]:
+    """The bucket's current objects under `prefix`, in the order of their keys.
+
+    Versions are listed, not objects: a message must name the version that S3's own event named, or the same image
+    would get a second record.
+    """
+    place: Place | None = start
+    while place:
+        markers = {"KeyMarker": place.key, "VersionIdMarker": place.version}
+        listed = s3.list_object_versions(
+            Bucket=bucket, Prefix=prefix, MaxKeys=PAGE, **{name: value for name, value in markers.items() if value}
+        )
+        place = None
+        if listed.get("IsTruncated"):
+            place = Place(listed["NextKeyMarker"], listed.get("NextVersionIdMarker", ""))
+        yield Page(tuple(_current(item) for item in listed.get("Versions", ()) if item["IsLatest"]), place)
+
+
+def _current(item: Any) -> Current:
+    version = item.get("VersionId")
+    return Current(
+        key=item["Key"],
+        version=None if version == "null" else version,
+        etag=item["ETag"].strip('"'),
+        size=item["Size"],
+        uploaded_at=item["LastModified"],
+    )
+
+
+def message(bucket: str, found: Current) -> str:
+    """The body of the message that S3 would have sent when `found` was uploaded."""
+    described: dict[str, Any] = {
+        "key": quote_plus(found.key, safe="/"),  # as S3 writes keys in events
+        "size": found.size,
+        "eTag": found.etag,
+    }
+    if found.version:
+        described["versionId"] = found.version
+    event = {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "eventName": "ObjectCreated:Backfill",
+        "eventTime": found.uploaded_at.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "s3": {"s3SchemaVersion": "1.0", "bucket": {"name": bucket}, "object": described},
+    }
+    return json.dumps({"Records": [event]}, separators=(",", ":"))

@@ -1,0 +1,46 @@
+"""Messages into a queue: ten a call, several calls at a time, each message until SQS has taken it."""
+
+from __future__ import annotations
+
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TOGETHER = 10  # messages; SendMessageBatch's limit
+CALLS_AT_A_TIME = 8
+ATTEMPTS = 6
+# SendMessageBatch takes 256 KiB (1 MiB since 2025). A body has about 300 bytes and a key of at most 1,024, which
+# percent-encoding triples: ten stay under 40 KiB.
+
+
+class SendingError(RuntimeError):
+    """SQS does not take the messages. The message says why."""
+
+
+def send(sqs: Any, queue_url: str, bodies: Sequence[str]) -> None:
+    """Sends all of `bodies`, in no order. Raises SendingError when SQS refuses one of them to the end."""
+    groups = [bodies[start : start + TOGETHER] for start in range(0, len(bodies), TOGETHER)]
+    with ThreadPoolExecutor(CALLS_AT_A_TIME, "send") as pool:
+        for sent in [pool.submit(_send_group, sqs, queue_url, group) for group in groups]:
+            sent.result()
+
+
+def _send_group(sqs: Any, queue_url: str, bodies: Sequence[str]) -> None:
+    """A call that succeeds may have failed for single messages: these are sent again, and only these."""
+    left = {str(number): body for number, body in enumerate(bodies)}
+    refusal = ""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(random.uniform(0, 0.1 * 2**attempt))  # full jitter, in seconds
+        entries = [{"Id": number, "MessageBody": body} for number, body in left.items()]
+        answer = sqs.send_message_batch(QueueUrl=queue_url, Entries=entries)
+        for taken in answer.get("Successful", ()):
+            del left[taken["Id"]]
+        if not left:
+            return
+        refusal = ", ".join(sorted({failure["Code"] for failure in answer.get("Failed", ())}))
+    raise SendingError(f"SQS did not take {len(left)} messages in {ATTEMPTS} attempts: {refusal}.")

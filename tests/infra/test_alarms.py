@@ -1,0 +1,225 @@
+"""Each alarm rings when it should, stays silent when it should, and says what to do."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from metric_math import breaches
+from transformed_template import default_template, resolved
+
+from infra.template import TEMPLATE
+
+WORKER_METRICS = TEMPLATE.parent / "handler" / "telemetry.py"
+RUNBOOKS = TEMPLATE.parent / "docs" / "operations.md"
+KINDS = {
+    "dead-letters-live", "dead-letters-bulk", "oldest-upload-live", "oldest-message-bulk", "error-rate",
+    "nothing-processed", "work-per-upload", "referral-drift",
+}  # fmt: skip
+SECONDS_OF_A_DAY = 86_400
+
+
+@pytest.fixture(scope="module")
+def resources() -> dict[str, Any]:
+    made: dict[str, Any] = resolved(default_template())["Resources"]
+    return made
+
+
+@pytest.fixture(scope="module")
+def alarms(resources: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """By name, without the stack's."""
+    found = (res["Properties"] for res in resources.values() if res["Type"] == "AWS::CloudWatch::Alarm")
+    return {alarm["AlarmName"].removeprefix("dermbatch-"): alarm for alarm in found}
+
+
+def test_there_is_one_alarm_for_each_thing_that_goes_wrong(alarms):
+    assert set(alarms) == KINDS
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_an_alarm_says_what_to_do_and_where_the_runbook_is(alarms, kind):
+    alarm = alarms[kind]
+    text = alarm["AlarmDescription"]
+    assert len(text) <= 1024, "CloudWatch takes no longer one"
+    (title,) = re.findall(r'docs/operations\.md, "([^"]+)"', text)
+    headings = re.findall(r"^#+ (.+)$", RUNBOOKS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert title in headings, f"docs/operations.md has no section {title!r}"
+    assert alarm["AlarmActions"] == alarm["OKActions"] == ["AlarmTopic-name"]
+    assert alarm["TreatMissingData"] == "notBreaching", "a quiet night is no alarm"
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_an_alarm_looks_back_no_longer_than_cloudwatch_lets_it(alarms, kind):
+    alarm = alarms[kind]
+    periods = [alarm["Period"]] if "Period" in alarm else [
+        metric["MetricStat"]["Period"] for metric in alarm["Metrics"] if "MetricStat" in metric
+    ]  # fmt: skip
+    assert len(set(periods)) == 1, "metrics of one expression share their period"
+    assert periods[0] * alarm["EvaluationPeriods"] <= SECONDS_OF_A_DAY
+
+
+def test_every_metric_of_the_worker_that_is_watched_is_one_that_it_reports(resources, alarms):
+    reported = set(re.findall(r'add_metric\("(\w+)"', WORKER_METRICS.read_text(encoding="utf-8")))
+    reported |= {"Classified", "Referred", "Rejected", "Superseded", "Failed"}  # the status in capitals
+    reported |= {f"{stage}Time" for stage in ("Fetch", "Decode", "Infer", "Write")}
+    watched = {
+        metric["MetricStat"]["Metric"]["MetricName"]
+        for alarm in alarms.values()
+        for metric in alarm.get("Metrics", [])
+        if metric.get("MetricStat", {}).get("Metric", {}).get("Namespace") == "dermbatch"
+    }
+    shown = {metric[1] for widget in _widgets(resources) for metric in _metrics(widget) if metric[0] == "dermbatch"}
+    assert watched
+    assert shown
+    assert watched | shown <= reported
+
+
+def test_dead_letters_ring_at_the_first_one(alarms):
+    for lane in ("live", "bulk"):
+        alarm = alarms[f"dead-letters-{lane}"]
+        assert alarm["Dimensions"][0]["Value"] == f"{lane.capitalize()}DeadLetters.QueueName"
+        assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 0)
+        # A message that SQS moves there counts as visible, not as sent.
+        assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+
+
+def test_old_messages_ring_before_sqs_drops_them(resources, alarms):
+    for kind, queue in (("oldest-upload-live", "LiveQueue"), ("oldest-message-bulk", "BulkQueue")):
+        alarm = alarms[kind]
+        assert alarm["Dimensions"][0]["Value"] == f"{queue}.QueueName"
+        kept = resources[queue]["Properties"]["MessageRetentionPeriod"]
+        assert float(alarm["Threshold"]) <= kept / 2
+
+
+HEALTHY = {
+    ("Invocations", "Sum"): 40.0, ("TryAgain", "SampleCount"): 1000.0, ("TryAgain", "Sum"): 3.0,
+    ("BatchSize", "Sum"): 1000.0, ("LiveQueue.NumberOfMessagesDeleted", "Sum"): 1000.0,
+    ("LiveQueue.NumberOfMessagesReceived", "Sum"): 1003.0,
+    ("LiveQueue.ApproximateNumberOfMessagesVisible", "Maximum"): 100.0,
+    ("LiveQueue.ApproximateNumberOfMessagesNotVisible", "Maximum"): 60.0,
+    ("Referred", "Sum"): 360.0, ("Classified", "Sum"): 620.0,
+}  # fmt: skip
+QUIET: dict[tuple[str, str], float] = {}
+RINGS = {
+    "every invocation crashes, so the worker counts nothing": (
+        "error-rate", {("Invocations", "Sum"): 40.0, ("Errors", "Sum"): 40.0}),
+    "one in ten invocations times out": (
+        "error-rate", {**HEALTHY, ("Errors", "Sum"): 4.0}),
+    "one in ten images is handed back, without an error of Lambda's": (
+        "error-rate", {**HEALTHY, ("TryAgain", "Sum"): 100.0}),
+    "the event source is disabled and uploads wait": (
+        "nothing-processed", {("LiveQueue.ApproximateNumberOfMessagesVisible", "Maximum"): 1.0}),
+    "the only message is in the hands of workers that die": (
+        "nothing-processed", {("LiveQueue.ApproximateNumberOfMessagesNotVisible", "Maximum"): 1.0,
+                              ("LiveQueue.NumberOfMessagesReceived", "Sum"): 1.0}),
+    "the table may not be written, and every image is handed back": (
+        "nothing-processed", {("BatchSize", "Sum"): 32.0, ("TryAgain", "SampleCount"): 32.0,
+                              ("TryAgain", "Sum"): 32.0, ("LiveQueue.NumberOfMessagesDeleted", "Sum"): 2.0}),
+    "timeouts make three runs of every upload": (
+        "work-per-upload", {**HEALTHY, ("LiveQueue.NumberOfMessagesReceived", "Sum"): 3360.0}),
+    "a backfill's messages come again and again": (
+        "work-per-upload", {**HEALTHY, ("BulkQueue.NumberOfMessagesReceived", "Sum"): 900.0,
+                            ("BulkQueue.NumberOfMessagesDeleted", "Sum"): 200.0}),
+    "all is received, nothing is done": (
+        "work-per-upload", {("LiveQueue.NumberOfMessagesReceived", "Sum"): 500.0}),
+    "far more is referred": (
+        "referral-drift", {("Referred", "Sum"): 600.0, ("Classified", "Sum"): 400.0}),
+    "nothing is referred any more": (
+        "referral-drift", {("Classified", "Sum"): 1000.0}),
+}  # fmt: skip
+ON_SEVERAL_METRICS = ("error-rate", "nothing-processed", "work-per-upload", "referral-drift")
+
+
+@pytest.mark.parametrize("case", RINGS)
+def test_it_rings(alarms, case):
+    kind, data = RINGS[case]
+    assert breaches(alarms[kind], data)
+
+
+@pytest.mark.parametrize("kind", ON_SEVERAL_METRICS)
+@pytest.mark.parametrize("data", [HEALTHY, QUIET], ids=["a busy day", "a quiet night"])
+def test_it_is_silent(alarms, kind, data):
+    assert not breaches(alarms[kind], data)
+
+
+def test_few_images_are_no_drift_and_few_messages_no_work_done_over(alarms):
+    assert not breaches(alarms["referral-drift"], {("Referred", "Sum"): 20.0})
+    few = {("LiveQueue.NumberOfMessagesReceived", "Sum"): 6.0, ("LiveQueue.NumberOfMessagesDeleted", "Sum"): 2.0}
+    assert not breaches(alarms["work-per-upload"], few)
+
+
+def test_one_upload_at_the_end_of_a_period_is_no_standstill(alarms):
+    """It is counted as waiting in one period and as done in the next; the alarm wants three in a row."""
+    assert alarms["nothing-processed"]["EvaluationPeriods"] >= 3
+
+
+def test_the_expected_share_of_referrals_is_the_shipped_models():
+    source = default_template()
+    (metrics,) = (TEMPLATE.parent / "models").glob("*/metrics.json")
+    share = 100 * json.loads(metrics.read_text())["all"]["referred"]
+    expected, points = (
+        source["Parameters"][name]["Default"] for name in ("ExpectedReferralPercent", "ReferralDriftPoints")
+    )
+    assert abs(share - expected) < points / 2, f"the shipped model refers {share:.0f} %: change the template's default"
+
+
+def test_alarms_reach_the_address_that_was_given_and_only_cloudwatch_publishes():
+    template = default_template()
+    assert "Subscription" not in resolved(template)["Resources"]["AlarmTopic"]["Properties"]
+    told = resolved(template, AlarmEmail="duty@example.org")["Resources"]
+    assert told["AlarmTopic"]["Properties"]["Subscription"] == [{"Protocol": "email", "Endpoint": "duty@example.org"}]
+    statements = told["AlarmTopicPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    (allowed,) = (statement for statement in statements if statement["Effect"] == "Allow")
+    assert allowed["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert allowed["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+
+
+def test_the_dashboard_shows_what_is_asked_first(resources):
+    titles = {widget["properties"].get("title", "") for widget in _widgets(resources)}
+    wanted = (
+        "Images by state",
+        "stage",
+        "Oldest message",
+        "throttles",
+        "million images",
+        "Dead letters",
+        "Work",
+        "referred",
+    )
+    for words in wanted:
+        assert any(words.lower() in title.lower() for title in titles), words
+
+
+def test_the_dashboards_cost_is_lambdas_bill_for_a_million_images(resources):
+    """1,000 images in 100 invocations of 1 s at 1,769 MB."""
+    (widget,) = (w for w in _widgets(resources) if "million" in w["properties"].get("title", ""))
+    formulas = (metric[0] for metric in widget["properties"]["metrics"] if isinstance(metric[0], dict))
+    (expression,) = (formula["expression"] for formula in formulas if formula["id"] == "cost")
+    scope = {"__builtins__": {}, "duration": 100 * 1000.0, "invocations": 100.0, "done": 1000.0}
+    gigabyte_seconds, requests = 100 * 1769 / 1024, 100
+    bill = gigabyte_seconds * 0.0000166667 + requests * 0.0000002
+    assert eval(expression, scope) == pytest.approx(1000 * bill, rel=1e-6)
+
+
+def test_no_two_widgets_overlap(resources):
+    cells = [
+        (x, y)
+        for widget in _widgets(resources)
+        for x in range(widget["x"], widget["x"] + widget["width"])
+        for y in range(widget["y"], widget["y"] + widget["height"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
+
+
+def _widgets(resources: dict[str, Any]) -> list[dict[str, Any]]:
+    body = resources["Dashboard"]["Properties"]["DashboardBody"]
+    assert "${" not in body
+    widgets: list[dict[str, Any]] = json.loads(body)["widgets"]
+    return widgets
+
+
+def _metrics(widget: dict[str, Any]) -> list[list[Any]]:
+    return [metric for metric in widget["properties"].get("metrics", []) if isinstance(metric[0], str)]

@@ -1,0 +1,78 @@
+"""The bench's own parts, run for real on a tiny bundle: a bench that measures the wrong thing is worse than none."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from convolutions import OUTPUT, convolutions
+from pictures import jpeg
+
+from benchmarks.float_twin import write_float_twin
+from benchmarks.side_by_side.cloud import pretended
+from benchmarks.side_by_side.peak import measurable, peak
+from benchmarks.side_by_side.worker import worker
+from training.quantisation import quantise
+
+
+@pytest.fixture
+def environment(tiny_bundle) -> dict[str, str]:
+    return {
+        "PREDICTIONS_TABLE": "predictions",
+        "MODEL_BUNDLE": str(tiny_bundle),
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+    }
+
+
+def test_a_worker_process_handles_events_without_an_emulator(environment, tmp_path):
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    files = [folder / f"{n}.jpg" for n in range(5)]
+    for n, file in enumerate(files):
+        file.write_bytes(jpeg(n))
+    with worker("ours", environment, tmp_path / "log", cores=1) as ours:
+        assert ours.answer() == {"imported": True}
+        assert ours.ask(fakes=str(folder)) == {"clients": 2}
+        ours.ask(constant_network=True)
+        sample = ours.handle([pretended("images", files, "a"), pretended("images", files, "b")])
+        assert (sample.images, ours.handled) == (10, 10)
+        assert sample.cpu_seconds > 0
+        assert sample.seconds > 0
+        assert ours.memory()["peak"] > 20
+
+
+def test_parts_of_a_start_add_up_in_order(environment, tmp_path):
+    with worker("ours", environment, tmp_path / "log", option="parts") as apart:
+        parts = apart.answer()
+    assert list(parts)[:3] == ["interpreter", "numpy", "runtime"]
+    assert {"boto3", "powertools", "network", "first inference"} < set(parts)
+    assert all(ms >= 0 for ms in parts.values())
+
+
+@pytest.mark.skipif(not measurable(), reason="needs AVX-512 VNNI on x86")
+def test_the_processors_peak_is_one_that_a_processor_can_have():
+    """8-bit at 64 multiplications for the 16 of float: four times the rate, whatever the clock."""
+    measured = peak(1)
+    assert 20e9 < measured.float32 < 1e12
+    assert measured.int8 / measured.float32 == pytest.approx(4, rel=0.5)
+
+
+def test_the_float_twin_answers_as_the_network_that_was_quantised(tmp_path):
+    rng = np.random.default_rng(3)
+    pixels = rng.integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+    plain, shipped, twin = (tmp_path / f"{name}.onnx" for name in ("plain", "shipped", "twin"))
+    plain.write_bytes(convolutions())
+    quantise(plain, shipped, pixels, input_name="pixels")
+    write_float_twin(shipped, twin)
+    answers = {file: _maps(file, pixels) for file in (plain, shipped, twin)}
+    assert "QuantizeLinear" not in {node.op_type for node in onnx.load(twin).graph.node}
+    error = float(np.abs(answers[twin] - answers[plain]).mean())
+    assert error < 0.05 * np.abs(answers[plain]).mean(), "the rounding of weights to 7 bits is all that is left"
+
+
+def _maps(file, pixels):
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return session.run([OUTPUT], {"pixels": pixels})[0]
