@@ -84,9 +84,16 @@ def _details(manifest: dict[str, Any]) -> str:
 - Served as an 8-bit ONNX network whose answers do not depend on the processor's instruction set.
 - Calibrated by temperature {manifest["calibration"]["temperature"]:.3f} (Guo et al. 2017) on the calibration split.
 - Licence: {training["licence"]}, because HAM10000 is. The software around it is Apache-2.0.
-- Made by `{training["command"]}` at commit {training["commit"]} ({training["backend"]}, {training["precision"]});
-  docs/training.md says how long each stage takes.
-"""
+- Made by `{training["command"]}` at commit {training["commit"]} ({training["backend"]}, {training["precision"]}).
+{_effort(training)}"""
+
+
+def _effort(training: dict[str, Any]) -> str:
+    if not training.get("seconds"):
+        return ""
+    machine = training.get("machine", "a machine that was not recorded")
+    minutes = training["seconds"] / 60
+    return f"- Its epochs took {minutes:.0f} minutes on {machine}; docs/training.md tells what else takes time.\n"
 
 
 def _use() -> str:
@@ -123,7 +130,7 @@ def _data(manifest: dict[str, Any]) -> str:
 def _figures(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
     targets = "\n".join(
         f"- {name.replace('_', ' ')} {threshold['value']:.4f}: {threshold['target']}."
-        for name, threshold in manifest["thresholds"].items()
+        for name, threshold in (manifest["thresholds"] | manifest.get("quality", {})).items()
     )
     beside = [
         f"| {source} | {own['n']:,} | {own['accuracy']:.3f} | {own['balanced_accuracy']:.3f} |"
@@ -190,8 +197,9 @@ def _limits(manifest: dict[str, Any]) -> str:
 - Phone photographs are few: the intervals are wide, scc and mel rest on a handful of images each, and the two held-out
   splits differ widely. Where validation is kinder than calibration, expect something in between of new photographs.
 - Half of the diagnoses were confirmed by histopathology, the others by follow-up, confocal microscopy or consensus.
-- What is no lesion at all: the model abstains only where it is unsure among its eight labels. A confident label on a
-  photograph of something else is possible.
+- What is no lesion at all: the model refers what is far from everything it was trained on (`unlike.csv` tells how many
+  of several kinds of image it notices). A skin disease that it has no label for looks near to it: expect one of its
+  eight.
 - [Training curves](curves.png); every figure with its interval in `headlines.csv`, `per_class.csv` and `metrics.json`.
 """ + (
         ""

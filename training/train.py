@@ -11,7 +11,7 @@ import numpy as np
 from model_layer.decision import calibrated
 from training.augmentation import centre
 from training.batches import Views
-from training.bundle_writer import commit, write_manifest
+from training.bundle_writer import commit, machine, write_manifest
 from training.dataset import LABELS
 from training.errors import TrainingError
 from training.finish import finish
@@ -100,6 +100,7 @@ def train(
         "backend": keras.backend.backend(),
         "precision": precision,
         "seconds": state.seconds,
+        "machine": machine(),
         "data": material.summary(),
         "licence": "CC BY-NC 4.0",
         "history": state.history,
