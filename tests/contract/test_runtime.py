@@ -144,16 +144,15 @@ def test_a_message_that_is_no_upload_fails_alone_and_ends_as_a_dead_letter(stack
     assert [letter["Body"] for letter in letters] == ["neither JSON nor an upload"]
 
 
-def test_a_worker_killed_at_its_timeout_loses_nothing(stack: Stack, start: Starts):
-    """AWS hangs, Lambda kills the worker, the batch comes back whole, and a fresh worker finishes it once."""
+def test_a_batch_that_hangs_comes_back_whole_before_lambda_kills_the_worker(stack: Stack, start: Starts):
+    """AWS hangs: the worker hands all of it back in time (or is killed, on a slow machine), and it is finished once."""
     _upload(stack, stuck=jpeg(5), behind=jpeg(6))
     short = dataclasses.replace(stack, timeout=30)
     with StallingProxy(stack.endpoint.url) as proxy, start(timeout=4, AWS_ENDPOINT_URL=proxy.url) as worker:
         proxy.flowing.clear()
-        (killed,) = run_worker(short, worker.invoke, retry_after=0, until=lambda: True)
-        assert killed.error
-        assert "Task timed out after 4.00 seconds" in killed.error
-        assert killed.failed == killed.messages == 2
+        (hung,) = run_worker(short, worker.invoke, retry_after=0, until=lambda: True)
+        assert hung.error is None or "Task timed out after 4.00 seconds" in hung.error
+        assert hung.failed == hung.messages == 2
         assert _records(stack, "stuck.jpg") == _records(stack, "behind.jpg") == []
     with start() as fresh:  # with the usual timeout: on a busy machine a start alone may use up the short one
         invocations = run_worker(stack, fresh.invoke, retry_after=0)
