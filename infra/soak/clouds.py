@@ -20,17 +20,17 @@ EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
 
 
 @contextlib.contextmanager
-def ministack(batch_size: int) -> Iterator[Stack]:
+def ministack(batch_size: int, max_receives: int = MAX_RECEIVES) -> Iterator[Stack]:
     """template.yaml, deployed to ministack. Its queue is empty: S3's own test event is taken out."""
     with embedded_aws() as endpoint:
-        parameters = {"BatchSize": batch_size, "BatchWindowSeconds": 0, "MaxReceives": MAX_RECEIVES}
+        parameters = {"BatchSize": batch_size, "BatchWindowSeconds": 0, "MaxReceives": max_receives}
         stack = deploy(endpoint, name="soak", parameters=parameters)
         endpoint.client("sqs").purge_queue(QueueUrl=stack.live.queue_url)
         yield stack
 
 
 @contextlib.contextmanager
-def moto(batch_size: int) -> Iterator[Stack]:
+def moto(batch_size: int, max_receives: int = MAX_RECEIVES) -> Iterator[Stack]:
     """Moto's server, with what moto's CloudFormation would skip made by hand: the notification, above all.
 
     Its events name no version, so that an overwritten upload is `superseded`, as in a bucket without versions.
@@ -47,15 +47,16 @@ def moto(batch_size: int) -> Iterator[Stack]:
     ) as process:
         hold, told = cast("IO[str]", process.stdin), cast("IO[str]", process.stdout)
         try:
-            yield _by_hand(Endpoint(f"http://127.0.0.1:{int(told.readline())}", REGION, process.pid), batch_size)
+            endpoint = Endpoint(f"http://127.0.0.1:{int(told.readline())}", REGION, process.pid)
+            yield _by_hand(endpoint, batch_size, max_receives)
         finally:
             hold.close()
 
 
-def _by_hand(endpoint: Endpoint, batch_size: int) -> Stack:
+def _by_hand(endpoint: Endpoint, batch_size: int, max_receives: int) -> Stack:
     sqs, s3, name = endpoint.client("sqs"), endpoint.client("s3"), "soak"
     dead = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
-    redrive = {"deadLetterTargetArn": _arn(sqs, dead), "maxReceiveCount": MAX_RECEIVES}
+    redrive = {"deadLetterTargetArn": _arn(sqs, dead), "maxReceiveCount": max_receives}
     attributes = {"VisibilityTimeout": str(VISIBILITY_SECONDS), "RedrivePolicy": json.dumps(redrive)}
     queue = sqs.create_queue(QueueName="live", Attributes=attributes)["QueueUrl"]
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": endpoint.region})
@@ -70,11 +71,11 @@ def _by_hand(endpoint: Endpoint, batch_size: int) -> Stack:
         dlq_url=dead,
         batch_size=batch_size,
         window=0,
-        max_receives=MAX_RECEIVES,
+        max_receives=max_receives,
         visibility_timeout=VISIBILITY_SECONDS,
         reports_item_failures=True,
     )
-    environment = {"PREDICTIONS_TABLE": name, "UPLOADS_BUCKET": name, "MAX_RECEIVES": str(MAX_RECEIVES)}
+    environment = {"PREDICTIONS_TABLE": name, "UPLOADS_BUCKET": name, "MAX_RECEIVES": str(max_receives)}
     return Stack(
         endpoint=endpoint,
         name=name,
@@ -104,7 +105,7 @@ def _arn(sqs: Any, queue_url: str) -> str:
     return str(attributes["QueueArn"])
 
 
-CLOUDS: Mapping[str, Callable[[int], contextlib.AbstractContextManager[Stack]]] = {
+CLOUDS: Mapping[str, Callable[[int, int], contextlib.AbstractContextManager[Stack]]] = {
     "ministack": ministack,
     "moto": moto,
 }

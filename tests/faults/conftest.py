@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture(params=sorted(CLOUDS))
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """Bucket, queues and table, empty, in each of the two clouds."""
-    with CLOUDS[request.param](10) as deployed:
+    with CLOUDS[request.param](10, 5) as deployed:
         yield deployed
 
 

@@ -50,7 +50,7 @@ class TestTheVerdict:
 
     @pytest.fixture(scope="class")
     def stack(self):
-        with CLOUDS["moto"](10) as deployed:
+        with CLOUDS["moto"](10, 5) as deployed:
             yield deployed
 
     @pytest.fixture
