@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from infra.stack import Stack
 
 BATCH_SIZE = 10
-# Every kind of death once in eighty uploads is one invocation in three: more than the promise of five receives covers,
-# which is three deaths that a message may be near (docs/decisions.md).
+# Every kind of death once in eighty uploads is one invocation in three. With five receives a sound image that a process
+# dies beside while it is tried alone may not get its second attempt (docs/decisions.md).
 RECEIVES_OF_EACH_FAULT = 10
 WORKERS = 2
 UPLOAD_THREADS = 4
