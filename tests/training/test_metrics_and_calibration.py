@@ -4,34 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from made_up_answers import CLASSES, answers, made_up
 from sklearn import metrics as reference
 
 from model_layer.decision import calibrated, likelier_mass
 from training import calibration
 from training.dataset import LABELS
-from training.metrics import Answers, expected_calibration_error, figures, intervals, per_class
-
-CLASSES = len(LABELS)
-
-
-def made_up(n: int, seed: int = 0, sharpness: float = 2.0):
-    """Logits whose softmax is the truth's own distribution: perfectly calibrated at temperature 1."""
-    rng = np.random.default_rng(seed)
-    logits = rng.normal(0, sharpness, (n, CLASSES))
-    probabilities = calibrated(logits, 1.0)
-    truth = np.array([rng.choice(CLASSES, p=p) for p in probabilities])
-    return logits, probabilities, truth
-
-
-def answers(probabilities, truth) -> Answers:
-    return Answers(
-        truth=truth,
-        probabilities=probabilities,
-        in_set=likelier_mass(probabilities) <= 0.9,
-        urgent=probabilities[:, 1] > 0.1,
-        referred=probabilities.max(axis=1) < 0.5,
-        lesions=np.array([f"L{i // 2}" for i in range(len(truth))]),
-    )
+from training.metrics import expected_calibration_error, figures, intervals, per_class
 
 
 def test_figures_agree_with_scikit_learn():
