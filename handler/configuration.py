@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from handler.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+MEGABYTES_A_CORE = 1769
+"""Of a Lambda's memory."""
 SHIPPED_BUNDLES = Path(__file__).resolve().parent.parent / "models"
 
 
@@ -26,8 +29,8 @@ class Settings:
     max_image_pixels: int
     download_threads: int
     """Images fetched at a time. Each holds at most `max_image_bytes` until it is decoded."""
-    inference_threads: int | None
-    """Cores that the network runs on; None: all that this process may use."""
+    inference_threads: int
+    """Cores to compute on: as many images are decoded at a time, and as many are in the network."""
     max_receives: int
     """The queue's maxReceiveCount: a message that fails at this receive also leaves a `failed` record."""
     record_ttl_days: int
@@ -52,7 +55,7 @@ class Settings:
             max_image_bytes=_whole(environment, "MAX_IMAGE_BYTES", 32 * 2**20, 1, 2**30),
             max_image_pixels=_whole(environment, "MAX_IMAGE_PIXELS", 50_000_000, 1, 10**9),
             download_threads=_whole(environment, "DOWNLOAD_THREADS", 8, 1, 64),
-            inference_threads=_whole(environment, "INFERENCE_THREADS", 0, 1, 64) or None,
+            inference_threads=_whole(environment, "INFERENCE_THREADS", _cores(environment), 1, 64),
             max_receives=_whole(environment, "MAX_RECEIVES", 5, 1, 1000),
             record_ttl_days=_whole(environment, "RECORD_TTL_DAYS", 0, 0, 36_500),
             uploads_bucket=_bucket(environment),
@@ -69,6 +72,17 @@ def _whole(environment: Mapping[str, str], name: str, default: int, lowest: int,
     if text.isascii() and text.isdecimal() and lowest <= int(text[:20]) <= highest:
         return int(text)
     raise ConfigurationError(f"{name} must be a whole number from {lowest} to {highest}, but is {text!r}.")
+
+
+def _cores(environment: Mapping[str, str]) -> int:
+    """Those that this process may use. Lambda shows at least two, but gives the time of one for every 1,769 MB.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+    """
+    visible = len(os.sched_getaffinity(0))
+    megabytes = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
+    given = math.ceil(int(megabytes) / MEGABYTES_A_CORE) if re.fullmatch(r"[0-9]{3,5}", megabytes) else visible
+    return max(1, min(visible, given))
 
 
 def _switch(environment: Mapping[str, str], name: str, *, default: bool) -> bool:

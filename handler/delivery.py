@@ -4,13 +4,15 @@ A killed process answers nothing, so all of its messages come back, and nothing 
 a message that comes back is suspected, unless this very process handed it back. Suspects are tried after all others,
 one after the other, each behind a record that says so (`failed`, code `unfinished`, with the number of such
 attempts). If the process dies again, exactly that one image is known by its record, and the next delivery brings its
-neighbours to their end first. docs/decisions.md shows that `max_receives` suffice for that.
+neighbours to their end first. What is done and could not bear that death is acknowledged before the attempt.
+docs/decisions.md shows that `max_receives` suffice for that.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,8 +23,9 @@ from handler.pipeline import OUT_OF_TIME, Pipeline
 from handler.stages import Outcome, try_again
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from handler.acknowledging import Acknowledgements
     from handler.deadline import Deadline
     from handler.erasure import Erasure
     from handler.messages import Batch, Message, Removal, Upload
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 _LOOKED_UP_AT_ONCE = 500  # uploads; five requests, and more than any batch of single uploads
 _CHECKED_AT_ONCE = 50  # uploads; their marks are two keys each, and one request looks up a hundred
+_SECONDS_TO_ACKNOWLEDGE = 5.0  # SQS takes milliseconds; images wait meanwhile
 
 _WORKER_DIED = TryAgainError(
     "worker_died", "Attempts on this upload alone ended the worker's process. It is not tried again beside others."
@@ -46,6 +50,7 @@ class Delivery:
         batch: Batch,
         stages: Stages,
         erasure: Erasure | None,
+        acknowledgements: Acknowledgements,
         *,
         threads: int,
         max_receives: int,
@@ -57,31 +62,62 @@ class Delivery:
         self._batch = batch
         self._stages = stages
         self._erasure = erasure
+        self._acknowledgements = acknowledgements
         self._threads = threads
         self._max_receives = max_receives
         self._deadline = deadline
         self._patience = Patience(deadline.seconds_to_write)
         self._request_id = request_id
+        # What has come to its end in this invocation: done, or to be handed back.
+        self._done: set[Upload | Removal] = set()
+        self._failed: set[Upload | Removal] = set()
+        self._acknowledged: set[str] = set()
+        self._queue_is_out = False
 
     def removals(self) -> Iterator[tuple[Removal, int, TryAgainError | None]]:
         """Erases what removals speak of: each with the number of records erased, and why it must come again."""
         removals = dict.fromkeys(removal for message in self._batch.messages for removal in message.removals)
         if not self._erasure:
+            self._done.update(removals)
             return
         with _Threads(self._threads, "erase") as threads:
             pending = {removal: threads.submit(self._erasure.remove, removal, self._patience) for removal in removals}
             for removal, future in pending.items():
                 try:
-                    yield removal, future.result(self._deadline.seconds_to_write()), None
+                    erased = future.result(self._deadline.seconds_to_write())
                 except Exception as error:  # noqa: BLE001 (one removal's own; others go on)
                     yield removal, 0, _in_words(error)
+                else:
+                    self._done.add(removal)
+                    yield removal, erased, None
 
     def uploads(self) -> Iterator[Outcome]:
         """One outcome for each upload that the batch names; no exception for any of them."""
+        suspects: dict[Upload, tuple[int, State | None]] = {}
+        yield from self._others_than(suspects)
+        # Where no process died before which has the fewest deliveries left: once done, it can be acknowledged.
+        order = deque(sorted(suspects, key=lambda upload: (suspects[upload][0], -self._receives(upload))))
+        while order and self._deadline.seconds_to_begin():
+            upload = order.popleft()
+            yield from self._settled(self._alone(upload, *suspects[upload]))
+        yield from self._settled(self._pipeline().refuse(order, OUT_OF_TIME))
+
+    def _others_than(self, suspects: dict[Upload, tuple[int, State | None]]) -> Iterator[Outcome]:
+        """In slices, so that also a message of ten thousand uploads gets further with each delivery."""
+        named = list(self.named)
+        for start in range(0, len(named), _LOOKED_UP_AT_ONCE):
+            if not self._deadline.seconds_to_begin():
+                yield from self._settled(self._pipeline().refuse(named[start:], OUT_OF_TIME))
+                break
+            yield from self._new(named[start : start + _LOOKED_UP_AT_ONCE], suspects)
+
+    def _settled(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+        """`outcomes`, the concluded ones looked up for removals, some at a time; notes how each upload ended."""
         concluded = []
-        for outcome in self._outcomes():
+        for outcome in outcomes:
             if outcome.error:
                 self._stages.handed_back.note(outcome.upload, self._receives(outcome.upload))
+                self._failed.add(outcome.upload)
                 yield outcome
                 continue
             concluded.append(outcome)
@@ -91,50 +127,41 @@ class Delivery:
         if concluded:
             yield from self._checked(concluded)
 
-    def _outcomes(self) -> Iterator[Outcome]:
-        """In slices, so that also a message of ten thousand uploads gets further with each delivery."""
-        named = list(self.named)
-        suspects: dict[Upload, tuple[int, State | None]] = {}
-        for start in range(0, len(named), _LOOKED_UP_AT_ONCE):
-            if not self._deadline.seconds_to_begin():
-                yield from self._pipeline().refuse(named[start:], OUT_OF_TIME)
-                break
-            yield from self._new(named[start : start + _LOOKED_UP_AT_ONCE], suspects)
-        order = deque(sorted(suspects, key=lambda upload: (suspects[upload][0], self._receives(upload))))
-        while order and self._deadline.seconds_to_begin():
-            upload = order.popleft()
-            yield from self._alone(upload, *suspects[upload])
-        yield from self._pipeline().refuse(order, OUT_OF_TIME)
-
     def _new(self, uploads: list[Upload], suspects: dict[Upload, tuple[int, State | None]]) -> Iterator[Outcome]:
-        """Brings those of `uploads` to their end that are new or done already; adds the others to `suspects`."""
+        """Brings those of `uploads` to their end that are done already or new; adds the others to `suspects`."""
         try:
             states = self._in_time(self._stages.states, uploads, self._patience)
         except Exception as error:  # noqa: BLE001 (a table that cannot be read will not be written either)
-            yield from self._pipeline().refuse(uploads, _in_words(error))
+            yield from self._settled(self._pipeline().refuse(uploads, _in_words(error)))
             return
-        fresh = []
+        final, fresh = [], []
         for upload in uploads:
             state: State | None = states.get(upload)
             attempts = self._attempts(upload, state)
             if state and state.final:
-                yield Outcome(upload)
+                final.append(Outcome(upload))
             elif attempts or self._is_suspect(upload):
                 suspects[upload] = attempts, state
             else:
                 fresh.append(upload)
-        self._announce([upload for upload in uploads if upload in self._last_chance and upload in suspects])
-        yield from self._pipeline().run(fresh)
+        self._announce({u: suspects[u][0] for u in uploads if u in self._last_chance and u in suspects})
+        yield from self._settled(final)
+        if fresh:  # any of them may end this process
+            self._acknowledge(message for message in self._batch.messages if self._max_receives <= message.receives)
+        yield from self._settled(self._pipeline().run(fresh))
 
-    def _announce(self, uploads: list[Upload]) -> None:
+    def _announce(self, uploads: Mapping[Upload, int]) -> None:
         """Records those on their last receive as begun, before anything else might end this process or its time.
+
+        Each comes with the number of attempts that were not heard of again, which its record keeps.
 
         Nothing would come back to say why they are in the dead-letter queue. A record that cannot be written now does
         not keep them from being tried.
         """
         with _Threads(self._threads, "announce") as threads:
             futures = [
-                threads.submit(self._stages.begin, upload, 0, self._request_id, self._patience) for upload in uploads
+                threads.submit(self._stages.begin, upload, attempts, self._request_id, self._patience)
+                for upload, attempts in uploads.items()
             ]
             wait(futures, self._deadline.seconds_to_begin())
 
@@ -156,25 +183,62 @@ class Delivery:
                 return
         for outcome in self._pipeline().run([upload]):
             if outcome.error and upload not in self._last_chance:
-                self._stages.withdraw(upload, self._request_id)
+                self._take_back(upload, attempts)
             yield outcome
+
+    def _take_back(self, upload: Upload, attempts: int) -> None:
+        """An attempt has reported back, with an error: its record says what it said before, as far as that works."""
+        with suppress(Exception):
+            if attempts:
+                self._in_time(self._stages.begin, upload, attempts, self._request_id, self._patience)
+            else:
+                self._in_time(self._stages.withdraw, upload, self._request_id)
 
     def _obstacle(self, upload: Upload, attempts: int) -> TryAgainError | None:
         """Why `upload`, with so many attempts that were not heard of again, is not tried alone now.
 
-        If it kills this process, all messages of the batch come back. Those that are done must then have a delivery
-        left, and one more if a second upload might do the same to them.
+        If it kills this process, all messages come back that are still in the queue. What is done must then have a
+        delivery left, what is not begun one more for its own attempt; what is done and has none is acknowledged now.
         """
-        others = [message.receives for message in self._batch.messages if upload not in message.uploads]
-        if not others:
+        others = [message for message in self._batch.messages if upload not in message.uploads]
+        if attempts > 1:
+            return _WORKER_DIED if others else None
+        weak = [message for message in others if self._max_receives - message.receives < 1 + attempts]
+        self._acknowledge(weak)
+        if not any(self._is_harmed(message) for message in weak) or (attempts == 0 and upload in self._last_chance):
             return None
-        left = self._max_receives - max(others)
-        if attempts == 0:
-            return None if left >= 1 or upload in self._last_chance else _BAD_COMPANY
-        return None if attempts == 1 and left >= 2 else _WORKER_DIED
+        return _WORKER_DIED if attempts else _BAD_COMPANY
+
+    def _acknowledge(self, messages: Iterable[Message]) -> None:
+        """Takes those of `messages` out of the queue that are done; a queue that does not answer is asked only once."""
+        done = [m for m in messages if m.id not in self._acknowledged and self._is_done(m)]
+        if not done or self._queue_is_out:
+            return
+        patience = min(_SECONDS_TO_ACKNOWLEDGE, self._deadline.seconds_to_begin())
+        try:
+            with _Threads(1, "acknowledge") as threads:
+                gone = threads.submit(self._acknowledgements.acknowledge, done)
+                self._acknowledged |= gone.result(patience)
+        except Exception:  # noqa: BLE001 (what is not acknowledged is spared the risk instead)
+            self._queue_is_out = True
+
+    def _is_done(self, message: Message) -> bool:
+        return not message.problems and self._done.issuperset((*message.uploads, *message.removals))
+
+    def _is_harmed(self, message: Message) -> bool:
+        """Whether it would lose something by this process's death; what is handed back comes again in any case."""
+        if self._is_done(message):
+            return message.id not in self._acknowledged
+        return not (self._done | self._failed).issuperset(message.uploads)
 
     def _checked(self, concluded: list[Outcome]) -> list[Outcome]:
         """`concluded`, without those whose object was deleted: a removal may have overtaken its upload."""
+        checked = self._without_overtaken(concluded)
+        self._done.update(outcome.upload for outcome in checked if not outcome.error)
+        self._failed.update(outcome.upload for outcome in checked if outcome.error)
+        return checked
+
+    def _without_overtaken(self, concluded: list[Outcome]) -> list[Outcome]:
         if not self._erasure:
             return concluded
         uploads = [outcome.upload for outcome in concluded]

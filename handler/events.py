@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
 from handler.errors import UnreadableMessageError
-from handler.messages import Batch, Message, Removal, Upload, iso8601
+from handler.messages import Batch, Message, Receipt, Removal, Upload, iso8601
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,7 @@ MAX_KEY_BYTES = 1024  # S3's own limit
 # DynamoDB takes 1,024 bytes of sort key; this leaves room for the model's version. S3's ids have 32 characters.
 MAX_VERSION_BYTES = 512
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_QUEUE_ARN = re.compile(r"arn:[a-z-]+:sqs:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,80}")
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html
 _REMOVALS = ("ObjectRemoved:", "LifecycleExpiration:")
@@ -54,7 +55,7 @@ def _is_queued(record: object) -> bool:
 def _queued(record: Any, bucket: str | None) -> Message:
     if not _is_queued(record):
         return Message(None, problems=(UnreadableMessageError("The batch holds something that is no SQS message."),))
-    facts: dict[str, Any] = {"receives": _receives(record), "sent_at": _sent_at(record)}
+    facts: dict[str, Any] = {"receives": _receives(record), "sent_at": _sent_at(record), "receipt": _receipt(record)}
     try:
         body = json.loads(record["body"])
     except (ValueError, TypeError, RecursionError):
@@ -75,6 +76,14 @@ def _sent_at(record: dict[str, Any]) -> str | None:
     match record:
         case {"attributes": {"SentTimestamp": str(milliseconds)}} if re.fullmatch(r"[0-9]{1,14}", milliseconds):
             return iso8601(datetime.fromtimestamp(int(milliseconds) / 1000, UTC))
+        case _:
+            return None
+
+
+def _receipt(record: dict[str, Any]) -> Receipt | None:
+    match record:
+        case {"eventSourceARN": str(queue), "receiptHandle": str(handle)} if handle and _QUEUE_ARN.fullmatch(queue):
+            return Receipt(queue, handle)
         case _:
             return None
 

@@ -63,6 +63,14 @@ class Removal:
 
 
 @dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a queue wants to hear to drop one delivery of a message."""
+
+    queue_arn: str
+    handle: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """What is acknowledged as a whole: done when all of its uploads and removals are."""
 
@@ -76,6 +84,8 @@ class Message:
     """How often it was delivered, this time included; 0 when the source does not say."""
     sent_at: str | None = None
     """When it came into its queue, or came back to it from the dead-letter queue; UTC, ISO 8601."""
+    receipt: Receipt | None = None
+    """None where the source does not say."""
 
 
 @dataclass(frozen=True, slots=True)

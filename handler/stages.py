@@ -6,7 +6,6 @@ before which nothing is done, are the exceptions.
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -71,13 +70,13 @@ UNFINISHED = TryAgainError(
 class Stages:
     """The stages over one bucket reader, one model and one table. Thread-safe."""
 
-    def __init__(self, store: ImageStore, classifier: Classifier, table: PredictionsTable) -> None:
+    def __init__(self, store: ImageStore, classifier: Classifier, table: PredictionsTable, cores: int) -> None:
         self._store = store
         self._classifier = classifier
         self._table = table
         self.handed_back = HandedBack()
         # Decoding is bound by the cores, and a large image takes hundreds of MB: one decoder for each core.
-        self._decoding = BoundedSemaphore(len(os.sched_getaffinity(0)))
+        self._decoding = BoundedSemaphore(cores)
 
     def states(self, uploads: Collection[Upload], patience: Patience) -> dict[Upload, State]:
         """What earlier deliveries left in the table under this model, for those of `uploads` that they came to.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from handler import aws, telemetry
+from handler.acknowledging import Acknowledgements
 from handler.deadline import Deadline
 from handler.delivery import Delivery
 from handler.erasure import Erasure
@@ -30,6 +31,7 @@ class Worker:
         self._settings = settings
         self._stages = stages
         self._erasure = erasure
+        self._acknowledgements = Acknowledgements(lambda: aws.client("sqs", settings))
 
     @classmethod
     def start(cls, settings: Settings, loading: Future[Classifier] | None = None) -> Worker:
@@ -43,7 +45,8 @@ class Worker:
         store = ImageStore(aws.client("s3", settings), settings.max_image_bytes)
         dynamodb, name = aws.client("dynamodb", settings), settings.predictions_table
         classifier = loading.result() if loading else load(settings)
-        stages = Stages(store, classifier, PredictionsTable(dynamodb, name, settings.record_ttl_days))
+        table = PredictionsTable(dynamodb, name, settings.record_ttl_days)
+        stages = Stages(store, classifier, table, settings.inference_threads)
         return cls(settings, stages, Erasure(dynamodb, name, store) if settings.erase_removed else None)
 
     def handle(self, event: object, context: Any) -> dict[str, list[dict[str, str]]]:
@@ -60,6 +63,7 @@ class Worker:
             batch,
             self._stages,
             self._erasure,
+            self._acknowledgements,
             threads=self._settings.download_threads,
             max_receives=self._settings.max_receives,
             deadline=Deadline(context.get_remaining_time_in_millis),

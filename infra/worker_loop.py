@@ -50,6 +50,8 @@ def load_handler(stack: Stack) -> Handler:
     Changes this process's environment for good, as the worker reads it at import; so one stack for each process.
     """
     environment = function_environment(stack)
+    # The memory that the template gives the function pays for a core or two; this machine's are all there.
+    environment.setdefault("INFERENCE_THREADS", str(len(os.sched_getaffinity(0))))
     for name in set(os.environ) - set(environment):
         del os.environ[name]
     os.environ.update(environment)

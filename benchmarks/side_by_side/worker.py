@@ -115,6 +115,7 @@ def worker(
 ) -> Iterator[WorkerProcess]:
     """A fresh process for the block: `kind` is `ours` or `keras`, `cores` bounds what it may run on."""
     allowed = sorted(os.sched_getaffinity(0))[:cores]
+    environment = {**environment, "INFERENCE_THREADS": str(len(allowed))}
     command = [sys.executable, "-m", CHILD, kind, ",".join(map(str, allowed))] + ([option] if option else [])
     with log.open("a", encoding="utf-8") as output:
         began = time.perf_counter()

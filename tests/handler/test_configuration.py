@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from tiny_bundle import write_tiny_bundle
 
@@ -46,6 +48,17 @@ def test_every_variable_is_read(given):
     assert settings.aws_endpoint_url == "http://127.0.0.1:4566"
     assert settings.uploads_bucket == "dermbatch-images"
     assert not settings.erase_removed
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "cores"), [("512", 1), ("1769", 1), ("1770", 2), ("3538", 2), ("10240", 6), ("x", 8)]
+)
+def test_a_lambda_computes_on_the_cores_that_its_memory_pays_for(given, monkeypatch, megabytes, cores):
+    """Lambda shows two cores at least; two threads on the time of one only get into each other's way."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    assert Settings.from_environment({**given, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": megabytes}).inference_threads == cores
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    assert Settings.from_environment({**given, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": megabytes}).inference_threads == 1
 
 
 def test_an_empty_variable_counts_as_unset(given):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pictures import jpeg
 from s3_events import handed_back, queue_event
-from worker_rig import Context
+from worker_rig import Context, answer
 
 from handler.deadline import Deadline
 
@@ -80,3 +80,14 @@ def test_what_hangs_does_not_take_the_invocation_along(call, rig, bucket, table,
     assert context.get_remaining_time_in_millis() > 0
     assert len(failed) == 1
     assert len(list(table.everything())) == 3
+
+
+@pytest.mark.parametrize("call", ["dynamodb.PutItem", "dynamodb.DeleteItem"])
+def test_nor_does_what_hangs_around_a_suspect(call, rig, bucket, hangs):
+    """It is marked before its attempt, and the mark is taken back after an error."""
+    put = bucket.put("a.jpg", jpeg(0))
+    rig.break_call("s3.GetObject", lambda _: answer(403))
+    rig.break_call(call, hangs)
+    context = Countdown(seconds=2.4)
+    assert len(handed_back(rig.handle(queue_event(put, receives=2), context))) == 1
+    assert context.get_remaining_time_in_millis() > 0

@@ -244,3 +244,25 @@ def test_removals_beside_uploads_of_a_notification(rig, bucket, table):
     mixed = {"Records": [*deleted(bucket, first)["Records"], *notification(second)["Records"]]}
     assert handed_back(rig.handle(queue_event(mixed))) == []
     assert left(table) == ["b.jpg"]
+
+
+THROTTLED = answer(400, '{"__type": "x#ProvisionedThroughputExceededException"}')
+SLOW_DOWN = answer(503, "<Error><Code>SlowDown</Code></Error>")
+
+
+@pytest.mark.parametrize(
+    ("call", "times", "fault"),
+    [
+        ("dynamodb.PutItem", 4, THROTTLED),
+        ("dynamodb.Query", 4, THROTTLED),
+        ("dynamodb.DeleteItem", 4, THROTTLED),
+        ("s3.HeadObject", 2, SLOW_DOWN),
+    ],
+)
+def test_a_throttled_removal_is_waited_for(rig, bucket, table, call, times, fault):
+    put = bucket.put("a.jpg", jpeg(1))
+    rig.handle(queue_event(created(put)))
+    requests = rig.break_call(call, lambda number: fault if number < times else None)
+    assert handed_back(rig.handle(queue_event(deleted(bucket, put)))) == []
+    assert left(table) == []
+    assert len(requests) == times + 1

@@ -91,14 +91,6 @@ class TestForeignBuckets:
         assert handed_back(rig.handle(queue_event(bucket.put("a.jpg", jpeg(1))))) == []
 
 
-EVENTS = (
-    "ObjectCreated:Put",
-    "ObjectRemoved:Delete",
-    "ObjectRemoved:DeleteMarkerCreated",
-    "LifecycleExpiration:Delete",
-)
-
-
 @BOTH_CLOUDS
 def test_any_key_is_one_object_of_the_bucket_and_nothing_else(rig, bucket, table):
     """No key climbs out of the bucket, ends early, or is taken for another one."""

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import time
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
+import boto3
 import pytest
 from pictures import jpeg
 from s3_events import Put, handed_back, message, notification
-from worker_rig import answer, states
+from worker_rig import BOTH_CLOUDS, answer, states
 
 from handler.errors import TryAgainError
 from handler.events import read_event
 from handler.record import Finding, build_record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def batch(*deliveries: tuple[Put, int], sent: datetime | None = None) -> dict:
@@ -74,12 +81,14 @@ def test_what_is_new_is_brought_to_its_end_before_a_suspect_is_touched(rig, tabl
     assert seen == [{"0.jpg", "1.jpg", "2.jpg"}]
 
 
-def test_suspects_are_tried_one_after_the_other_the_least_suspicious_first(rig, table, puts, fetched, died_on):
+def test_suspects_are_tried_one_after_the_other_the_least_suspicious_and_most_pressing_first(
+    rig, table, puts, fetched, died_on
+):
     died_on(puts[0], 1)
     begun = []
     rig.break_call("s3.GetObject", lambda _: begun.append(sum(s == "failed" for s in states(table).values())))
     rig.handle(batch((puts[0], 3), (puts[1], 3), (puts[2], 2)))
-    assert fetched == ["2.jpg", "1.jpg", "0.jpg"]
+    assert fetched == ["1.jpg", "2.jpg", "0.jpg"]
     assert begun == [2, 2, 1], "never more than one begun beside the one that had died"
 
 
@@ -112,6 +121,23 @@ def test_an_attempt_that_reports_an_error_leaves_no_record(rig, table, puts):
     rig.break_call("s3.GetObject", lambda _: answer(403))
     assert handed_back(rig.handle(batch((puts[0], 3)))) == ["message-0"]
     assert states(table) == {}
+
+
+def test_an_error_does_not_make_an_earlier_death_forgotten(rig, table, puts, died_on):
+    died_on(puts[0], 1)
+    rig.break_call("s3.GetObject", lambda n: answer(403) if n == 0 else None)
+    assert handed_back(rig.handle(batch((puts[0], 2)))) == ["message-0"]
+    (item,) = table._client.scan(TableName="predictions")["Items"]
+    assert item["attempts"] == {"N": "1"}
+
+
+def test_nor_does_the_last_receive(rig, table, puts, died_on):
+    """Its message may come once more: as a duplicate, beside others."""
+    died_on(puts[0], 1)
+    seen = []
+    rig.break_call("s3.GetObject", lambda _: seen.extend(table._client.scan(TableName="predictions")["Items"]))
+    rig.handle(batch((puts[0], 5)))
+    assert seen[0]["attempts"] == {"N": "1"}
 
 
 def test_without_a_record_that_says_so_nothing_is_tried(make_rig, table, puts, monkeypatch):
@@ -183,3 +209,129 @@ def test_the_number_of_attempts_is_no_part_of_the_record(rig, table, puts, died_
     rig.handle(batch((puts[0], 2)))
     (item,) = table._client.scan(TableName="predictions")["Items"]
     assert "attempts" not in item, "an answer is as if nothing had happened"
+
+
+class TestWhatIsDoneIsAcknowledgedBeforeARisk:
+    """Lambda acknowledges after the handler has answered; a process that dies answers nothing."""
+
+    @pytest.fixture
+    def queue(self, cloud) -> Queue:
+        return Queue(boto3.client("sqs"))
+
+    @pytest.fixture
+    def seen(self, rig, queue) -> dict[str, set[str]]:
+        """By key: the messages that are in the queue when its image is fetched."""
+        found: dict[str, set[str]] = {}
+
+        def look(params, **_):
+            found[params["Key"]] = queue.keys()
+
+        rig.s3.meta.events.register("before-parameter-build.s3.GetObject", look, unique_id="queue")
+        return found
+
+    @BOTH_CLOUDS
+    @pytest.mark.parametrize("deaths", [0, 1])
+    def test_a_neighbour_on_its_last_receive(self, rig, table, puts, died_on, queue, seen, deaths):
+        if deaths:
+            died_on(puts[0], deaths)
+        rig.handle(batch((puts[1], 1)))
+        event = queue.deliver((puts[0], 4), (puts[1], 5))
+        assert handed_back(rig.handle(event)) == []
+        assert seen["0.jpg"] == {"0.jpg"}, "the neighbour is out of the queue before the risk is taken"
+        assert states(table)["0.jpg"] in {"classified", "referred"}
+
+    def test_on_the_last_receive_of_all_of_them(self, rig, table, puts, died_on, queue, seen):
+        died_on(puts[3], 1)
+        event = queue.deliver(*((put, 5) for put in puts))
+        assert handed_back(rig.handle(event)) == []
+        assert list(seen) == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
+        assert seen["3.jpg"] == {"3.jpg"}
+        assert set(states(table).values()) <= {"classified", "referred"}
+
+    def test_before_what_is_new_too(self, rig, puts, queue, seen):
+        """Any image may be the first to kill its worker."""
+        rig.handle(batch((puts[1], 1)))
+        assert handed_back(rig.handle(queue.deliver((puts[0], 1), (puts[1], 5)))) == []
+        assert seen["0.jpg"] == {"0.jpg"}
+
+    @pytest.mark.parametrize("fault", ["answers with an error", "does not answer"])
+    def test_a_queue_that_is_out_is_asked_once(self, make_rig, puts, died_on, queue, fault, monkeypatch):
+        from handler import delivery
+
+        monkeypatch.setattr(delivery, "_SECONDS_TO_ACKNOWLEDGE", 0.2)
+        asked = []
+
+        def strike(**_):
+            asked.append(fault)
+            if fault == "does not answer":
+                time.sleep(1)
+            return answer(403, '{"__type": "AccessDenied"}')
+
+        boto3.DEFAULT_SESSION.events.register("before-send.sqs.DeleteMessageBatch", strike, unique_id="out")
+        rig = make_rig()
+        rig.handle(batch((puts[3], 1)))
+        event = queue.deliver((puts[0], 4), (puts[1], 4), (puts[3], 5))
+        assert handed_back(rig.handle(event)) == ["message-0", "message-1"], "spared, and tried at their next receive"
+        assert len(asked) == 1
+
+    def test_not_what_bears_another_death(self, rig, puts, queue, seen):
+        rig.handle(batch((puts[1], 1)))
+        rig.handle(queue.deliver((puts[0], 2), (puts[1], 2)))
+        assert seen["0.jpg"] == {"0.jpg", "1.jpg"}, "a request for each image would be the price"
+
+    def test_not_what_is_to_come_again(self, rig, puts, queue, seen):
+        rig.break_call("s3.GetObject", lambda n: answer(403) if n == 0 else None)
+        event = queue.deliver((puts[0], 5), (puts[1], 5), (puts[2], 5))
+        assert handed_back(rig.handle(event)) == ["message-0"]
+        assert seen["2.jpg"] == {"0.jpg", "2.jpg"}
+
+    def test_not_before_all_that_a_message_speaks_of_is_done(self, rig, puts, queue, seen):
+        rig.break_call("s3.GetObject", lambda n: answer(403) if n == 1 else None)
+        both, last = message(1, notification(puts[1], puts[2]), 5), message(2, notification(puts[3]), 5)
+        event = queue.deliver((puts[0], 5), more=[both, last])
+        assert handed_back(rig.handle(event)) == ["message-1"]
+        assert seen["3.jpg"] == {"1.jpg", "2.jpg", "3.jpg"}
+
+    def test_what_the_queue_does_not_take_is_spared_the_risk(self, rig, table, puts, died_on, queue, seen):
+        died_on(puts[0], 1)
+        rig.handle(batch((puts[1], 1)))
+        event = queue.deliver((puts[0], 4), (puts[1], 5))
+        event["Records"][1]["receiptHandle"] = "forged"
+        assert handed_back(rig.handle(event)) == ["message-0"]
+        assert "0.jpg" not in seen
+
+    def test_two_deaths_alone_are_its_own(self, rig, puts, died_on, queue, seen):
+        died_on(puts[0], 2)
+        rig.handle(batch((puts[1], 1)))
+        assert handed_back(rig.handle(queue.deliver((puts[0], 4), (puts[1], 5)))) == ["message-0"]
+        assert "0.jpg" not in seen
+
+
+class Queue:
+    """A queue whose messages can be looked at while they are being worked on."""
+
+    def __init__(self, client) -> None:
+        self._client = client
+        self._url = client.create_queue(QueueName="live")["QueueUrl"]
+        wanted = client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
+        self._arn = wanted["Attributes"]["QueueArn"]
+
+    def deliver(self, *deliveries: tuple[Put, int], more: Sequence[dict] = ()) -> dict:
+        """`batch(*deliveries)` and `more` records, as the queue hands them out."""
+        event = batch(*deliveries)
+        event["Records"] += more
+        for one in event["Records"]:
+            self._client.send_message(QueueUrl=self._url, MessageBody=one["body"])
+        handles = {held["Body"]: held["ReceiptHandle"] for held in self._held()}
+        for one in event["Records"]:
+            one |= {"receiptHandle": handles[one["body"]], "eventSourceARN": self._arn}
+        return event
+
+    def keys(self) -> set[str]:
+        """Of the objects that messages in the queue speak of."""
+        messages = (read_event(json.loads(held["Body"])).messages[0] for held in self._held())
+        return {upload.key for one in messages for upload in one.uploads}
+
+    def _held(self) -> list[dict]:
+        answer = self._client.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10, VisibilityTimeout=0)
+        return answer.get("Messages", [])

@@ -111,6 +111,8 @@ RINGS = {
         "error-rate", {**HEALTHY, ("TryAgain", "Sum"): 100.0}),
     "the event source is disabled and uploads wait": (
         "nothing-processed", {("LiveQueue.ApproximateNumberOfMessagesVisible", "Maximum"): 1.0}),
+    "a backfill waits, and its event source is disabled": (
+        "nothing-processed", {**HEALTHY, ("BulkQueue.ApproximateNumberOfMessagesVisible", "Maximum"): 1000.0}),
     "the only message is in the hands of workers that die": (
         "nothing-processed", {("LiveQueue.ApproximateNumberOfMessagesNotVisible", "Maximum"): 1.0,
                               ("LiveQueue.NumberOfMessagesReceived", "Sum"): 1.0}),

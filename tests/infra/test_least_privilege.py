@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.client
 import pytest
+from botocore.exceptions import ClientError
 from pictures import jpeg
 from policy_simulator import Request, allowed, listed
 from transformed_template import default_template, resolved
@@ -44,6 +45,12 @@ ACCOUNT = {"aws:PrincipalAccount": "123456789012", "aws:PrincipalIsAWSService": 
 Grant = tuple[str, str]
 """Action, and resource as the template names it."""
 
+TO_BE_TOLD_THAT_IT_IS_GONE: dict[bool, set[Grant]] = {
+    False: {("s3:ListBucket", BUCKET)},
+    True: {("s3:ListBucket", BUCKET), ("s3:ListBucketVersions", BUCKET)},
+}
+"""By whether a version was named: without these S3 answers 403 where it should answer 404."""
+
 
 @pytest.fixture(scope="module")
 def template() -> dict[str, Any]:
@@ -71,7 +78,12 @@ def needed(fresh_stack: Callable[..., Stack], tiny_bundle: Path, monkeypatch: py
 
         def recording(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
             recorded.update(_grants(client.meta.service_model.service_name, operation, parameters, stack))
-            return original(client, operation, parameters)
+            try:
+                return original(client, operation, parameters)
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                    recorded.update(TO_BE_TOLD_THAT_IT_IS_GONE[bool(parameters.get("VersionId"))])
+                raise
 
         worker = Worker.start(Settings.from_environment())
 
@@ -108,6 +120,11 @@ def _go_every_way(stack: Stack, handle: Callable[[Any, Any], Any]) -> None:
         gone = put("gone.jpg")
         s3.delete_object(Bucket=stack.bucket, Key="gone.jpg", VersionId=gone["VersionId"])
     settle()
+    # Two on their last receive: the first is acknowledged before the second, which might end the process, is tried.
+    put("first.jpg"), put("second.jpg")
+    _wait_for_events()
+    sqs.receive_message(QueueUrl=stack.live.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=0)
+    settle()
     # A source that names no version; on the last receive; and the same once more, when its record stands.
     body = _notification(stack.bucket, "stays.jpg", marked["ETag"].strip('"'))
     for lane, _ in itertools.product(stack.lanes.values(), range(2)):
@@ -141,8 +158,7 @@ def _grants(service: str, operation: str, parameters: dict[str, Any], stack: Sta
         case "s3", "GetObject" | "HeadObject":
             assert parameters["Bucket"] == stack.bucket
             read = "s3:GetObjectVersion" if parameters.get("VersionId") else "s3:GetObject"
-            # To be told 404 of what is gone, instead of 403.
-            return {(read, f"{BUCKET}/*"), ("s3:ListBucket", BUCKET), ("s3:ListBucketVersions", BUCKET)}
+            return {(read, f"{BUCKET}/*")}
         case "dynamodb", "BatchGetItem":
             assert set(parameters["RequestItems"]) == {stack.table}
             return {("dynamodb:BatchGetItem", TABLE)}
@@ -150,6 +166,12 @@ def _grants(service: str, operation: str, parameters: dict[str, Any], stack: Sta
             assert parameters["TableName"] == stack.table
             assert "IndexName" not in parameters
             return {(f"dynamodb:{operation}", TABLE)}
+        case "sqs", "DeleteMessageBatch":
+            # The stack's queues, by their names; the template's two lanes have one permission.
+            assert parameters["QueueUrl"].rpartition("/")[2] in {
+                lane.queue_arn.rpartition(":")[2] for lane in stack.lanes.values()
+            }
+            return {("sqs:DeleteMessage", queue) for queue in QUEUES}
     raise AssertionError(f"{service}:{operation} is a call that this test knows no permission for")
 
 
@@ -161,6 +183,7 @@ def test_the_role_allows_what_the_worker_does_and_nothing_else(role, needed):
         for action in listed(statement["Action"])
         for resource in listed(statement["Resource"])
     }
+    assert ("sqs:DeleteMessage", QUEUES[0]) in needed, "the worker acknowledges before a risk"
     assert not {statement["Effect"] for policy in role for statement in policy["Statement"]} - {"Allow"}
     refused = {grant for grant in needed | LAMBDAS_OWN if not allowed(Request(*_one(grant)), role)}
     assert refused == set(), "the worker would be refused"

@@ -147,12 +147,13 @@ def test_the_handler_is_imported_under_the_templates_environment(fresh_stack: De
     stack = fresh_stack()
     monkeypatch.setenv("AWS_PROFILE", "clinic")
     monkeypatch.setenv("PATH", os.environ["PATH"])
+    monkeypatch.setenv("INFERENCE_THREADS", "3")
     expected = function_environment(stack)
     for name in expected:
         monkeypatch.setenv(name, os.environ.get(name, ""))  # so that all of it is put back at the end
     application = SimpleNamespace(lambda_handler=lambda event, context: None)
     monkeypatch.setitem(sys.modules, "handler.app", application)
     assert load_handler(stack) is application.lambda_handler
-    assert dict(os.environ) == expected
+    assert dict(os.environ) == expected, "a person's own setting stays"
     assert "AWS_PROFILE" not in expected
     assert expected["PREDICTIONS_TABLE"] == stack.table
