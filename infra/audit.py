@@ -99,9 +99,20 @@ def main() -> int:
 
 
 def _checkov(framework: str, file: str) -> Result:
-    given = ["--framework", framework, "--file", file, "--skip-download", "--compact", "--quiet"]
+    given = ["--framework", framework, "--file", file, "--skip-download", "--compact", "--output", "json"]
     done = _run(str(TOOLS / "checkov"), *given)
-    return Result("FINDINGS", done.stdout + done.stderr) if done.returncode else Result("clean")
+    try:
+        report = json.loads(done.stdout)
+    except ValueError:
+        return Result("FINDINGS", done.stdout + done.stderr)
+    if done.returncode:
+        failed = report.get("results", {}).get("failed_checks", [])
+        return Result(
+            "FINDINGS", "\n".join(f"{one['check_id']} {one['resource']}: {one['check_name']}" for one in failed)
+        )
+    if not report.get("summary", {}).get("passed"):
+        return Result("FINDINGS", f"checkov looked at nothing in {file}.")
+    return Result("clean")
 
 
 def _clean_if_silent(*command: str) -> Result:

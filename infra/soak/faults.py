@@ -78,6 +78,7 @@ class Faults:
         self._requests: Counter[tuple[str, str]] = Counter()
         self._direct = URLLib3Session()
         self._lock = threading.Lock()
+        self._dies_at_inference = False
 
     def install(self) -> None:
         """Into boto3's default session, which clients are made from."""
@@ -96,6 +97,11 @@ class Faults:
             (key, fault) for key, fault in planned if fault in LASTING or not self._file(key, fault).exists()
         }
         self._requests.clear()
+
+    def at_inference(self) -> None:
+        """The network is running; the image that this process is to die of has been fetched, or is about to be run."""
+        if self._dies_at_inference:
+            _die()
 
     def before_response(self) -> None:
         """The handler has answered, and Lambda has not heard it yet."""
@@ -138,7 +144,7 @@ class Faults:
         if self._now(key, POISON) or self._now(key, KILL_FETCH):
             _die()
         if self._now(key, KILL_INFERENCE):
-            threading.Timer(0.01, _die).start()
+            self._dies_at_inference = True
         if self._now(key, TIMEOUT):
             os.kill(os.getpid(), signal.SIGSTOP)  # hangs as a whole, until Lambda ends it
         if self._now(key, OUT_OF_MEMORY):

@@ -28,12 +28,10 @@ if TYPE_CHECKING:
     from infra.stack import Stack
 
 BATCH_SIZE = 10
-# Every kind of death once in eighty uploads is one invocation in three. With five receives a sound image that a process
-# dies beside while it is tried alone may not get its second attempt (docs/decisions.md).
-RECEIVES_OF_EACH_FAULT = 10
 WORKERS = 2
 UPLOAD_THREADS = 4
 ERASED = 0.01
+REORDERED = 0.5
 OVERTAKEN = 4
 """Uploads whose deletion is told before their creation, in the second part."""
 
@@ -57,7 +55,7 @@ def soak(
     shutil.rmtree(scratch, ignore_errors=True)
     (scratch / "struck").mkdir(parents=True)
     planned = plan(count, seed, BATCH_SIZE, Classifier.load(bundle, threads=1), each_fault=each_fault)
-    with CLOUDS[cloud](BATCH_SIZE, RECEIVES_OF_EACH_FAULT if each_fault else MAX_RECEIVES) as stack:
+    with CLOUDS[cloud](BATCH_SIZE, MAX_RECEIVES) as stack:
         run = Soak(stack, scratch, bundle, seed, versions=cloud == "ministack", tell=tell)
         verdict = run.upload(planned)
         if run.versions:  # moto tells nothing of deletions from a bucket with versions
@@ -98,6 +96,8 @@ class Soak:
         self._rng.shuffle(others)
         workers = self._workers({one.key: one.faults for one in planned if one.faults}, erase=False)
         self._put_all(held)
+        # Some of what was told of one object comes in another order: an overwrite before what it overwrote.
+        reorder(self._stack, lambda _: self._rng.random() < REORDERED)
         workers.start()
         try:
             self._put_all(others)

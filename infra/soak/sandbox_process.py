@@ -22,7 +22,7 @@ def main() -> None:
     descriptor, plan, scratch = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
     faults = Faults(json.loads(plan.read_text()), scratch / "struck")
     faults.install()
-    _count_inferences(scratch / "inferences")
+    _count_inferences(scratch / "inferences", faults)
     from handler.app import lambda_handler  # noqa: PLC0415 (its clients are made at import, with the faults in them)
 
     with os.fdopen(descriptor, "w") as answers:
@@ -39,13 +39,14 @@ def main() -> None:
             print(json.dumps(answer), file=answers, flush=True)
 
 
-def _count_inferences(file: Path) -> None:
+def _count_inferences(file: Path, faults: Faults) -> None:
     """One byte for each image that the network is run on: whatever then becomes of this process, it is counted."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     run = Network.run
 
     def counted(network: Network, pixels: Any) -> Any:
         os.write(descriptor, b"." * len(pixels))
+        faults.at_inference()
         return run(network, pixels)
 
     network_class: Any = Network

@@ -144,7 +144,7 @@ def test_a_message_that_is_no_upload_fails_alone_and_ends_as_a_dead_letter(stack
     assert [letter["Body"] for letter in letters] == ["neither JSON nor an upload"]
 
 
-def test_a_batch_that_hangs_comes_back_whole_before_lambda_kills_the_worker(stack: Stack, start: Starts):
+def test_a_batch_that_hangs_comes_back_whole_and_is_finished_once(stack: Stack, start: Starts):
     """AWS hangs: the worker hands all of it back in time (or is killed, on a slow machine), and it is finished once."""
     _upload(stack, stuck=jpeg(5), behind=jpeg(6))
     short = dataclasses.replace(stack, timeout=30)

@@ -60,6 +60,25 @@ def test_a_package_that_the_index_knows_nothing_of_is_not_run(answers):
     assert audit.vulnerabilities().verdict == "NOT RUN"
 
 
+@pytest.mark.parametrize(
+    ("report", "status", "verdict"),
+    [
+        ({"summary": {"passed": 7, "failed": 0}}, 0, "clean"),
+        ({"passed": 0, "failed": 0}, 0, "FINDINGS"),
+        ({"summary": {"passed": 0}}, 0, "FINDINGS"),
+        ({"results": {"failed_checks": [{"check_id": "CKV_1", "resource": "R", "check_name": "n"}]}}, 1, "FINDINGS"),
+        ("no JSON", 0, "FINDINGS"),
+    ],
+)
+def test_a_look_at_nothing_is_not_clean(monkeypatch, tmp_path, report, status, verdict):
+    (tmp_path / "out").write_text(report if isinstance(report, str) else json.dumps(report))
+    tool = tmp_path / "checkov"
+    tool.write_text(f"#!/bin/sh\ncat {tmp_path}/out\nexit {status}\n")
+    tool.chmod(0o755)
+    monkeypatch.setattr(audit, "TOOLS", tmp_path)
+    assert audit.template().verdict == verdict
+
+
 def test_every_pin_that_ships_has_one_version_and_hashes():
     assert audit.pins() == audit.Result("clean")
     assert len(audit.PINNED) >= 4
