@@ -19,7 +19,7 @@ SECONDS ?= 120
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check lint template-lint train evaluate quality fuzz soak bench audit engine deploy smoke clean
+.PHONY: help demo test test-all tests-that-wait tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine deploy smoke clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -58,8 +58,16 @@ demo: $(VENV)/.installed-local ## classifies 24 rendered images, or IMAGES=DIR, 
 test: $(VENV)/.installed-development ## the tests, but those marked slow or docker
 	@$(BIN)/python -m pytest -m "not slow and not docker"
 
-test-all: $(VENV)/.installed-development .venv-sam/.installed ## every test; what cannot run here says why
-	@$(BIN)/python -m pytest
+# Two halves side by side: one waits for queues, killed processes and Docker most of its time, the other computes.
+WAITING := tests/faults tests/docker tests/hostile/test_fuzz.py
+test-all: $(VENV)/.installed-development .venv-sam/.installed .venv-fuzz/.installed ## every test; what cannot run here says why
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going tests-that-wait tests-that-compute
+
+tests-that-wait:
+	@$(BIN)/python -m pytest $(WAITING)
+
+tests-that-compute:
+	@$(BIN)/python -m pytest tests $(WAITING:%=--ignore=%)
 
 lint: $(VENV)/.installed-development
 	@$(BIN)/ruff format --check .

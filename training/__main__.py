@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import sys
@@ -85,6 +86,13 @@ def _parser() -> argparse.ArgumentParser:
     unlike.add_argument("--others", type=Path, help="a folder of photographs of anything but skin")
     unlike.add_argument("--images", type=int, default=500, metavar="N", help="real ones of each folder (500)")
     unlike.set_defaults(run=_unlike)
+
+    complete = commands.add_parser(
+        "complete", help="an evaluation's tables and plots into its bundle, and the card anew", allow_abbrev=False
+    )
+    complete.add_argument("--bundle", type=Path, required=True)
+    complete.add_argument("--evaluation", type=Path, required=True, help="what `evaluate` wrote of this very bundle")
+    complete.set_defaults(run=_complete)
 
     quality = commands.add_parser(
         "quality", help="thresholds of image quality, from degrading real images", allow_abbrev=False
@@ -185,6 +193,16 @@ def _quality(options: argparse.Namespace) -> int:
     if options.set:
         manifest = add_quality(options.bundle, limits(proposed))
         print(f"The manifest of {options.bundle} holds them: {manifest['name']} {manifest['version']}.")
+    return 0
+
+
+def _complete(options: argparse.Namespace) -> int:
+    from training.model_card import complete_bundle  # noqa: PLC0415
+
+    manifest = json.loads((options.bundle / "manifest.json").read_text(encoding="utf-8"))
+    metrics = json.loads((options.evaluation / "metrics.json").read_text(encoding="utf-8"))
+    complete_bundle(options.bundle, options.evaluation, manifest, metrics)
+    print(f"{options.bundle} holds its figures, and its card quotes them.")
     return 0
 
 

@@ -80,5 +80,10 @@ def estimate(values: NDArray[np.float64], lesions: int | None = None) -> tuple[f
         return None, None
     value = float(values[0])
     if lesions and value in (0.0, 1.0):
-        return value, sorted((value, abs(value - min(1.0, 3 / lesions))))
+        return value, rule_of_three(value, lesions)
     return value, interval(values)
+
+
+def rule_of_three(value: float, lesions: int) -> list[float]:
+    """[low, high] of a share that is `value`, 0 or 1, of so many lesions."""
+    return sorted((value, abs(value - min(1.0, 3 / lesions))))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import rankdata
 
+from training.bootstrap import rule_of_three
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -86,7 +88,8 @@ def intervals(answers: Answers, labels: Sequence[Label], seed: int = 0) -> dict[
     """95 % percentile bootstrap over lesions (Efron & Tibshirani 1993): `<figure>_ci` = [low, high].
 
     A calibration error is a mean of absolute gaps, and a resample's extra noise widens every gap: its percentiles lie
-    above the figure itself. So that interval is moved to have its median on the figure.
+    above the figure itself. So that interval is moved to have its median on the figure. A share of all lesions or of
+    none is the same in every resample: its open end is by the rule of three (Hanley & Lippman-Hand 1983).
     """
     rng = np.random.default_rng(seed)
     _, lesion_of = np.unique(answers.lesions, return_inverse=True)
@@ -102,10 +105,19 @@ def intervals(answers: Answers, labels: Sequence[Label], seed: int = 0) -> dict[
     if samples["ece"]:
         shift = expected_calibration_error(answers.probabilities, answers.truth) - float(np.median(samples["ece"]))
         samples["ece"] = [max(0.0, value + shift) for value in samples["ece"]]
-    return {
+    found: dict[str, list[float] | None] = {
         f"{name}_ci": [float(v) for v in np.percentile(values, [2.5, 97.5])] if values else None
         for name, values in samples.items()
     }
+    malignant = np.array([label.malignant for label in labels])[answers.truth]
+    everybody = np.ones(len(malignant), dtype=bool)
+    behind = {"accuracy": everybody, "set_coverage": everybody}
+    behind |= {"triage_sensitivity": malignant, "triage_specificity": ~malignant}
+    whole = figures(answers, labels)
+    for name, members in behind.items():
+        if whole[name] in (0.0, 1.0):
+            found[f"{name}_ci"] = rule_of_three(float(whole[name] or 0), len(np.unique(answers.lesions[members])))
+    return found
 
 
 def per_class(answers: Answers, labels: Sequence[Label]) -> dict[str, dict[str, float | int | None]]:

@@ -44,7 +44,9 @@ def complete_bundle(bundle: Path, evaluation: Path, manifest: dict[str, Any], me
     """
     plots = [f"{kind}-{data}.png" for kind in ("confusion", "reliability") for data in metrics]
     measured = [name for name in tables_and_plots(metrics) if (evaluation / name).exists()]
-    for name in (*QUOTED, *plots, *measured):
+    # Curves are a training run's; those of the bundle stay where it is only evaluated again.
+    drawn = [name for name in QUOTED if (evaluation / name).exists() or not (bundle / name).exists()]
+    for name in (*drawn, *plots, *measured):
         shutil.copyfile(evaluation / name, bundle / name)
     (bundle / CARD).write_text(model_card(manifest, metrics), encoding="utf-8")
 
@@ -122,8 +124,9 @@ def _data(manifest: dict[str, Any]) -> str:
   CC BY-NC 4.0.
 - pad_ufes: photographs by phone. A part of PAD-UFES-20: Pacheco et al., Data in Brief 32:106221 (2020),
   doi 10.17632/zr7vgbcyr2.1, CC BY 4.0.
-- No lesion, patient or identical image is on two sides (`splits.csv`). Validation took part in nothing: the epoch, the
-  temperature and every threshold were chosen on the calibration split.
+- No lesion, patient or identical image is on two sides (`splits.csv`). The epoch, the temperature and the
+  thresholds were chosen on the calibration split, limits of image quality on calibration and training images.
+  Validation took part in one decision, the form of the prediction sets' score (docs/decisions.md), and in no other.
 """
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -150,7 +150,9 @@ def threshold(
 ) -> Threshold:
     """The proposal from a series' `steps` and the measures of all undegraded images, with the folder of each."""
     quantile = FLAGGED if series.worse < 0 else 1 - FLAGGED
-    limits = [float(np.nanquantile(natural[folders == name], quantile)) for name in np.unique(folders)]
+    # Of an image's own value, not one between two images: no more than the promised share lies beyond it.
+    side: Literal["lower", "higher"] = "lower" if series.worse < 0 else "higher"
+    limits = [float(np.nanquantile(natural[folders == name], quantile, method=side)) for name in np.unique(folders)]
     lenient = max if series.worse > 0 else min
     from_images = lenient(limits)
     from_accuracy = _fallen(steps)

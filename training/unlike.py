@@ -1,20 +1,22 @@
 """What the classifier makes of images that show no lesion: made-up ones, and a folder of anything else.
 
 `unlike.csv` tells for every kind of image how many the shipped classifier rejects, refers, and refers for being unlike
-its training data; `unlikeness_scores.csv` compares the field's scores on the same features by the area under the ROC
-curve, real held-out images against each kind.
+its training data, real lesions of the validation split beside them. `unlikeness_scores.csv` compares the field's scores
+on the same features by the area under the ROC curve, real images against each kind: those of the calibration split, for
+the score that ships was chosen by that table.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import mannwhitneyu
+from scipy.stats import binomtest, mannwhitneyu
 
 from model_layer import BATCH, Classifier, DecodedImage, Prediction
 from training.dataset import read_folders
@@ -40,6 +42,7 @@ LEARNED_FROM = 1_000
 """Training images that the compared scores are fitted to."""
 UNLIKE = "unlike_training_data"
 PHOTOGRAPHS = "other photographs"
+TOGETHER = "all without a lesion"
 
 
 @dataclass
@@ -51,7 +54,7 @@ class Kind:
 
 
 def unlike(folders: Sequence[Path], bundle: Path, others: Path | None, out: Path, *, images: int) -> dict[str, Any]:
-    """Writes both tables to `out` and returns them; `images` real ones of each data folder are held against `others`.
+    """Writes both tables to `out` and returns them; `images` real ones of each data folder and split are looked at.
 
     Raises:
         TrainingError: `others` holds no file, or the bundle came without its splits.
@@ -68,15 +71,18 @@ def unlike(folders: Sequence[Path], bundle: Path, others: Path | None, out: Path
     rng = np.random.default_rng(0)
 
     kinds = {name: _look(classifier, files, name) for name, files in _unlike_files(others).items()}
-    real: dict[str, Kind] = {}
-    for source in sorted({image.source for image in data}):
-        own = [image for image in of_split[VALIDATION] if image.source == source]
+    real: dict[str, dict[str, Kind]] = {VALIDATION: {}, CALIBRATION: {}}
+    for split, source in itertools.product(real, sorted({image.source for image in data})):
+        own = [image for image in of_split[split] if image.source == source]
         chosen = [own[i] for i in np.sort(rng.permutation(len(own))[:images])]
-        real[source] = _look(classifier, [image.path.read_bytes() for image in chosen], source)
+        files = [image.path.read_bytes() for image in chosen]
+        real[split][source] = _look(classifier, files, f"{source}, {split}")
 
-    table = [_row(name, kind) for name, kind in (real | kinds).items()]
+    together = Kind([], [answer for kind in kinds.values() for answer in kind.answers])
+    table = [_row(name, kind) for name, kind in (real[VALIDATION] | kinds | {TOGETHER: together}).items()]
     _write(out / "unlike.csv", table)
-    compared = _compare(classifier, bundle, [of_split[TRAIN][i] for i in _some(len(of_split[TRAIN]), rng)], real, kinds)
+    learned = [of_split[TRAIN][i] for i in _some(len(of_split[TRAIN]), rng)]
+    compared = _compare(classifier, bundle, learned, real[CALIBRATION], kinds)
     _write(out / "unlikeness_scores.csv", compared)
     for row in table:
         print(f"{row['kind']:22} {row['images']:5}  rejected {row['rejected']:.1%}  referred {row['referred']:.1%}  "
@@ -119,11 +125,15 @@ def _row(name: str, kind: Kind) -> dict[str, Any]:
     count = len(kind.answers)
     statuses = Counter(a.status if isinstance(a, Prediction) else "rejected" for a in kind.answers)
     as_unlike = sum(isinstance(a, Prediction) and any(r.code == UNLIKE for r in a.reasons) for a in kind.answers)
+    shares = {status: statuses[status] for status in ("rejected", "referred", "classified")}
+    shares["referred_as_unlike"] = as_unlike
+    noticed = binomtest(count - statuses["classified"], count).proportion_ci(method="wilson")  # Wilson 1927
     return {
         "kind": name,
         "images": count,
-        **{status: statuses[status] / count for status in ("rejected", "referred", "classified")},
-        "referred_as_unlike": as_unlike / count,
+        **{share: round(number / count, 4) for share, number in shares.items()},
+        "not_classified_low_95": round(noticed.low, 4),
+        "not_classified_high_95": round(noticed.high, 4),
     }
 
 

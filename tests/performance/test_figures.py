@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ measured = pytest.mark.skipif(not RESULT.exists(), reason="make bench BENCH_OPTI
 def test_the_document_quotes_the_results():
     text = DOCUMENT.read_text(encoding="utf-8")
     assert "<!-- bench:table -->" in text
+    assert re.findall(r"<!-- bench:([a-z0-9-]+) -->\n<!-- end -->", text) == [], "a table that nothing fills"
     assert refreshed(text) == text, "run python -m benchmarks.side_by_side.documents"
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from labelled_folders import write_labelled_folder
 from onnx import numpy_helper
@@ -106,7 +107,7 @@ def test_an_eight_bit_network_is_shuffled_through_its_dequantisers():
     assert convolutions(network) == 2
     shuffled = randomised(network, 2, seed=3)
     assert shuffled != network
-    onnx.checker.check_model(onnx.load_from_string(shuffled))
+    onnxruntime.InferenceSession(shuffled, providers=["CPUExecutionProvider"])
 
 
 def test_a_branch_that_makes_no_class_maps_is_left_as_it_is():

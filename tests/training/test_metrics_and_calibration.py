@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made_up_answers import CLASSES, answers, made_up
@@ -53,6 +55,18 @@ def test_intervals_hold_the_figure_and_shrink_with_more_lesions():
     assert few[1] - few[0] > 2 * (many[1] - many[0])
     value = figures(answers(*made_up(1600)[1:]), LABELS)["accuracy"]
     assert many[0] < value < many[1]
+
+
+def test_a_share_of_all_lesions_is_no_certainty():
+    """Ten malignant lesions, all urgent: at least 70 % of such lesions would be, says the rule of three."""
+    _, probabilities, truth = made_up(400)
+    made = answers(probabilities, truth, lesions=[f"L{i}" for i in range(400)])
+    malignant = np.flatnonzero(np.array([label.malignant for label in LABELS])[made.truth])[:10]
+    benign = np.flatnonzero(~np.array([label.malignant for label in LABELS])[made.truth])[:30]
+    few = replace(made, urgent=np.ones(len(made.truth), dtype=bool))[np.concatenate([malignant, benign])]
+    found = intervals(few, LABELS)
+    assert found["triage_sensitivity_ci"] == pytest.approx([0.7, 1.0])
+    assert found["triage_specificity_ci"] == pytest.approx([0.0, 0.1])
 
 
 def test_every_interval_holds_its_figure():

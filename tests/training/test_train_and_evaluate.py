@@ -41,7 +41,6 @@ def trained(folders, tmp_path_factory):
 
 def test_training_leaves_a_bundle_that_serves_better_than_chance(trained, folders):
     classifier = Classifier.load(trained / "bundle")
-    assert classifier.bundle.version.endswith(classifier.bundle.version.split("-")[1])
     metrics = json.loads((trained / "bundle" / "metrics.json").read_text())
     assert set(metrics) == {"derm", "phone", "all"}
     assert metrics["derm"]["balanced_accuracy"] > 0.5  # three classes told apart by colour; chance is 0.33

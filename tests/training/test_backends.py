@@ -1,0 +1,76 @@
+"""The training loop runs on JAX too: the backend of accelerators, which `make train` itself does not install."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from training.config import TINY, Phase
+from training.fit import fit
+from training.network import LOGITS, build
+
+
+class Colours:
+    def at(self, step):
+        rng = np.random.default_rng(step)
+        labels = rng.integers(0, 3, 16)
+        pixels = rng.integers(0, 80, (16, 32, 32, 3)).astype(np.float32)
+        pixels[np.arange(16), :, :, labels] += 150
+        return pixels, labels
+
+
+def right(model):
+    pixels, labels = Colours().at(10**6)
+    logits = np.asarray(model(pixels, training=False)[LOGITS])
+    return {"score": float(np.mean(logits.argmax(axis=1) == labels))}
+
+
+phases = (Phase("all blocks", first_block=1, epochs=6, learning_rate=3e-3),)
+config = replace(TINY, size=32, epoch=320, batch=16, frozen_blocks=0, phases=phases, patience=6)
+keras.utils.set_random_seed(0)
+state = fit(build(32, 3, width=1 / 16, hidden=8), lambda _: Colours(), right, config, Path(sys.argv[1]))
+losses = [epoch["loss"] for epoch in state.history]
+print(json.dumps({"backend": keras.backend.backend(), "best": state.best, "losses": losses}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "tensorflow",
+        pytest.param(
+            "jax",
+            marks=pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed: not run"),
+        ),
+    ],
+)
+def test_all_blocks_learn_on_each_backend(backend, tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert found["backend"] == backend
+    assert found["losses"][-1] < found["losses"][0]
+    assert found["best"] > 0.9

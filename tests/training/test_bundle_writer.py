@@ -1,0 +1,39 @@
+"""A bundle's version names its content: all that an answer hangs on, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from training.bundle_writer import NETWORK_FILE, add_quality, write_manifest
+from training.config import Config
+from training.dataset import LABELS
+
+
+def content(folder, network: bytes = b"network", temperature: float = 1.5, confidence: float = 0.6, seconds: float = 1):
+    """The part of a version that names the content, not the day."""
+    folder.mkdir(exist_ok=True)
+    (folder / NETWORK_FILE).write_bytes(network)
+    manifest = write_manifest(
+        folder,
+        labels=LABELS,
+        config=Config(),
+        calibration={"temperature": temperature},
+        thresholds={"confidence": {"value": confidence, "target": "any"}},
+        training={"seconds": seconds},
+    )
+    return manifest["version"].rpartition("-")[2]
+
+
+@pytest.mark.parametrize("change", [{"network": b"other"}, {"temperature": 1.6}, {"confidence": 0.61}])
+def test_whatever_changes_an_answer_changes_the_version(tmp_path, change):
+    assert content(tmp_path) != content(tmp_path, **change)
+
+
+def test_how_it_came_about_does_not(tmp_path):
+    assert content(tmp_path) == content(tmp_path, seconds=2)
+
+
+def test_limits_of_image_quality_do(tmp_path):
+    before = content(tmp_path)
+    after = add_quality(tmp_path, {"blur": {"value": 3.0, "target": "any"}})["version"]
+    assert after.rpartition("-")[2] != before
