@@ -101,6 +101,7 @@ class Delivery:
             upload = order.popleft()
             yield from self._settled(self._alone(upload, *suspects[upload]))
         yield from self._settled(self._pipeline().refuse(order, OUT_OF_TIME))
+        self._acknowledge_on_last_receive()  # until Lambda has the answer, this process may still die
 
     def _others_than(self, suspects: dict[Upload, tuple[int, State | None]]) -> Iterator[Outcome]:
         """In slices, so that also a message of ten thousand uploads gets further with each delivery."""
@@ -144,19 +145,19 @@ class Delivery:
                 suspects[upload] = attempts, state
             else:
                 fresh.append(upload)
-        self._announce({u: suspects[u][0] for u in uploads if u in self._last_chance and u in suspects})
+        soon = self._max_receives - 1
+        self._announce({u: suspects[u][0] for u in uploads if u in suspects and self._receives(u) >= soon})
         yield from self._settled(final)
         if fresh:  # any of them may end this process
-            self._acknowledge(message for message in self._batch.messages if self._max_receives <= message.receives)
+            self._acknowledge_on_last_receive()
         yield from self._settled(self._pipeline().run(fresh))
 
     def _announce(self, uploads: Mapping[Upload, int]) -> None:
-        """Records those on their last receive as begun, before anything else might end this process or its time.
+        """Records those on their last two receives as begun, before anything else might end this process or its time.
 
-        Each comes with the number of attempts that were not heard of again, which its record keeps.
-
-        Nothing would come back to say why they are in the dead-letter queue. A record that cannot be written now does
-        not keep them from being tried.
+        Nothing would come back to say why they are in the dead-letter queue, and on the last receive alone the table
+        might be out of reach. Each comes with the number of attempts that were not heard of again, which its record
+        keeps. A record that cannot be written now does not keep them from being tried.
         """
         with _Threads(self._threads, "announce") as threads:
             futures = [
@@ -208,6 +209,9 @@ class Delivery:
         if not any(self._is_harmed(message) for message in weak) or (attempts == 0 and upload in self._last_chance):
             return None
         return _WORKER_DIED if attempts else _BAD_COMPANY
+
+    def _acknowledge_on_last_receive(self) -> None:
+        self._acknowledge(message for message in self._batch.messages if self._max_receives <= message.receives)
 
     def _acknowledge(self, messages: Iterable[Message]) -> None:
         """Takes those of `messages` out of the queue that are done; a queue that does not answer is asked only once."""

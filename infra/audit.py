@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent  # .venv-audit/bin
-OURS = ("handler", "model_layer", "infra", "training")
+OURS = ("handler", "model_layer", "infra", "training", "benchmarks", "fuzz")
 PINNED = sorted((ROOT / "requirements").glob("*.txt"))
 
 

@@ -117,6 +117,23 @@ def test_the_last_receive_is_recorded_as_begun_before_any_neighbour_is_touched(r
     assert seen == [{"0.jpg": "failed"}]
 
 
+def test_a_table_out_of_reach_on_the_last_receive_leaves_a_record_all_the_same(make_rig, table, puts, monkeypatch):
+    """It was written on the receive before, while a neighbour had its turn."""
+    from handler import patience
+
+    monkeypatch.setattr(patience, "PASSING", frozenset())
+    dies = RuntimeError("as a killed process leaves its messages: without an answer")
+    rig = make_rig()
+    rig.break_call("s3.GetObject", lambda _: dies)
+    rig.break_call("dynamodb.DeleteItem", lambda _: answer(403))  # a dead process takes nothing back
+    rig.handle(batch((puts[0], 4), (puts[1], 4)))
+    gone = make_rig()
+    gone.break_call("dynamodb.BatchGetItem", lambda _: answer(400, '{"__type": "x#ExpiredTokenException"}'))
+    gone.break_call("dynamodb.PutItem", lambda _: answer(400, '{"__type": "x#ExpiredTokenException"}'))
+    assert handed_back(gone.handle(batch((puts[0], 5), (puts[1], 5)))) == ["message-0", "message-1"]
+    assert states(table) == {"0.jpg": "failed", "1.jpg": "failed"}
+
+
 def test_an_attempt_that_reports_an_error_leaves_no_record(rig, table, puts):
     rig.break_call("s3.GetObject", lambda _: answer(403))
     assert handed_back(rig.handle(batch((puts[0], 3)))) == ["message-0"]
@@ -253,6 +270,11 @@ class TestWhatIsDoneIsAcknowledgedBeforeARisk:
         rig.handle(batch((puts[1], 1)))
         assert handed_back(rig.handle(queue.deliver((puts[0], 1), (puts[1], 5)))) == []
         assert seen["0.jpg"] == {"0.jpg"}
+
+    def test_all_of_the_last_receive_before_lambda_is_answered(self, rig, puts, queue):
+        """A process may die between its last write and its answer."""
+        rig.handle(queue.deliver((puts[0], 5), (puts[1], 1)))
+        assert queue.keys() == {"1.jpg"}
 
     @pytest.mark.parametrize("fault", ["answers with an error", "does not answer"])
     def test_a_queue_that_is_out_is_asked_once(self, make_rig, puts, died_on, queue, fault, monkeypatch):
