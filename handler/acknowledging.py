@@ -7,14 +7,16 @@ the process, what is done is acknowledged here. Lambda's own acknowledgement the
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from handler.messages import Message, Receipt
+    from handler.messages import Message, Receipt, Removal, Upload
 
 _AT_ONCE = 10  # messages; SQS takes no more in one request
+_SECONDS = 5.0  # SQS takes milliseconds; images wait meanwhile
 
 
 class Acknowledgements:
@@ -45,3 +47,41 @@ class Acknowledgements:
         url = f"{self._client.meta.endpoint_url.rstrip('/')}/{account}/{name}"
         answer = self._client.delete_message_batch(QueueUrl=url, Entries=entries)
         return {some[int(entry["Id"])][0] for entry in answer.get("Successful", [])}
+
+
+class Ledger:
+    """How the parts of one delivery's messages have ended so far, and what of it the queue has been told."""
+
+    def __init__(self, acknowledgements: Acknowledgements, seconds_left: Callable[[], float]) -> None:
+        self.done: set[Upload | Removal] = set()
+        self.failed: set[Upload | Removal] = set()
+        """To be handed back."""
+        self._acknowledgements = acknowledgements
+        self._seconds_left = seconds_left
+        self._acknowledged: set[str | None] = set()
+        self._queue_is_out = False
+
+    def acknowledge(self, messages: Iterable[Message]) -> None:
+        """Takes those of `messages` out of the queue that are done; a queue that does not answer is asked only once."""
+        done = [m for m in messages if self._is_done(m) and m.id not in self._acknowledged]
+        if not done or self._queue_is_out:
+            return
+        thread = ThreadPoolExecutor(1, "acknowledge")
+        try:
+            gone = thread.submit(self._acknowledgements.acknowledge, done)
+            self._acknowledged |= gone.result(min(_SECONDS, self._seconds_left()))
+        except Exception:  # noqa: BLE001 (what is not acknowledged is spared the risk instead)
+            self._queue_is_out = True
+        finally:
+            thread.shutdown(wait=False)
+
+    def is_done_in_vain(self, message: Message) -> bool:
+        """Whether `message` is done and still in the queue: if this process dies, it comes back all the same."""
+        return self._is_done(message) and message.id not in self._acknowledged
+
+    def waits(self, message: Message) -> bool:
+        """Whether an upload of `message` has not had its turn; what is handed back comes again in any case."""
+        return not (self.done | self.failed).issuperset(message.uploads)
+
+    def _is_done(self, message: Message) -> bool:
+        return not message.problems and self.done.issuperset((*message.uploads, *message.removals))

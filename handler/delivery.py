@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from handler.acknowledging import Ledger
 from handler.errors import TryAgainError
 from handler.patience import Patience
 from handler.pipeline import OUT_OF_TIME, Pipeline
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 _LOOKED_UP_AT_ONCE = 500  # uploads; five requests, and more than any batch of single uploads
 _CHECKED_AT_ONCE = 50  # uploads; their marks are two keys each, and one request looks up a hundred
-_SECONDS_TO_ACKNOWLEDGE = 5.0  # SQS takes milliseconds; images wait meanwhile
-
 _WORKER_DIED = TryAgainError(
     "worker_died", "Attempts on this upload alone ended the worker's process. It is not tried again beside others."
 )
@@ -62,23 +61,18 @@ class Delivery:
         self._batch = batch
         self._stages = stages
         self._erasure = erasure
-        self._acknowledgements = acknowledgements
+        self._ledger = Ledger(acknowledgements, deadline.seconds_to_begin)
         self._threads = threads
         self._max_receives = max_receives
         self._deadline = deadline
         self._patience = Patience(deadline.seconds_to_write)
         self._request_id = request_id
-        # What has come to its end in this invocation: done, or to be handed back.
-        self._done: set[Upload | Removal] = set()
-        self._failed: set[Upload | Removal] = set()
-        self._acknowledged: set[str] = set()
-        self._queue_is_out = False
 
     def removals(self) -> Iterator[tuple[Removal, int, TryAgainError | None]]:
         """Erases what removals speak of: each with the number of records erased, and why it must come again."""
         removals = dict.fromkeys(removal for message in self._batch.messages for removal in message.removals)
         if not self._erasure:
-            self._done.update(removals)
+            self._ledger.done.update(removals)
             return
         with _Threads(self._threads, "erase") as threads:
             pending = {removal: threads.submit(self._erasure.remove, removal, self._patience) for removal in removals}
@@ -88,7 +82,7 @@ class Delivery:
                 except Exception as error:  # noqa: BLE001 (one removal's own; others go on)
                     yield removal, 0, _in_words(error)
                 else:
-                    self._done.add(removal)
+                    self._ledger.done.add(removal)
                     yield removal, erased, None
 
     def uploads(self) -> Iterator[Outcome]:
@@ -118,7 +112,7 @@ class Delivery:
         for outcome in outcomes:
             if outcome.error:
                 self._stages.handed_back.note(outcome.upload, self._receives(outcome.upload))
-                self._failed.add(outcome.upload)
+                self._ledger.failed.add(outcome.upload)
                 yield outcome
                 continue
             concluded.append(outcome)
@@ -171,9 +165,7 @@ class Delivery:
         if obstacle := self._obstacle(upload, attempts):
             yield from self._pipeline().refuse([upload], obstacle)
             return
-        if (
-            upload not in self._last_chance
-        ):  # otherwise that is done already, and there is no later attempt to count for
+        if upload not in self._last_chance:  # there is no later attempt to count for, and it is recorded already
             try:
                 begun = self._in_time(self._stages.begin, upload, attempts + 1, self._request_id, self._patience)
             except Exception as error:  # noqa: BLE001 (see `Stages`)
@@ -205,41 +197,22 @@ class Delivery:
         if attempts > 1:
             return _WORKER_DIED if others else None
         weak = [message for message in others if self._max_receives - message.receives < 1 + attempts]
-        self._acknowledge(weak)
-        if not any(self._is_harmed(message) for message in weak) or (attempts == 0 and upload in self._last_chance):
+        self._ledger.acknowledge(weak)
+        last_chance = upload in self._last_chance
+        # What waits behind it had as many deaths or more, and no better claim to a last attempt.
+        harm = (not last_chance and any(map(self._ledger.waits, weak))) or any(map(self._ledger.is_done_in_vain, weak))
+        if not harm or (last_chance and not attempts):
             return None
         return _WORKER_DIED if attempts else _BAD_COMPANY
 
     def _acknowledge_on_last_receive(self) -> None:
-        self._acknowledge(message for message in self._batch.messages if self._max_receives <= message.receives)
-
-    def _acknowledge(self, messages: Iterable[Message]) -> None:
-        """Takes those of `messages` out of the queue that are done; a queue that does not answer is asked only once."""
-        done = [m for m in messages if m.id not in self._acknowledged and self._is_done(m)]
-        if not done or self._queue_is_out:
-            return
-        patience = min(_SECONDS_TO_ACKNOWLEDGE, self._deadline.seconds_to_begin())
-        try:
-            with _Threads(1, "acknowledge") as threads:
-                gone = threads.submit(self._acknowledgements.acknowledge, done)
-                self._acknowledged |= gone.result(patience)
-        except Exception:  # noqa: BLE001 (what is not acknowledged is spared the risk instead)
-            self._queue_is_out = True
-
-    def _is_done(self, message: Message) -> bool:
-        return not message.problems and self._done.issuperset((*message.uploads, *message.removals))
-
-    def _is_harmed(self, message: Message) -> bool:
-        """Whether it would lose something by this process's death; what is handed back comes again in any case."""
-        if self._is_done(message):
-            return message.id not in self._acknowledged
-        return not (self._done | self._failed).issuperset(message.uploads)
+        self._ledger.acknowledge(message for message in self._batch.messages if self._max_receives <= message.receives)
 
     def _checked(self, concluded: list[Outcome]) -> list[Outcome]:
         """`concluded`, without those whose object was deleted: a removal may have overtaken its upload."""
         checked = self._without_overtaken(concluded)
-        self._done.update(outcome.upload for outcome in checked if not outcome.error)
-        self._failed.update(outcome.upload for outcome in checked if outcome.error)
+        self._ledger.done.update(outcome.upload for outcome in checked if not outcome.error)
+        self._ledger.failed.update(outcome.upload for outcome in checked if outcome.error)
         return checked
 
     def _without_overtaken(self, concluded: list[Outcome]) -> list[Outcome]:

@@ -108,7 +108,8 @@ def _shares(rng: random.Random, count: int, batch_size: int) -> list[str]:
     invocations = count / batch_size
     chosen = [fault for fault in faults.OF_IMAGES for _ in range(max(1, round(count * FAULTY)))]
     chosen += [fault for fault in faults.OF_INVOCATIONS for _ in range(_rounded(rng, invocations * FAULTY))]
-    chosen += [rng.choice(faults.KILLS) for _ in range(_rounded(rng, invocations * FAULTY))]
+    kills = _rounded(rng, invocations * FAULTY)
+    chosen += [faults.KILLS[number % len(faults.KILLS)] for number in range(kills)]
     chosen += [faults.POISON] * round(count * POISON)
     return chosen + [faults.FORBIDDEN] * max(1, round(count * FORBIDDEN))
 

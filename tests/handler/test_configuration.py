@@ -21,7 +21,7 @@ def given(tiny_bundle):
 def test_what_must_be_set_is_little(given):
     settings = Settings.from_environment(given)
     assert settings.predictions_table == "predictions"
-    assert settings.inference_threads is None
+    assert settings.inference_threads == len(os.sched_getaffinity(0))
     assert settings.record_ttl_days == 0
     assert settings.aws_endpoint_url is None
     assert settings.uploads_bucket is None

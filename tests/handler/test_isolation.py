@@ -278,9 +278,9 @@ class TestWhatIsDoneIsAcknowledgedBeforeARisk:
 
     @pytest.mark.parametrize("fault", ["answers with an error", "does not answer"])
     def test_a_queue_that_is_out_is_asked_once(self, make_rig, puts, died_on, queue, fault, monkeypatch):
-        from handler import delivery
+        from handler import acknowledging
 
-        monkeypatch.setattr(delivery, "_SECONDS_TO_ACKNOWLEDGE", 0.2)
+        monkeypatch.setattr(acknowledging, "_SECONDS", 0.2)
         asked = []
 
         def strike(**_):
@@ -321,6 +321,13 @@ class TestWhatIsDoneIsAcknowledgedBeforeARisk:
         event["Records"][1]["receiptHandle"] = "forged"
         assert handed_back(rig.handle(event)) == ["message-0"]
         assert "0.jpg" not in seen
+
+    def test_on_their_last_receive_all_have_their_second_attempt(self, rig, table, puts, died_on, queue):
+        """One of them may be what killed; refusing the first for the sake of the next would lose it for sure."""
+        for put in puts[:3]:
+            died_on(put, 1)
+        assert handed_back(rig.handle(queue.deliver(*((put, 5) for put in puts)))) == []
+        assert set(states(table).values()) <= {"classified", "referred"}
 
     def test_two_deaths_alone_are_its_own(self, rig, puts, died_on, queue, seen):
         died_on(puts[0], 2)
