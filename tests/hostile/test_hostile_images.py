@@ -47,6 +47,7 @@ def outcomes(bundle, part, patience_s):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_two_thousand_malformed_images_end_in_a_record_each(tiny_bundle):
     found = outcomes(tiny_bundle, "malformed", 1100)
@@ -63,6 +64,7 @@ def test_two_thousand_malformed_images_end_in_a_record_each(tiny_bundle):
     assert states["classified"] + states["referred"] > 300
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_files_that_ask_for_much_get_little(tiny_bundle):
     found = outcomes(tiny_bundle, "bombs", 1100)
