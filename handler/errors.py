@@ -45,6 +45,7 @@ class SupersededError(HandlerError):
 
 
 class TryAgainError(HandlerError):
-    """Codes: `storage_unavailable`, `table_unavailable`, `out_of_time`, `internal_error`, and of an upload that is
-    tried alone (`handler.delivery`): `unfinished`, `worker_died`, `bad_company`.
+    """Codes: `storage_unavailable`, `table_unavailable`, `out_of_time`, `out_of_memory`, `internal_error`.
+
+    And of an upload that is tried alone (`handler.delivery`): `unfinished`, `worker_died`, `bad_company`.
     """

@@ -181,6 +181,8 @@ def try_again(error: Exception) -> TryAgainError:
     """Any error as one that hands its message back; an unforeseen one keeps its cause for the log."""
     if isinstance(error, TryAgainError):
         return error
+    if isinstance(error, MemoryError):
+        return TryAgainError("out_of_memory", "The worker was short of memory; that says nothing of the image.")
     unforeseen = TryAgainError("internal_error", f"The worker met an unforeseen {type(error).__name__}.")
     unforeseen.__cause__ = error
     return unforeseen

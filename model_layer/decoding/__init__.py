@@ -23,6 +23,7 @@ from PIL import Image
 
 from model_layer.decoding.formats import OpenedImage, open_image
 from model_layer.decoding.limits import HEAVY_PIXELS, MIN_SIDE, DecodingLimits
+from model_layer.decoding.memory import raise_if_short
 from model_layer.decoding.square import upright_square
 from model_layer.facts import ImageFacts
 from model_layer.rejections import ImageRejectedError
@@ -59,7 +60,8 @@ def decode(data: bytes, size: int, limits: DecodingLimits = _DEFAULT_LIMITS) -> 
     May be called from several threads.
 
     Raises:
-        ImageRejectedError: with a code, whatever the bytes are; no other exception leaves for any input.
+        ImageRejectedError: with a code, whatever the bytes are.
+        MemoryError: this process is short of memory, which says nothing of the image. No other exception leaves.
     """
     if not data:
         raise ImageRejectedError("empty")
@@ -76,8 +78,11 @@ def decode(data: bytes, size: int, limits: DecodingLimits = _DEFAULT_LIMITS) -> 
     except ImageRejectedError as error:
         raise ImageRejectedError(error.code, error.facts or facts) from None
     except MemoryError:
+        if facts is None or facts.width * facts.height <= HEAVY_PIXELS:
+            raise  # so little fits into any worker that is not short of memory
         raise ImageRejectedError("too_many_pixels", facts) from None
     except Exception as error:  # noqa: BLE001 (decoders raise what they like: struct.error, SyntaxError, ...)
+        raise_if_short(facts.width * facts.height if facts else 0)
         raise ImageRejectedError("truncated" if _says_truncated(error) else "corrupt", facts) from None
     return DecodedImage(pixels, facts)
 

@@ -13,6 +13,8 @@ HEAVY_PIXELS = 2**24
 Measured peaks are 1 to 16 bytes a pixel (WebP, the worst, holds two canvases, a copy, and Pillow's image).
 """
 
+BYTES_A_PIXEL = 16
+
 MAX_SCANS = 64
 """Scans of a JPEG. Progressive photographs have 6 to 12; every further one passes over all coefficients again."""
 

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from model_layer.decoding.limits import MAX_PROFILE_BYTES
+from model_layer.decoding.memory import raise_if_short
 from model_layer.rejections import ImageRejectedError
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
                 image, io.BytesIO(profile), _SRGB, ImageCms.Intent.RELATIVE_COLORIMETRIC, outputMode="RGB"
             )
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            raise_if_short()
             converted = None  # a broken profile is ignored, as browsers do
         if converted is not None:
             return converted
