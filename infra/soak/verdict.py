@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 MOST_INFERENCES = 1.02
 """Runs of the network for each image that has a prediction: what a killed process had inferred is inferred again.
 
-Two batches more are always allowed: in a small soak a single death is more than its share of the invocations, and one for
-want of memory comes after its images were tried together and then each alone. Where every fault strikes once among a few
-uploads (`each_fault`) there are more deaths than that.
+Two batches more are always allowed: in a small soak a single death is more than its share of the invocations, and one
+for want of memory comes after its images were tried together and then each alone. Where every fault strikes once
+among a few uploads (`each_fault`) there are more deaths than that.
 """
 
 _ZERO = ("lost", "doubled", "wrong_state", "dead_letters_unexplained", "failed_without_letter", "queue_left")
