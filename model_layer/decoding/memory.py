@@ -6,6 +6,8 @@ must come again; the second is an answer for good.
 
 from __future__ import annotations
 
+import mmap
+
 from model_layer.decoding.limits import BYTES_A_PIXEL, HEAVY_PIXELS
 
 _ANY_IMAGE = 32 * 2**20  # bytes: the file, buffers, the decoder's own
@@ -17,4 +19,8 @@ def raise_if_short(pixels: int = 0) -> None:
     Raises:
         MemoryError: this process cannot be given what such an image takes.
     """
-    bytearray(_ANY_IMAGE + BYTES_A_PIXEL * min(pixels, HEAVY_PIXELS))
+    try:
+        # Not a bytearray: that would write zeros to all of it.
+        mmap.mmap(-1, _ANY_IMAGE + BYTES_A_PIXEL * min(pixels, HEAVY_PIXELS)).close()
+    except OSError:
+        raise MemoryError from None
