@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--tiny", action="store_true", help="a tiny VGG for trying the pipeline out")
     train.add_argument("--backbone", help="another network of keras.applications under the same head; give its WEIGHTS")
     train.add_argument("--precision", choices=["float32", "mixed_bfloat16"], help="default: what this processor has")
+    train.add_argument("--winograd", action="store_true", help="float convolutions with fewer multiplications")
+    train.add_argument("--start", type=Path, metavar="BUNDLE", help="go on from this bundle's weights")
+    train.add_argument("--last", type=int, default=1, metavar="N", help="with --start: only the last N phases (1)")
     train.add_argument("--seed", type=int, help="another split, other draws, other views")
     train.set_defaults(run=_train)
 
@@ -119,7 +122,7 @@ def _train(options: argparse.Namespace) -> int:
     from training.plots import draw_training  # noqa: PLC0415
     from training.quality_report import limits, study  # noqa: PLC0415
     from training.splits import CALIBRATION, VALIDATION  # noqa: PLC0415
-    from training.train import train  # noqa: PLC0415
+    from training.train import Start, train  # noqa: PLC0415
 
     config = TINY if options.tiny else ACCELERATOR if options.accelerator else Config()
     if options.backbone:
@@ -131,8 +134,19 @@ def _train(options: argparse.Namespace) -> int:
         config = replace(config, seed=options.seed)
     folders = " ".join(folder.name for folder in options.data)
     command = f"make train DATA={shlex.quote(folders)} WEIGHTS={Path(options.weights).name} OUT=DIR"
+    if options.start:
+        command += f" TRAIN_OPTIONS='--start {options.start.name} --last {options.last}'"
     precision = options.precision or _fastest_precision()
-    manifest = train(options.data, options.weights, options.out, config, command, precision)
+    manifest = train(
+        options.data,
+        options.weights,
+        options.out,
+        config,
+        command,
+        precision,
+        winograd=options.winograd,
+        start=Start(options.start, options.last) if options.start else None,
+    )
     bundle, evaluation = options.out / "bundle", options.out / "evaluation"
     if config.degraded:
         proposed = study(options.data, bundle, options.out / "quality", config.degraded, config.seed)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from training.dataset import LabelledImage
-    from training.frozen import Trunk
+    from training.frozen import FloatTrunk, Trunk
 
     Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -31,7 +31,7 @@ class Views:
         indices: NDArray[np.int64],
         *,
         size: int,
-        trunk: Trunk | None,
+        trunk: Trunk | FloatTrunk | None,
         class_power: float,
         source_share: float,
         batch: int,

@@ -23,6 +23,8 @@ class Phase:
     """Side of the views in pixels, which show things at the scale that is served; None: as large as served."""
     class_power: float = SQUARE_ROOT
     """Classes of one kind of image are drawn in proportion to this power of their counts."""
+    regularisation: float = 1.0
+    """Share of the configuration's augmentation, mixup, dropout and label smoothing that is in force."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Config:
         Phase("blocks 4 and 5, larger views", first_block=4, epochs=2, learning_rate=6e-5, size=160),
         Phase("blocks 4 and 5, whole views", first_block=4, epochs=2, learning_rate=4e-5),
         Phase("the same once more", first_block=4, epochs=2, learning_rate=4e-5),
+        Phase("half the regularisation", first_block=4, epochs=2, learning_rate=1e-4, size=192, regularisation=0.5),
+        Phase("whole views at the end", first_block=4, epochs=1, learning_rate=6e-5, regularisation=0.5),
     )
     seed: int = 20261123
     quantisation_images: int = 64

@@ -13,6 +13,7 @@ import numpy as np
 
 from training.network import LOGITS, block_of
 from training.progress import Progress
+from training.winograd import WinogradConv2D
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,16 +56,18 @@ def fit(
     evaluate: Callable[[keras.Model], dict[str, float]],
     config: Config,
     folder: Path,
+    start: State | None = None,
 ) -> State:
     """Trains `model` in the configuration's phases, and leaves its best weights in it and in `folder`/best.weights.h5.
 
     `supply` makes the batches of a phase. `evaluate` yields figures of held-out images; `score` among them chooses the
     epoch. Started again on the same folder, a run goes on after its last whole epoch, with the weights of
-    then and an optimiser that gathers its moments anew.
+    then and an optimiser that gathers its moments anew. `start` is where another run left off, whose weights `model`
+    has.
     """
     folder.mkdir(parents=True, exist_ok=True)
     last, best, state_file = folder / "last.weights.h5", folder / "best.weights.h5", folder / "state.json"
-    state = State()
+    state = start or State()
     if state_file.exists():
         state = State(**json.loads(state_file.read_text()))
         model.load_weights(last)
@@ -75,7 +78,7 @@ def fit(
         while state.epoch < phase.epochs and state.since_best < config.patience:
             started = time.monotonic()
             loss = _epoch(learner, batches, state, phase, steps, config)
-            figures = evaluate(model)
+            figures = evaluate(learner)
             state.seconds += time.monotonic() - started
             state.epoch += 1
             state.history.append({"phase": phase.name, "epoch": state.epoch, "loss": loss, **figures})
@@ -112,11 +115,16 @@ def _learner(model: keras.Model, phase: Phase, config: Config) -> keras.Model:
     """`model` up to its logits, compiled with just the phase's layers free."""
     for layer in model.layers:
         layer.trainable = block_of(layer) >= phase.first_block
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = config.dropout * phase.regularisation
     learner = keras.Model(model.input, model.output[LOGITS])
     learner.compile(
         optimizer=keras.optimizers.AdamW(phase.learning_rate, weight_decay=config.weight_decay, clipnorm=1.0),
-        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
-        jit_compile=keras.backend.backend() != "tensorflow",  # on processors TensorFlow is faster without
+        loss=keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=config.label_smoothing * phase.regularisation
+        ),
+        # On processors TensorFlow is faster without, but for Winograd's sums, which only a compiler makes worth while.
+        jit_compile=keras.backend.backend() != "tensorflow" or any(isinstance(x, WinogradConv2D) for x in model.layers),
     )
     return learner
 
@@ -132,7 +140,8 @@ def _epoch(learner: keras.Model, batches: Batches, state: State, phase: Phase, s
             learner.optimizer.learning_rate = phase.learning_rate * schedule(done)
             learner.reset_metrics()
             targets = np.eye(classes, dtype=np.float32)[labels]
-            inputs, targets = mixed(inputs, targets, config.mixup, np.random.default_rng((config.seed, 2, state.step)))
+            alpha = config.mixup * phase.regularisation
+            inputs, targets = mixed(inputs, targets, alpha, np.random.default_rng((config.seed, 2, state.step)))
             losses.append(float(learner.train_on_batch(inputs, targets)))
             state.step += 1
             progress.advance(len(labels), note=f"loss {np.mean(losses[-50:]):.3f}")

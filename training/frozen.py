@@ -59,6 +59,19 @@ class Trunk:
         return self.levels(pixels).astype(np.float32) * np.float32(self.scale)
 
 
+class FloatTrunk:
+    """Frozen blocks in float: faster than 8 bits where the processor does not multiply and add bytes."""
+
+    def __init__(self, model: keras.Model) -> None:
+        """Compiles `model`, whose convolutions may be Winograd's."""
+        self._model = model
+        model.compile(jit_compile=True)
+
+    def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(n, size, size, 3) pixels to what the tail takes."""
+        return np.asarray(self._model.predict_on_batch(pixels.astype(np.float32)), np.float32)
+
+
 def held_levels(
     trunk: Trunk, squares: NDArray[np.uint8], rows: NDArray[np.int64], cache: Path, what: str
 ) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from training.backbones import BACKBONE, VGG16, application, backbone_maps
 from training.errors import TrainingError
+from training.winograd import WinogradConv2D
 
 # (name, convolutions, channels) as in the paper, and as keras.applications names them.
 BLOCKS = (("block1", 2, 64), ("block2", 2, 128), ("block3", 3, 256), ("block4", 3, 512), ("block5", 3, 512))
@@ -31,15 +32,17 @@ def build(
     dropout: float = 0.3,
     hidden: int = 256,
     backbone: str = VGG16,
+    winograd: bool = False,
 ) -> keras.Model:
     """The whole network: (n, size, size, 3) RGB pixels of 0..255 to class maps, features and logits.
 
     `size` None takes any size (n, rows, columns, 3): views of training may be smaller than what is served. `width`
     scales every block's channels: below 1 it is a small VGG for tests, with no published weights. `backbone` names
-    another network of `training.backbones`, whose last maps the same head then reads.
+    another network of `training.backbones`, whose last maps the same head then reads. `winograd` computes the same
+    convolutions with fewer multiplications.
     """
     inputs = keras.Input((size, size, 3), name="pixels")
-    maps = _vgg16(inputs, width) if backbone == VGG16 else [backbone_maps(backbone, inputs)]
+    maps = _vgg16(inputs, width, winograd=winograd) if backbone == VGG16 else [backbone_maps(backbone, inputs)]
     # (n, size/16, size/16, channels) of both blocks; each channel brought to one scale before they meet.
     both = keras.layers.Concatenate(name=f"{HEAD}_features")(maps) if len(maps) > 1 else maps[0]
     features = keras.layers.GlobalAveragePooling2D(name=FEATURES, dtype="float32")(both)  # (n, channels of both)
@@ -52,15 +55,15 @@ def build(
     return keras.Model(inputs, {CLASS_MAPS: class_maps, FEATURES: features, LOGITS: logits}, name="class_maps_network")
 
 
-def _vgg16(inputs: keras.KerasTensor, width: float) -> list[keras.KerasTensor]:
+def _vgg16(inputs: keras.KerasTensor, width: float, *, winograd: bool) -> list[keras.KerasTensor]:
     """Block 5's maps before their pooling, and block 4's after it: the same grid."""
     x = keras.layers.Rescaling(1.0, offset=[-mean for mean in IMAGENET_MEAN], name="minus_imagenet_mean")(inputs)
     ends: dict[str, keras.KerasTensor] = {}
     for block, convolutions, channels in BLOCKS:
         for i in range(1, convolutions + 1):
-            x = keras.layers.Conv2D(
-                max(4, int(channels * width)), 3, padding="same", activation="relu", name=f"{block}_conv{i}"
-            )(x)
+            # The first layer has three channels: nothing to save.
+            kind = WinogradConv2D if winograd and (block, i) != ("block1", 1) else keras.layers.Conv2D
+            x = kind(max(4, int(channels * width)), 3, padding="same", activation="relu", name=f"{block}_conv{i}")(x)
         if block != "block5":
             x = keras.layers.MaxPooling2D(2, name=f"{block}_pool")(x)
         ends[block] = x

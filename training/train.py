@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -11,16 +14,17 @@ import numpy as np
 from model_layer.decision import calibrated
 from training.augmentation import centre
 from training.batches import Views
-from training.bundle_writer import commit, machine, write_manifest
+from training.bundle_writer import NETWORK_FILE, commit, machine, write_manifest
 from training.dataset import LABELS
 from training.errors import TrainingError
 from training.finish import finish
-from training.fit import fit
-from training.frozen import Trunk, held_levels
+from training.fit import State, fit
+from training.frozen import FloatTrunk, Trunk, held_levels
 from training.material import Material
 from training.metrics import balanced_accuracy, one_vs_rest_aucs
-from training.network import LOGITS, build, cut, load_pretrained
+from training.network import build, cut, load_pretrained
 from training.splits import CALIBRATION, TRAIN, write_splits
+from training.warm_start import load_from_bundle, settle_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,15 +37,57 @@ if TYPE_CHECKING:
 BATCH = 32
 # Of each kind of image, this many calibration images are looked at after every epoch.
 JUDGED_IMAGES = 500
+# Training images that a loaded bundle's normalisation reads its statistics off.
+SETTLING_IMAGES = 128
+
+
+@dataclass(frozen=True)
+class Start:
+    """Another run's bundle, to go on from."""
+
+    bundle: Path
+    phases: int
+    """How many of the configuration's phases, the last ones, are still to be done."""
+
+    def state(self, config: Config) -> State:
+        """Where training stands when the earlier phases are done, with the history that the bundle tells.
+
+        Raises:
+            TrainingError: the bundle tells none, or was trained on other splits.
+        """
+        try:
+            past = json.loads((self.bundle / "manifest.json").read_text(encoding="utf-8"))["training"]
+            seed, history, seconds = past["configuration"]["seed"], past["history"], past["seconds"]
+        except (OSError, KeyError, ValueError) as error:
+            raise TrainingError(f"{self.bundle} is no bundle that a training run made: {error!r}.") from None
+        if seed != config.seed:
+            raise TrainingError(
+                f"{self.bundle} was trained with seed {seed}, and its splits are others than those of seed "
+                f"{config.seed}: images that it learned from would be taken for unseen. Give --seed {seed}."
+            )
+        if not 0 < self.phases <= len(config.phases):
+            raise TrainingError(f"There are {len(config.phases)} phases: --last {self.phases} is not among them.")
+        done = len(config.phases) - self.phases
+        step = len(history) * math.ceil(config.epoch / config.batch)  # views go on where the other run's ended
+        return State(phase=done, step=step, seconds=seconds, history=list(history))
 
 
 def train(
-    folders: Sequence[Path], weights: str, out: Path, config: Config, command: str, precision: str
+    folders: Sequence[Path],
+    weights: str,
+    out: Path,
+    config: Config,
+    command: str,
+    precision: str,
+    *,
+    winograd: bool = False,
+    start: Start | None = None,
 ) -> dict[str, Any]:
     """Trains on `folders` and writes the bundle to `out`/bundle; returns its manifest.
 
     `weights`: `imagenet`, a file, or `none` (random; with a small VGG only). `precision`: `float32` or
-    `mixed_bfloat16`. A run that was interrupted goes on from its caches and its last whole epoch under `out`.
+    `mixed_bfloat16`. `winograd` computes convolutions in float with fewer multiplications. `start` goes on from another
+    run's bundle. A run that was interrupted goes on from its caches and its last whole epoch under `out`.
 
     Raises:
         TrainingError: the data or the weights do not fit.
@@ -63,11 +109,21 @@ def train(
     elif config.width == 1:
         raise TrainingError(f"{config.backbone} from random weights learns nothing from so few images: give WEIGHTS.")
 
+    begun = State()
+    if start is not None:
+        load_from_bundle(whole, start.bundle / NETWORK_FILE, above=config.frozen_blocks)
+        settle_on(whole, squares[rows[TRAIN][:: max(1, len(rows[TRAIN]) // SETTLING_IMAGES)]])
+        begun = start.state(config)
+
     held = rows[CALIBRATION]
     judged = held[_some_of_each(material.sources(held), config.seed)]
+    inputs = _held_inputs(_trunk(whole, config.size, config, ranges, cache), squares, judged, cache)
 
-    sizes = {phase.size or config.size for phase in config.phases} | {config.size}
-    trunks = {size: _trunk(whole, size, config, ranges, cache) for size in sorted(sizes)}
+    sizes = {phase.size or config.size for phase in config.phases[begun.phase :]} | {config.size}
+    trunks: dict[int, Trunk | FloatTrunk | None] = {
+        size: _float_trunk(whole, size, config) if winograd else _trunk(whole, size, config, ranges, cache)
+        for size in sorted(sizes)
+    }
 
     def supply(phase: Phase) -> Views:
         size = phase.size or config.size
@@ -80,17 +136,16 @@ def train(
             class_power=phase.class_power,
             source_share=config.source_share,
             batch=config.batch,
-            strength=config.augmentation,
+            strength=config.augmentation * phase.regularisation,
             seed=config.seed,
         )
 
-    inputs = _held_inputs(trunks[config.size], squares, judged, cache)
     with _precision(precision):
-        learning = build(None, len(LABELS), **_shape(config))
+        learning = build(None, len(LABELS), **_shape(config), winograd=winograd)
         learning.set_weights(whole.get_weights())
         model = cut(learning, config.frozen_blocks)[1] if config.frozen_blocks else learning
         judge = _judge(inputs, material.labels(judged), material.sources(judged))
-        state = fit(model, supply, judge, config, out / "checkpoints")
+        state = fit(model, supply, judge, config, out / "checkpoints", begun)
     whole.set_weights(learning.get_weights())
 
     finished = finish(whole, material, config, bundle)
@@ -137,6 +192,14 @@ def _trunk(whole: keras.Model, size: int, config: Config, ranges: NDArray[np.uin
     return Trunk.prepare(cut(sized, config.frozen_blocks)[0], centre(ranges, size), file)
 
 
+def _float_trunk(whole: keras.Model, size: int, config: Config) -> FloatTrunk | None:
+    if not config.frozen_blocks:
+        return None
+    sized = build(size, len(LABELS), **_shape(config), winograd=True)
+    sized.set_weights(whole.get_weights())
+    return FloatTrunk(cut(sized, config.frozen_blocks)[0])
+
+
 def _some_of_each(sources: NDArray[np.str_], seed: int) -> NDArray[np.int64]:
     """Positions of at most `JUDGED_IMAGES` images of each kind."""
     order = np.random.default_rng(seed).permutation(len(sources))
@@ -151,8 +214,8 @@ def _judge(
     The area under the curve chooses the epoch because balanced accuracy jumps with single images of rare classes.
     """
 
-    def judge(model: keras.Model) -> dict[str, float]:
-        logits = np.concatenate([np.asarray(model(x, training=False)[LOGITS], dtype=np.float64) for x in inputs()])
+    def judge(learner: keras.Model) -> dict[str, float]:
+        logits = np.concatenate([np.asarray(learner.predict_on_batch(x), dtype=np.float64) for x in inputs()])
         areas, figures = [], {}
         for source in np.unique(sources).tolist():
             of_source = sources == source
