@@ -47,6 +47,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--start", type=Path, metavar="BUNDLE", help="go on from this bundle's weights")
     train.add_argument("--last", type=int, default=1, metavar="N", help="with --start: only the last N phases (1)")
     train.add_argument("--seed", type=int, help="another split, other draws, other views")
+    train.add_argument(
+        "--lesions",
+        type=_number,
+        metavar="N",
+        help="of each class and folder to degrade for limits of quality (25; 0: none, or those of --start)",
+    )
+    _add_extent(train)
     train.set_defaults(run=_train)
 
     evaluate = commands.add_parser("evaluate", help="metrics of a bundle on labelled images", allow_abbrev=False)
@@ -59,20 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         default="unseen",
         help="unseen: leave out what the bundle was trained and calibrated on (default)",
     )
-    evaluate.add_argument(
-        "--robustness",
-        type=_count,
-        default=30,
-        metavar="N",
-        help="lesions of each class and folder to change in ten ways (30; 'all', or 0 to leave it out)",
-    )
-    evaluate.add_argument(
-        "--explained",
-        type=_count,
-        default=100,
-        metavar="N",
-        help="images of each folder whose heat map is put to the test (100; 'all', or 0 to leave it out)",
-    )
+    _add_extent(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
     original = commands.add_parser("original", help="the recipe that this began with, to compare", allow_abbrev=False)
@@ -112,12 +106,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_extent(command: argparse.ArgumentParser) -> None:
+    """The two checks that ask the network about each image several times."""
+    command.add_argument(
+        "--robustness",
+        type=_count,
+        default=30,
+        metavar="N",
+        help="lesions of each class and folder to change in ten ways (30; 'all', or 0 to leave it out)",
+    )
+    command.add_argument(
+        "--explained",
+        type=_count,
+        default=100,
+        metavar="N",
+        help="images of each folder whose heat map is put to the test (100; 'all', or 0 to leave it out)",
+    )
+
+
 def _train(options: argparse.Namespace) -> int:
     from training.backbones import application  # noqa: PLC0415 (TensorFlow loads only once options fit)
-    from training.bundle_writer import add_quality  # noqa: PLC0415
+    from training.bundle_writer import add_quality, copy_quality, quality_of  # noqa: PLC0415
     from training.config import ACCELERATOR, TINY, Config  # noqa: PLC0415
     from training.configurations import add, configuration_name, row  # noqa: PLC0415
-    from training.evaluate import ALL, evaluate  # noqa: PLC0415
+    from training.evaluate import ALL, Extent, evaluate  # noqa: PLC0415
     from training.model_card import complete_bundle  # noqa: PLC0415
     from training.plots import draw_training  # noqa: PLC0415
     from training.quality_report import limits, study  # noqa: PLC0415
@@ -132,10 +144,13 @@ def _train(options: argparse.Namespace) -> int:
         config = replace(config, augmentation=0.0)
     if options.seed is not None:
         config = replace(config, seed=options.seed)
+    if options.lesions is not None:
+        config = replace(config, degraded=options.lesions)
     folders = " ".join(folder.name for folder in options.data)
     command = f"make train DATA={shlex.quote(folders)} WEIGHTS={Path(options.weights).name} OUT=DIR"
     if options.start:
         command += f" TRAIN_OPTIONS='--start {options.start.name} --last {options.last}'"
+    extent = Extent(options.robustness, options.explained)
     precision = options.precision or _fastest_precision()
     manifest = train(
         options.data,
@@ -151,7 +166,12 @@ def _train(options: argparse.Namespace) -> int:
     if config.degraded:
         proposed = study(options.data, bundle, options.out / "quality", config.degraded, config.seed)
         manifest = add_quality(bundle, limits(proposed))
-    metrics = evaluate(options.data, bundle, evaluation, unseen_only=True)
+        copy_quality(options.out / "quality", bundle)
+    elif options.start:
+        # What is too dark or blurred for a network hardly moves in its last phases.
+        manifest = add_quality(bundle, quality_of(options.start))
+        copy_quality(options.start, bundle)
+    metrics = evaluate(options.data, bundle, evaluation, unseen_only=True, extent=extent)
     learned = manifest["training"]
     draw_training(learned["history"], evaluation / "curves.png")
     figures = {CALIBRATION: learned["calibration_split"], VALIDATION: {k: v for k, v in metrics.items() if k != ALL}}
@@ -199,13 +219,14 @@ def _unlike(options: argparse.Namespace) -> int:
 
 
 def _quality(options: argparse.Namespace) -> int:
-    from training.bundle_writer import add_quality  # noqa: PLC0415
+    from training.bundle_writer import add_quality, copy_quality  # noqa: PLC0415
     from training.quality_report import limits, study  # noqa: PLC0415
 
     proposed = study(options.data, options.bundle, options.out, options.lesions, options.seed)
     print(f"Written: {options.out / 'quality.csv'}, tables and a plot beside it.")
     if options.set:
         manifest = add_quality(options.bundle, limits(proposed))
+        copy_quality(options.out, options.bundle)
         print(f"The manifest of {options.bundle} holds them: {manifest['name']} {manifest['version']}.")
     return 0
 
@@ -222,10 +243,15 @@ def _complete(options: argparse.Namespace) -> int:
 
 def _count(text: str) -> int | None:
     """A number from 0 on, or None for `all`."""
-    if text == "all":
-        return None
-    if not text.isdigit():
+    if text != "all" and not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor 'all'")
+    return None if text == "all" else int(text)
+
+
+def _number(text: str) -> int:
+    """A number from 0 on."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
     return int(text)
 
 

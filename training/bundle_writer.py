@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 NETWORK_FILE = "model.onnx"
 DECISIVE = ("network", "labels", "input", "calibration", "thresholds", "quality")
 """What an answer hangs on: the version names its content."""
+QUALITY_FILES = ("quality.csv", "quality_flagged.csv", "quality.png")
 RESIZE_RULE = "first frame, upright, centre square, sRGB, antialiased bicubic (model_layer.decoding)"
 NORMALISATION = "none outside the network: it takes RGB bytes and subtracts ImageNet's mean itself"
 
@@ -62,6 +64,21 @@ def add_quality(folder: Path, limits: dict[str, dict[str, Any]]) -> dict[str, An
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     history = manifest.pop("training")  # stays last: it is the long part
     return _write(folder, {**manifest, "quality": limits, "training": history})
+
+
+def quality_of(folder: Path) -> dict[str, dict[str, Any]]:
+    """The limits of image quality that the bundle in `folder` has; none where it has none."""
+    limits: dict[str, dict[str, Any]] = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get(
+        "quality", {}
+    )
+    return limits
+
+
+def copy_quality(folder: Path, bundle: Path) -> None:
+    """What shows where the limits come from, out of a study's folder or another bundle."""
+    for name in QUALITY_FILES:
+        if (folder / name).exists():
+            shutil.copyfile(folder / name, bundle / name)
 
 
 def _write(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:

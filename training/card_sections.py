@@ -37,6 +37,7 @@ def _trust(metrics: dict[str, Any]) -> str:
         cells = (
             _estimate(scaled, "ece_before"),
             _estimate(scaled, "ece_after"),
+            _estimate(scaled, "ece_by_chance"),
             _estimate(curve, "area"),
             _estimate(sets, "coverage"),
             _estimate(sets, "size"),
@@ -52,12 +53,13 @@ def _trust(metrics: dict[str, Any]) -> str:
     floor = f"Of classes with at least {ENOUGH} lesions, sets should hold the truth in {CLASS_FLOOR:.0%}: "
     return f"""## Confidence, abstention and prediction sets
 
-Expected calibration error before and after temperature scaling; the area under the risk-coverage curve (mean error
-over all shares of images that are answered, surest first; lower is better, `risk_coverage.csv`); how often the
-prediction set holds the truth, and how many labels it has.
+Expected calibration error before and after temperature scaling, and what true confidences would show on so few images
+(the mean, and where 95 % of the draws lie: an error within tells of no fault); the area under the risk-coverage curve
+(mean error over all shares of images that are answered, surest first; lower is better, `risk_coverage.csv`); how often
+the prediction set holds the truth, and how many labels it has.
 
-| | error before | error after | area | sets that hold | labels a set |
-|---|---:|---:|---:|---:|---:|
+| | error before | error after | of true confidences | area | sets that hold | labels a set |
+|---|---:|---:|---:|---:|---:|---:|
 {chr(10).join(rows)}
 
 {floor}{"all do" if not short else "these fall short: " + "; ".join(short)}. Every class: `prediction_sets.csv`.

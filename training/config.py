@@ -60,8 +60,8 @@ class Config:
         Phase("blocks 4 and 5, larger views", first_block=4, epochs=2, learning_rate=6e-5, size=160),
         Phase("blocks 4 and 5, whole views", first_block=4, epochs=2, learning_rate=4e-5),
         Phase("the same once more", first_block=4, epochs=2, learning_rate=4e-5),
-        Phase("half the regularisation", first_block=4, epochs=2, learning_rate=1e-4, size=192, regularisation=0.5),
-        Phase("whole views at the end", first_block=4, epochs=1, learning_rate=6e-5, regularisation=0.5),
+        Phase("half the regularisation", first_block=4, epochs=2, learning_rate=4e-5, size=192, regularisation=0.5),
+        Phase("whole views at the end", first_block=4, epochs=1, learning_rate=3e-5, regularisation=0.5),
     )
     seed: int = 20261123
     quantisation_images: int = 64
@@ -70,6 +70,11 @@ class Config:
     """Calibration lesions of each class and folder that are made worse to find the limits of image quality; 0: none."""
     remembered: int = 1_000
     """Training images whose features the network file keeps, to tell what is unlike them."""
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """What `training.network.build` takes beside the size and the number of labels."""
+        return {"width": self.width, "dropout": self.dropout, "hidden": self.hidden, "backbone": self.backbone}
 
     def as_json(self) -> dict[str, Any]:
         """For the manifest."""

@@ -17,12 +17,12 @@ from training.bundle_writer import NETWORK_FILE
 from training.configurations import by_folder
 from training.dataset import LABELS
 from training.export import PIXELS, export_onnx, nodes_of
-from training.network import CLASS_MAPS, FEATURES, HEAD
+from training.network import CLASS_MAPS, FEATURES, HEAD, build
 from training.parity import keras_logits, parity
 from training.quantisation import quantise
 from training.sampling import EVEN, draw_probabilities
-from training.served import Served, serve, served_logits
-from training.splits import CALIBRATION, TRAIN, VALIDATION
+from training.served import Served, serve
+from training.splits import CALIBRATION, TRAIN
 from training.unlikeness import append_nearest, nearest
 
 if TYPE_CHECKING:
@@ -33,21 +33,24 @@ if TYPE_CHECKING:
     from training.config import Config
     from training.material import Material
 
-# Of each held-out kind, this many images are shown to the Keras network too: it takes five times as long.
-PARITY_IMAGES = 256
 UNLIKE_SHARE = 0.03
 """Of the calibration images of the kind that the network finds strangest, this share is referred as unlike."""
 
 
-def finish(whole: keras.Model, material: Material, config: Config, bundle: Path) -> dict[str, Any]:
-    """Writes the network file into `bundle`, and returns the manifest's `calibration`, `thresholds` and figures."""
+def finish(
+    whole: keras.Model, material: Material, config: Config, bundle: Path, *, winograd: bool = False
+) -> dict[str, Any]:
+    """Writes the network file into `bundle`, and returns the manifest's `calibration`, `thresholds` and figures.
+
+    `winograd` says how the Keras network is computed that the shipped one is compared with.
+    """
     held = material.rows[CALIBRATION]
     truth, sources = material.labels(held), material.sources(held)
     ranges = material.squares[np.sort(material.drawn(config.quantisation_images, config.seed))]
-    network = bundle / NETWORK_FILE
+    network, cache = bundle / NETWORK_FILE, bundle.parent / "cache"
 
     export(whole, network, ranges)
-    answers = serve(network, material.squares, held, "shipped network on calibration images")
+    answers = serve(network, material.squares, held, "shipped network on calibration images", cache)
     multiple, offset = _balance(answers, material, config)
     add_to_bias(whole, CLASS_MAPS, offset)
     export(whole, network, ranges)
@@ -58,6 +61,7 @@ def finish(whole: keras.Model, material: Material, config: Config, bundle: Path)
         material.squares,
         np.unique(material.drawn(config.remembered, config.seed, EVEN)),
         "features to remember",
+        cache,
     ).features
     append_nearest(network, remembered)
     unlikeness = nearest(answers.features, remembered)
@@ -79,7 +83,7 @@ def finish(whole: keras.Model, material: Material, config: Config, bundle: Path)
         "figures": {
             "logit_adjustment": multiple,
             "calibration_split": by_folder(logits, held, material),
-            "parity_with_keras": _parity(whole, network, material, temperature),
+            "parity_with_keras": _parity(whole, logits, material, config, temperature, winograd=winograd),
         },
     }
 
@@ -102,17 +106,28 @@ def _balance(answers: Served, material: Material, config: Config) -> tuple[float
     return adjustment(answers.logits, material.labels(held), material.sources(held), lesions, shares)
 
 
-def _parity(model: keras.Model, file: Path, material: Material, temperature: float) -> dict[str, float | int]:
-    some = np.sort(np.random.default_rng(0).permutation(material.rows[VALIDATION])[:PARITY_IMAGES])
+def _parity(
+    whole: keras.Model,
+    shipped: NDArray[np.float64],
+    material: Material,
+    config: Config,
+    temperature: float,
+    *,
+    winograd: bool,
+) -> dict[str, Any]:
+    """The float network against what the shipped one said of the calibration images."""
+    held = material.rows[CALIBRATION]
+    network = build(config.size, len(LABELS), **config.architecture, winograd=winograd)
+    network.set_weights(whole.get_weights())
     figures = parity(
-        keras_logits(model, material.squares[some]),
-        served_logits(file, material.squares, some, "shipped network beside Keras"),
-        material.labels(some),
+        keras_logits(network, material.squares, held, compiled=winograd),
+        shipped,
+        material.labels(held),
+        [material.images[i].lesion for i in held],
         temperature,
     )
-    same, change = figures["same_label"], figures["largest_probability_change"]
     print(
-        f"shipped network beside Keras on {figures['images']} validation images: "
-        f"same label {same:.1%}, largest probability change {change:.3f}"
+        f"shipped network beside Keras on {figures['images']} calibration images: same label "
+        f"{figures['same_label']:.1%}, balanced accuracy {figures['balanced_accuracy_change']:+.4f}"
     )
     return figures

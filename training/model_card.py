@@ -157,9 +157,11 @@ Thresholds:
 
 {targets}
 
-Beside the float Keras network, on {parity["images"]} validation images, the shipped one gives the same label in
-{parity["same_label"]:.1%}, no probability moves by more than {parity["largest_probability_change"]:.3f}, and the
-balanced accuracy is {parity["balanced_accuracy_shipped"]:.3f} for {parity["balanced_accuracy_keras"]:.3f}.
+Beside the float Keras network, on the {parity["images"]:,} calibration images, the shipped one gives the same label in
+{parity["same_label"]:.1%}, no probability moves by more than {parity["largest_probability_change"]:.3f}, the balanced
+accuracy changes by {with_interval(parity, "balanced_accuracy_change")}, from
+{parity["balanced_accuracy_keras"]:.3f}, and the expected calibration error from
+{parity["calibration_error_keras"]:.3f} to {parity["calibration_error_shipped"]:.3f}.
 """
 
 

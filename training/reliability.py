@@ -2,6 +2,10 @@
 
 An answer holds calibrated probabilities alone. The uncalibrated ones come back by undoing the temperature (log p * T
 are the logits up to a constant), to within the six decimals that an answer is rounded to.
+
+Of few images even perfect confidences seem wrong: in a bin of ten, 7 or 9 are right where 8 should be. How large an
+error comes of that alone is shown by drawing, for the very confidences at hand, which images would be right if every
+one of them were true (consistency resampling: Bröcker & Smith, Weather and Forecasting 22, 2007).
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_layer.decision import calibrated
-from training.bootstrap import estimate, lesion_weights
+from training.bootstrap import RESAMPLES, estimate, lesion_weights
 from training.drawing import ACCENT, MUTED, plt
 from training.metrics import ECE_BINS, expected_calibration_error
 
@@ -33,17 +37,32 @@ def uncalibrated(probabilities: NDArray[np.float64], temperature: float) -> NDAr
 
 
 def reliability(answers: Answers, temperature: float) -> dict[str, Any]:
-    """`temperature`, and the expected calibration error `ece_before` and `ece_after`, each with `_ci`."""
+    """`temperature`, and the expected calibration error `ece_before` and `ece_after`, each with `_ci`.
+
+    `ece_by_chance` is the error that true confidences would show on so many images: its mean, and in `_ci` where 95 %
+    of the draws lie.
+    """
     weights = lesion_weights(answers.lesions)
     before, before_ci = _error(uncalibrated(answers.probabilities, temperature), answers.truth, weights)
     after, after_ci = _error(answers.probabilities, answers.truth, weights)
+    chance = errors_by_chance(answers.probabilities.max(axis=1))
     return {
         "temperature": temperature,
         "ece_before": before,
         "ece_before_ci": before_ci,
         "ece_after": after,
         "ece_after_ci": after_ci,
+        "ece_by_chance": float(chance.mean()),
+        "ece_by_chance_ci": [float(v) for v in np.percentile(chance, [2.5, 97.5])],
     }
+
+
+def errors_by_chance(confidence: NDArray[np.float64], draws: int = RESAMPLES, seed: int = 0) -> NDArray[np.float64]:
+    """(draws,) calibration errors where an answer of confidence (n,) c is right with probability c."""
+    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
+    inside = (bins[:, None] == np.arange(ECE_BINS)).astype(float)  # (n, bins)
+    right = np.random.default_rng(seed).random((draws, len(confidence))) < confidence
+    return np.asarray(np.abs((right - confidence) @ inside).sum(axis=1) / len(confidence))
 
 
 def _error(
@@ -60,7 +79,7 @@ def _error(
 
 
 def write_reliability(file: Path, tables: dict[str, dict[str, Any]]) -> None:
-    """A row for each data folder, before and after."""
+    """Rows for each data folder: before, after, and what true confidences would show."""
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["data", "temperature_scaling", "temperature", "ece", "low_95", "high_95"])
@@ -69,6 +88,8 @@ def write_reliability(file: Path, tables: dict[str, dict[str, Any]]) -> None:
                 low, high = own[f"ece_{when}_ci"]
                 temperature = 1.0 if when == "before" else own["temperature"]
                 writer.writerow([data, when, *(f"{v:.4f}" for v in (temperature, own[f"ece_{when}"], low, high))])
+            by_chance = (own["ece_by_chance"], *own["ece_by_chance_ci"])
+            writer.writerow([data, "true confidences", "", *(f"{v:.4f}" for v in by_chance)])
 
 
 def draw_reliability(answers: Answers, temperature: float, out: Path, name: str) -> None:

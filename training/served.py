@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,24 @@ class Served:
     """(n,); None where the network does not tell."""
 
 
-def serve(file: Path, squares: NDArray[np.uint8], rows: NDArray[np.int64], what: str) -> Served:
-    """Runs the network in `file` over `squares[rows]`."""
+def serve(
+    file: Path, squares: NDArray[np.uint8], rows: NDArray[np.int64], what: str, cache: Path | None = None
+) -> Served:
+    """Runs the network in `file` over `squares[rows]`; what it gave before is taken from `cache`."""
+    if cache is None:
+        return _run(file, squares, rows, what)
+    key = hashlib.sha256(file.read_bytes() + squares[rows[0]].tobytes() + rows.tobytes())
+    kept = cache / f"served-{key.hexdigest()[:16]}.npz"
+    if not kept.exists():
+        served = _run(file, squares, rows, what)
+        partial = kept.with_suffix(".partial.npz")
+        np.savez(partial, **{name: value for name, value in vars(served).items() if value is not None})
+        partial.replace(kept)
+    with np.load(kept) as values:
+        return Served(values["logits"], values["features"], values.get("unlikeness"))
+
+
+def _run(file: Path, squares: NDArray[np.uint8], rows: NDArray[np.int64], what: str) -> Served:
     session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
     given = {output.name for output in session.get_outputs()}
     wanted = [CLASS_MAPS, FEATURES, *([UNLIKENESS] if UNLIKENESS in given else [])]
@@ -47,8 +64,3 @@ def serve(file: Path, squares: NDArray[np.uint8], rows: NDArray[np.int64], what:
             unlikeness += strange
             progress.advance(len(batch))
     return Served(np.concatenate(logits), np.concatenate(features), np.concatenate(unlikeness) if unlikeness else None)
-
-
-def served_logits(file: Path, squares: NDArray[np.uint8], rows: NDArray[np.int64], what: str) -> NDArray[np.float64]:
-    """(len(rows), labels) logits of `squares[rows]` by the network in `file`."""
-    return serve(file, squares, rows, what).logits

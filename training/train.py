@@ -49,6 +49,12 @@ class Start:
     phases: int
     """How many of the configuration's phases, the last ones, are still to be done."""
 
+    @property
+    def machine(self) -> str:
+        """What trained the earlier phases, in words."""
+        past = json.loads((self.bundle / "manifest.json").read_text(encoding="utf-8"))["training"]
+        return str(past.get("machine", "a machine that was not recorded"))
+
     def state(self, config: Config) -> State:
         """Where training stands when the earlier phases are done, with the history that the bundle tells.
 
@@ -93,6 +99,7 @@ def train(
         TrainingError: the data or the weights do not fit.
     """
     code = commit()
+    begun = State() if start is None else start.state(config)
     keras.utils.clear_session()  # layer names count from one again: the same run writes the same network file
     keras.utils.set_random_seed(config.seed)
     cache, bundle = out / "cache", out / "bundle"
@@ -103,17 +110,15 @@ def train(
     write_splits(bundle / "splits.csv", images, material.splits.tolist())
     ranges = squares[np.sort(material.drawn(config.quantisation_images, config.seed))]
 
-    whole = build(config.size, len(LABELS), **_shape(config))
+    whole = build(config.size, len(LABELS), **config.architecture)
     if weights != "none":
         load_pretrained(whole, weights, config.backbone)
     elif config.width == 1:
         raise TrainingError(f"{config.backbone} from random weights learns nothing from so few images: give WEIGHTS.")
 
-    begun = State()
     if start is not None:
         load_from_bundle(whole, start.bundle / NETWORK_FILE, above=config.frozen_blocks)
         settle_on(whole, squares[rows[TRAIN][:: max(1, len(rows[TRAIN]) // SETTLING_IMAGES)]])
-        begun = start.state(config)
 
     held = rows[CALIBRATION]
     judged = held[_some_of_each(material.sources(held), config.seed)]
@@ -141,21 +146,21 @@ def train(
         )
 
     with _precision(precision):
-        learning = build(None, len(LABELS), **_shape(config), winograd=winograd)
+        learning = build(None, len(LABELS), **config.architecture, winograd=winograd)
         learning.set_weights(whole.get_weights())
         model = cut(learning, config.frozen_blocks)[1] if config.frozen_blocks else learning
         judge = _judge(inputs, material.labels(judged), material.sources(judged))
         state = fit(model, supply, judge, config, out / "checkpoints", begun)
     whole.set_weights(learning.get_weights())
 
-    finished = finish(whole, material, config, bundle)
+    finished = finish(whole, material, config, bundle, winograd=winograd)
     training = {
         "command": command,
         "commit": code,
         "backend": keras.backend.backend(),
         "precision": precision,
         "seconds": state.seconds,
-        "machine": machine(),
+        "machine": machine() if start is None else f"{start.machine}, then {machine()}",
         "data": material.summary(),
         "licence": "CC BY-NC 4.0",
         "history": state.history,
@@ -171,15 +176,6 @@ def train(
     )
 
 
-def _shape(config: Config) -> dict[str, Any]:
-    return {
-        "width": config.width,
-        "dropout": config.dropout,
-        "hidden": config.hidden,
-        "backbone": config.backbone,
-    }
-
-
 def _trunk(whole: keras.Model, size: int, config: Config, ranges: NDArray[np.uint8], cache: Path) -> Trunk | None:
     """The frozen blocks for views of `size` pixels' side, from `cache` where they are there."""
     if not config.frozen_blocks:
@@ -187,7 +183,7 @@ def _trunk(whole: keras.Model, size: int, config: Config, ranges: NDArray[np.uin
     file = cache / f"trunk-{config.frozen_blocks}-{size}.onnx"
     if file.exists():
         return Trunk(file)
-    sized = build(size, len(LABELS), **_shape(config))
+    sized = build(size, len(LABELS), **config.architecture)
     sized.set_weights(whole.get_weights())
     return Trunk.prepare(cut(sized, config.frozen_blocks)[0], centre(ranges, size), file)
 
@@ -195,7 +191,7 @@ def _trunk(whole: keras.Model, size: int, config: Config, ranges: NDArray[np.uin
 def _float_trunk(whole: keras.Model, size: int, config: Config) -> FloatTrunk | None:
     if not config.frozen_blocks:
         return None
-    sized = build(size, len(LABELS), **_shape(config), winograd=True)
+    sized = build(size, len(LABELS), **config.architecture, winograd=True)
     sized.set_weights(whole.get_weights())
     return FloatTrunk(cut(sized, config.frozen_blocks)[0])
 

@@ -44,8 +44,10 @@ def load_from_bundle(model: keras.Model, network: Path, *, above: int = 0) -> No
             node = convolutions.get(layer.name)
             if node is None:
                 raise TrainingError(f"{network} has no layer {layer.name}: it is of another architecture.")
-            kernel, bias = (tensors[name] for name in node.input[1:3])
-            _set(layer, [kernel.transpose(2, 3, 1, 0), bias], network)  # ONNX: out, in, rows, columns
+            kernel = tensors[node.input[1]].transpose(2, 3, 1, 0)  # ONNX: out, in, rows, columns
+            # A bias of nothing but zeros is left out of the file.
+            bias = tensors[node.input[2]] if len(node.input) > 2 else np.zeros(kernel.shape[-1], np.float32)
+            _set(layer, [kernel, bias], network)
         elif isinstance(layer, keras.layers.BatchNormalization):
             _set_normalisation(layer, graph, tensors, network)
 

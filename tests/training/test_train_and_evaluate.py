@@ -77,6 +77,20 @@ def test_a_finished_run_is_not_trained_again_and_yields_the_same_network(trained
     assert "epoch 1 of" not in capsys.readouterr().err
 
 
+def test_training_goes_on_from_a_bundle_with_its_history_and_its_splits(trained, folders, tmp_path):
+    """As after the run's folder is lost: the bundle is enough."""
+    arguments = ["train", "--data", *map(str, folders), "--weights", "none", "--tiny", "--out", str(tmp_path)]
+    start = ["--start", str(trained / "bundle"), "--last", "1", "--robustness", "0", "--explained", "0"]
+    assert main([*arguments, *start]) == 0
+    before, after = (json.loads((o / "bundle" / "manifest.json").read_text())["training"] for o in (trained, tmp_path))
+    assert after["history"][: len(before["history"])] == before["history"]
+    assert {epoch["phase"] for epoch in after["history"][len(before["history"]) :]} == {TINY.phases[-1].name}
+    assert after["seconds"] > before["seconds"]
+    assert read_splits(tmp_path / "bundle" / "splits.csv") == read_splits(trained / "bundle" / "splits.csv")
+    first = after["history"][len(before["history"])]
+    assert first["score"] > max(epoch["score"] for epoch in before["history"]) - 0.1  # it did not begin anew
+
+
 def test_evaluate_takes_other_peoples_images_and_reports_rejected_ones(trained, tmp_path):
     others = write_labelled_folder(tmp_path / "clinic", ("mel", "nv"), 12, seed=5000)
     (others / "images" / "i5.jpg").write_bytes(b"no longer an image")
@@ -100,6 +114,8 @@ def test_parity_with_keras_is_measured_and_close(trained):
     [
         (["--weights", "none"], "learns nothing"),
         (["--weights", "nowhere.h5"], "nowhere.h5"),
+        (["--weights", "none", "--tiny", "--start", "nowhere"], "nowhere is no bundle that a training run made"),
+        (["--weights", "none", "--tiny", "--seed", "7", "--start", "models/vgg16-skin"], "Give --seed 20261123."),
     ],
 )
 def test_wrong_options_are_one_sentence(folders, tmp_path, capsys, arguments, sentence):

@@ -65,6 +65,26 @@ def test_scaling_a_boastful_model_shows_as_an_improvement_beyond_the_intervals()
         assert low <= table[f"ece_{when}"] <= high
 
 
+@pytest.mark.parametrize(("images", "least", "most"), [(100, 0.05, 0.15), (20_000, 0.0, 0.012)])
+def test_true_confidences_show_an_error_that_few_images_explain(images, least, most):
+    """Drawn so that confidences are true: the error lies within what chance gives, and shrinks with the images."""
+    rng = np.random.default_rng(3)
+    confidence = rng.uniform(0.3, 1.0, images)
+    probabilities = np.full((images, CLASSES), ((1 - confidence) / (CLASSES - 1))[:, None])
+    probabilities[:, 0] = confidence
+    truth = np.where(rng.random(images) < confidence, 0, 1)
+    table = reliability(answers(probabilities, truth), 1.0)
+    low, high = table["ece_by_chance_ci"]
+    assert low <= table["ece_after"] <= high
+    assert least < table["ece_by_chance"] < most
+
+
+def test_an_error_of_boastful_confidences_lies_above_what_chance_gives():
+    logits, _, truth = made_up(1500)
+    table = reliability(answers(calibrated(logits * 3, 1.0), truth), 1.0)
+    assert table["ece_after"] > table["ece_by_chance_ci"][1]
+
+
 def test_classes_are_held_to_the_floor_by_their_lesions_not_their_images(tmp_path):
     """Of nv 40 lesions, half of them covered; of mel 40 images, but of 10 lesions; of bkl all are covered."""
     truth = np.repeat([0, 1, 2], [40, 40, 40])
