@@ -73,7 +73,7 @@ def fit(
         model.load_weights(last)
     while state.phase < len(config.phases):
         phase = config.phases[state.phase]
-        learner, batches = _learner(model, phase, config), supply(phase)
+        learner, batches = learner_of(model, phase, config), supply(phase)
         steps = math.ceil(config.epoch / config.batch)
         while state.epoch < phase.epochs and state.since_best < config.patience:
             started = time.monotonic()
@@ -111,7 +111,7 @@ def _write(file: Path, state: State) -> None:
     partial.replace(file)
 
 
-def _learner(model: keras.Model, phase: Phase, config: Config) -> keras.Model:
+def learner_of(model: keras.Model, phase: Phase, config: Config) -> keras.Model:
     """`model` up to its logits, compiled with just the phase's layers free."""
     for layer in model.layers:
         layer.trainable = block_of(layer) >= phase.first_block

@@ -62,10 +62,10 @@ class Trunk:
 class FloatTrunk:
     """Frozen blocks in float: faster than 8 bits where the processor does not multiply and add bytes."""
 
-    def __init__(self, model: keras.Model) -> None:
-        """Compiles `model`, whose convolutions may be Winograd's."""
+    def __init__(self, model: keras.Model, *, compiled: bool) -> None:
+        """`compiled` is for Winograd's convolutions; in the usual way TensorFlow is faster without."""
         self._model = model
-        model.compile(jit_compile=True)
+        model.compile(jit_compile=compiled)
 
     def features(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(n, size, size, 3) pixels to what the tail takes."""

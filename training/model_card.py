@@ -139,7 +139,6 @@ def _figures(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
         f"| {source} | {own['n']:,} | {own['accuracy']:.3f} | {own['balanced_accuracy']:.3f} |"
         for source, own in manifest["training"]["calibration_split"].items()
     ]
-    parity = manifest["training"]["parity_with_keras"]
     return f"""## Figures on the validation split
 
 With 95 % bootstrap intervals over lesions. "all" is dominated by dermoscopy: read the kinds apart.
@@ -157,11 +156,20 @@ Thresholds:
 
 {targets}
 
-Beside the float Keras network, on the {parity["images"]:,} calibration images, the shipped one gives the same label in
-{parity["same_label"]:.1%}, no probability moves by more than {parity["largest_probability_change"]:.3f}, the balanced
-accuracy changes by {with_interval(parity, "balanced_accuracy_change")}, from
-{parity["balanced_accuracy_keras"]:.3f}, and the expected calibration error from
-{parity["calibration_error_keras"]:.3f} to {parity["calibration_error_shipped"]:.3f}.
+{_parity(manifest["training"]["parity_with_keras"])}"""
+
+
+def _parity(figures: dict[str, Any]) -> str:
+    keras, shipped = figures["balanced_accuracy_keras"], figures["balanced_accuracy_shipped"]
+    split, costs = "validation", f"{shipped:.3f} for {keras:.3f}"
+    if "balanced_accuracy_change" in figures:  # older bundles have less
+        errors = (figures["calibration_error_keras"], figures["calibration_error_shipped"])
+        split = "calibration"
+        costs = f"""{shipped:.3f} for {keras:.3f} (change
+{with_interval(figures, "balanced_accuracy_change")}), the expected calibration error {errors[1]:.3f} for {errors[0]:.3f}"""
+    return f"""Beside the float Keras network, on {figures["images"]:,} {split} images, the shipped one gives the same label
+in {figures["same_label"]:.1%}, no probability moves by more than {figures["largest_probability_change"]:.3f}, and the
+balanced accuracy is {costs}.
 """
 
 

@@ -193,7 +193,7 @@ def _float_trunk(whole: keras.Model, size: int, config: Config) -> FloatTrunk | 
         return None
     sized = build(size, len(LABELS), **config.architecture, winograd=True)
     sized.set_weights(whole.get_weights())
-    return FloatTrunk(cut(sized, config.frozen_blocks)[0])
+    return FloatTrunk(cut(sized, config.frozen_blocks)[0], compiled=True)
 
 
 def _some_of_each(sources: NDArray[np.str_], seed: int) -> NDArray[np.int64]:
