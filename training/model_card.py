@@ -163,13 +163,13 @@ def _parity(figures: dict[str, Any]) -> str:
     keras, shipped = figures["balanced_accuracy_keras"], figures["balanced_accuracy_shipped"]
     split, costs = "validation", f"{shipped:.3f} for {keras:.3f}"
     if "balanced_accuracy_change" in figures:  # older bundles have less
-        errors = (figures["calibration_error_keras"], figures["calibration_error_shipped"])
+        change = with_interval(figures, "balanced_accuracy_change")
+        before, after = figures["calibration_error_keras"], figures["calibration_error_shipped"]
         split = "calibration"
-        costs = f"""{shipped:.3f} for {keras:.3f} (change
-{with_interval(figures, "balanced_accuracy_change")}), the expected calibration error {errors[1]:.3f} for {errors[0]:.3f}"""
-    return f"""Beside the float Keras network, on {figures["images"]:,} {split} images, the shipped one gives the same label
-in {figures["same_label"]:.1%}, no probability moves by more than {figures["largest_probability_change"]:.3f}, and the
-balanced accuracy is {costs}.
+        costs += f" (change {change}),\nthe expected calibration error {after:.3f} for {before:.3f}"
+    return f"""Beside the float Keras network, on {figures["images"]:,} {split} images, the shipped one gives the
+same label in {figures["same_label"]:.1%}, no probability moves by more than
+{figures["largest_probability_change"]:.3f}, and the balanced accuracy is {costs}.
 """
 
 
