@@ -71,6 +71,10 @@ def fit(
     if state_file.exists():
         state = State(**json.loads(state_file.read_text()))
         model.load_weights(last)
+    elif start is not None:
+        # What is gone on from is itself a candidate: a run that only makes it worse leaves it as it was.
+        state.best = evaluate(learner_of(model, config.phases[state.phase], config))["score"]
+        _save(model, best)
     while state.phase < len(config.phases):
         phase = config.phases[state.phase]
         learner, batches = learner_of(model, phase, config), supply(phase)

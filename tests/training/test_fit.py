@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from training.config import TINY, Phase
-from training.fit import fit, mixed, schedule
+from training.fit import State, fit, mixed, schedule
 from training.network import build, cut
 
 CONFIG = replace(
@@ -97,3 +97,12 @@ def test_mixup_mixes_features_and_labels_by_the_same_shares():
     assert (labels.argmax(axis=1) == np.arange(16)).all()  # mostly itself
     assert (labels.max(axis=1) < 1).any()
     assert mixed(inputs, targets, 0.0, rng)[0] is inputs
+
+
+def test_what_is_gone_on_from_stays_where_nothing_gets_better(tmp_path):
+    model = network()
+    before = [w.copy() for w in model.get_weights()]
+    evaluate = scripted([0.9, *[0.5] * 6])
+    state = fit(model, lambda _: Noise(), evaluate, CONFIG, tmp_path, State(phase=0, history=[{"epoch": 1}]))
+    assert len(state.history) == 1 + CONFIG.patience
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
