@@ -84,3 +84,11 @@ def test_both_scalings_mend_a_boastful_model():
     assert compared["temperature"]["ece"] < compared["none"]["ece"] / 2
     assert compared["vector"]["ece"] < compared["none"]["ece"] / 2
     assert compared["temperature"]["negative_log_likelihood"] < compared["none"]["negative_log_likelihood"]
+
+
+def test_a_few_images_of_one_kind_do_not_outvote_many_of_another():
+    """90 of one kind are labelled right, 10 of the other wrong: the merit is theirs by their numbers."""
+    truth = np.arange(100) % 2
+    sources = np.array(["many"] * 90 + ["few"] * 10)
+    answers = np.where(sources == "many", truth, 1 - truth)
+    assert merit(np.eye(2)[answers], truth, sources) == pytest.approx(0.9)
