@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,16 +30,18 @@ def draw_training(history: Sequence[dict[str, Any]], file: Path) -> None:
             label = f"{source}, {'macro AUC' if figure_name == 'AUC' else 'balanced accuracy'}"
             right.plot(epochs, values, style, color=colour, linewidth=1.4, label=label)
     right.set(xlabel="epoch", ylabel="calibration split", ylim=(None, 1))
-    right.legend(frameon=False, fontsize=7)
+    right.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     phases = [str(row["phase"]) for row in history]
     for axis in (left, right):
         for k, phase in enumerate(dict.fromkeys(phases)):
             members = [i for i, p in enumerate(phases) if p == phase]
             axis.axvspan(members[0] + 0.5, members[-1] + 1.5, color=MUTED, alpha=0.12 if k % 2 else 0.3, linewidth=0)
-            # Neighbours' names at two heights, or those of short phases run into each other.
-            place = (members[0] + 0.6, 1.06 if k % 2 else 1.01)
-            axis.text(*place, phase, fontsize=8, va="bottom", transform=axis.get_xaxis_transform())
+            middle = (members[0] + members[-1]) / 2 + 1
+            axis.text(middle, 1.01, str(k + 1), fontsize=8, ha="center", transform=axis.get_xaxis_transform())
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    # Names stand below: above their phases those of short ones run into each other.
+    names = "    ".join(f"{k}: {phase}" for k, phase in enumerate(dict.fromkeys(phases), start=1))
+    figure.text(0.5, -0.06, textwrap.fill(names, 130), fontsize=8, ha="center", va="top")
     figure.savefig(file)
     plt.close(figure)
 
