@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx
 from onnx import numpy_helper
+
+from training.quantisation import dequantised
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +31,7 @@ def write_float_twin(network: Path, target: Path) -> None:
         if node.op_type == "DequantizeLinear":
             source = node.input[0]
             if source in tensors:
-                graph.initializer.append(numpy_helper.from_array(_floats(node, tensors), node.output[0]))
+                graph.initializer.append(numpy_helper.from_array(dequantised(node, tensors), node.output[0]))
             else:
                 instead[node.output[0]] = rounded[source]
         elif node.op_type != "QuantizeLinear":
@@ -48,14 +49,6 @@ def write_float_twin(network: Path, target: Path) -> None:
         graph.initializer.remove(tensor)
     onnx.checker.check_model(model)
     onnx.save(model, target)
-
-
-def _floats(node: onnx.NodeProto, tensors: dict[str, np.ndarray]) -> np.ndarray:
-    levels, scale, zero = (tensors[name] for name in node.input)
-    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
-    shape = [-1 if i == axis and scale.ndim else 1 for i in range(levels.ndim)]
-    centred = levels.astype(np.float32) - zero.astype(np.float32).reshape(shape)
-    return np.asarray(centred * scale.reshape(shape), np.float32)
 
 
 def _with_relus(nodes: list[onnx.NodeProto], starts_at_0: set[str]) -> list[onnx.NodeProto]:

@@ -8,8 +8,9 @@ the same with and without VNNI). Per channel, because VGG16's channels differ in
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -19,10 +20,10 @@ from onnxruntime.quantization import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import numpy as np
+    import onnx
     from numpy.typing import NDArray
 
 
@@ -50,6 +51,15 @@ def quantise(
         op_types_to_quantize=["Conv", "MaxPool", "Relu"],
         nodes_to_exclude=list(keep_float),
     )
+
+
+def dequantised(node: onnx.NodeProto, tensors: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+    """What a DequantizeLinear `node` makes of stored levels; `tensors` are the graph's initialisers by name."""
+    levels, scale, zero = (tensors[name] for name in node.input)
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+    shape = [-1 if i == axis and scale.ndim else 1 for i in range(levels.ndim)]
+    centred = levels.astype(np.float32) - zero.astype(np.float32).reshape(shape)
+    return np.asarray(centred * scale.reshape(shape), np.float32)
 
 
 class _OneByOne(CalibrationDataReader):  # type: ignore[misc]

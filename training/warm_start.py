@@ -15,6 +15,7 @@ from onnx import numpy_helper
 
 from training.errors import TrainingError
 from training.network import block_of
+from training.quantisation import dequantised
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,11 +58,7 @@ def _floats(graph: onnx.GraphProto) -> Tensors:
     tensors: Tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "DequantizeLinear" and node.input[0] in tensors:
-            levels, scale, zero = (tensors[name] for name in node.input)
-            axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
-            shape = [-1 if i == axis and scale.ndim else 1 for i in range(levels.ndim)]
-            centred = levels.astype(np.float32) - zero.astype(np.float32).reshape(shape)
-            tensors[node.output[0]] = centred * scale.reshape(shape)
+            tensors[node.output[0]] = dequantised(node, tensors)
     return tensors
 
 
