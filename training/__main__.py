@@ -43,9 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--tiny", action="store_true", help="a tiny VGG for trying the pipeline out")
     train.add_argument("--backbone", help="another network of keras.applications under the same head; give its WEIGHTS")
     train.add_argument("--precision", choices=["float32", "mixed_bfloat16"], help="default: what this processor has")
-    train.add_argument("--winograd", action="store_true", help="float convolutions with fewer multiplications")
+    train.add_argument(
+        "--winograd", action="store_true", help="VGG16's convolutions in float, with fewer multiplications"
+    )
     train.add_argument("--start", type=Path, metavar="BUNDLE", help="go on from this bundle's weights")
-    train.add_argument("--last", type=int, default=1, metavar="N", help="with --start: only the last N phases (1)")
+    train.add_argument("--last", type=int, metavar="N", help="with --start: only the last N phases (1)")
     train.add_argument("--seed", type=int, help="another split, other draws, other views")
     train.add_argument(
         "--lesions",
@@ -126,7 +128,7 @@ def _add_extent(command: argparse.ArgumentParser) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     from training.backbones import application  # noqa: PLC0415 (TensorFlow loads only once options fit)
-    from training.bundle_writer import add_quality, copy_quality, quality_of  # noqa: PLC0415
+    from training.bundle_writer import add_quality, copy_quality  # noqa: PLC0415
     from training.config import ACCELERATOR, TINY, Config  # noqa: PLC0415
     from training.configurations import add, configuration_name, row  # noqa: PLC0415
     from training.evaluate import ALL, Extent, evaluate  # noqa: PLC0415
@@ -147,9 +149,15 @@ def _train(options: argparse.Namespace) -> int:
     if options.lesions is not None:
         config = replace(config, degraded=options.lesions)
     folders = " ".join(folder.name for folder in options.data)
+    start = None
     command = f"make train DATA={shlex.quote(folders)} WEIGHTS={Path(options.weights).name} OUT=DIR"
     if options.start:
-        command += f" TRAIN_OPTIONS='--start {options.start.name} --last {options.last}'"
+        last = 1 if options.last is None else options.last
+        start = Start(options.start, last)
+        told = f"--start {options.start.name} --last {last}{' --winograd' if options.winograd else ''}"
+        command += f" TRAIN_OPTIONS='{told}'"
+    elif options.last is not None:
+        raise TrainingError("--last says how many phases are left to do after --start, which is missing.")
     extent = Extent(options.robustness, options.explained)
     precision = options.precision or _fastest_precision()
     manifest = train(
@@ -160,16 +168,16 @@ def _train(options: argparse.Namespace) -> int:
         command,
         precision,
         winograd=options.winograd,
-        start=Start(options.start, options.last) if options.start else None,
+        start=start,
     )
     bundle, evaluation = options.out / "bundle", options.out / "evaluation"
     if config.degraded:
         proposed = study(options.data, bundle, options.out / "quality", config.degraded, config.seed)
         manifest = add_quality(bundle, limits(proposed))
         copy_quality(options.out / "quality", bundle)
-    elif options.start:
+    elif options.start and (former := json.loads((options.start / "manifest.json").read_text()).get("quality")):
         # What is too dark or blurred for a network hardly moves in its last phases.
-        manifest = add_quality(bundle, quality_of(options.start))
+        manifest = add_quality(bundle, former)
         copy_quality(options.start, bundle)
     metrics = evaluate(options.data, bundle, evaluation, unseen_only=True, extent=extent)
     learned = manifest["training"]

@@ -66,14 +66,6 @@ def add_quality(folder: Path, limits: dict[str, dict[str, Any]]) -> dict[str, An
     return _write(folder, {**manifest, "quality": limits, "training": history})
 
 
-def quality_of(folder: Path) -> dict[str, dict[str, Any]]:
-    """The limits of image quality that the bundle in `folder` has; none where it has none."""
-    limits: dict[str, dict[str, Any]] = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get(
-        "quality", {}
-    )
-    return limits
-
-
 def copy_quality(folder: Path, bundle: Path) -> None:
     """What shows where the limits come from, out of a study's folder or another bundle."""
     for name in QUALITY_FILES:

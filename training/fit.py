@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import keras
 import numpy as np
 
+from training.errors import TrainingError
 from training.network import LOGITS, block_of
 from training.progress import Progress
 from training.winograd import WinogradConv2D
@@ -64,13 +65,22 @@ def fit(
     epoch. Started again on the same folder, a run goes on after its last whole epoch, with the weights of
     then and an optimiser that gathers its moments anew. `start` is where another run left off, whose weights `model`
     has.
+
+    Raises:
+        TrainingError: the checkpoints in `folder` are of another network.
     """
     folder.mkdir(parents=True, exist_ok=True)
     last, best, state_file = folder / "last.weights.h5", folder / "best.weights.h5", folder / "state.json"
     state = start or State()
     if state_file.exists():
         state = State(**json.loads(state_file.read_text()))
-        model.load_weights(last)
+        try:
+            model.load_weights(last)
+        except ValueError:
+            raise TrainingError(
+                f"The checkpoints in {folder} are of another network, or of a run with or without --winograd: give the "
+                "command that began them, or another OUT."
+            ) from None
     elif start is not None:
         # What is gone on from is itself a candidate: a run that only makes it worse leaves it as it was.
         state.best = evaluate(learner_of(model, config.phases[state.phase], config))["score"]

@@ -39,7 +39,9 @@ def serve(
     """Runs the network in `file` over `squares[rows]`; what it gave before is taken from `cache`."""
     if cache is None:
         return _run(file, squares, rows, what)
-    key = hashlib.sha256(file.read_bytes() + squares[rows[0]].tobytes() + rows.tobytes())
+    key = hashlib.sha256(file.read_bytes())
+    for row in rows:
+        key.update(squares[row].tobytes())
     kept = cache / f"served-{key.hexdigest()[:16]}.npz"
     if not kept.exists():
         served = _run(file, squares, rows, what)

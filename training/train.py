@@ -13,6 +13,7 @@ import numpy as np
 
 from model_layer.decision import calibrated
 from training.augmentation import centre
+from training.backbones import VGG16
 from training.batches import Views
 from training.bundle_writer import NETWORK_FILE, commit, machine, write_manifest
 from training.dataset import LABELS
@@ -59,8 +60,10 @@ class Start:
         """Where training stands when the earlier phases are done, with the history that the bundle tells.
 
         Raises:
-            TrainingError: the bundle tells none, or was trained on other splits.
+            TrainingError: the bundle tells none, was trained on other splits, or is of another backbone.
         """
+        if config.backbone != VGG16:
+            raise TrainingError(f"Only VGG16's weights come back from a bundle, not those of {config.backbone}.")
         try:
             past = json.loads((self.bundle / "manifest.json").read_text(encoding="utf-8"))["training"]
             seed, history, seconds = past["configuration"]["seed"], past["history"], past["seconds"]

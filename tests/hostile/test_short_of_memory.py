@@ -23,7 +23,7 @@ decode(data, 224)  # whatever is imported or cached at the first image is there
 hoard = []
 
 
-def leave(kilobytes):  # takes all memory that can be had, and gives so much of it back
+def leave(kilobytes):
     # Takes all memory that can be had, and gives so much of it back.
     with open("/proc/self/statm") as statm:
         now = int(statm.read().split()[0]) * resource.getpagesize()

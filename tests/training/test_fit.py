@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from training.config import TINY, Phase
+from training.errors import TrainingError
 from training.fit import State, fit, mixed, schedule
 from training.network import build, cut
 
@@ -106,3 +107,10 @@ def test_what_is_gone_on_from_stays_where_nothing_gets_better(tmp_path):
     state = fit(model, lambda _: Noise(), evaluate, CONFIG, tmp_path, State(phase=0, history=[{"epoch": 1}]))
     assert len(state.history) == 1 + CONFIG.patience
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
+
+
+def test_checkpoints_of_another_network_are_not_gone_on_from(tmp_path):
+    fit(network(), lambda _: Noise(), scripted([0.1] * 6), CONFIG, tmp_path)
+    other = cut(build(32, 3, width=1 / 16, hidden=8, winograd=True), 2)[1]
+    with pytest.raises(TrainingError, match="with or without --winograd"):
+        fit(other, lambda _: Noise(), scripted([0.1] * 6), CONFIG, tmp_path)

@@ -114,6 +114,8 @@ def test_parity_with_keras_is_measured_and_close(trained):
     [
         (["--weights", "none"], "learns nothing"),
         (["--weights", "nowhere.h5"], "nowhere.h5"),
+        (["--weights", "none", "--tiny", "--last", "2"], "after --start, which is missing"),
+        (["--weights", "none", "--tiny", "--backbone", "MobileNetV2", "--start", "x"], "not those of MobileNetV2"),
         (["--weights", "none", "--tiny", "--start", "nowhere"], "nowhere is no bundle that a training run made"),
         (["--weights", "none", "--tiny", "--seed", "7", "--start", "models/vgg16-skin"], "Give --seed 20261123."),
     ],
