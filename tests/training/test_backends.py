@@ -22,7 +22,7 @@ import numpy as np
 
 from training.config import TINY, Phase
 from training.fit import fit
-from training.network import LOGITS, build
+from training.network import build
 
 
 class Colours:
@@ -34,9 +34,9 @@ class Colours:
         return pixels, labels
 
 
-def right(model):
+def right(learner):
     pixels, labels = Colours().at(10**6)
-    logits = np.asarray(model(pixels, training=False)[LOGITS])
+    logits = np.asarray(learner(pixels, training=False))
     return {"score": float(np.mean(logits.argmax(axis=1) == labels))}
 
 
