@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from training.config import Config
     from training.material import Material
 
-UNLIKE_SHARE = 0.03
+UNLIKE_SHARE = 0.04
 """Of the calibration images of the kind that the network finds strangest, this share is referred as unlike."""
 
 
