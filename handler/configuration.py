@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MEGABYTES_A_CORE = 1769
 """Of a Lambda's memory."""
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 SHIPPED_BUNDLES = Path(__file__).resolve().parent.parent / "models"
 
 
@@ -41,6 +42,8 @@ class Settings:
     """Whether the records of objects that are deleted from the bucket are erased."""
     aws_endpoint_url: str | None
     """Address of an emulator, which boto3 reads by itself; None: AWS."""
+    powertools_log_level: str
+    """Which Powertools reads by itself."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -61,6 +64,7 @@ class Settings:
             uploads_bucket=_bucket(environment),
             erase_removed=_switch(environment, "ERASE_REMOVED", default=True),
             aws_endpoint_url=_address(environment),
+            powertools_log_level=_log_level(environment),
         )
 
 
@@ -127,3 +131,10 @@ def _address(environment: Mapping[str, str]) -> str | None:
     if text and not re.fullmatch(r"https?://[^\s/]+\S*", text):
         raise ConfigurationError(f"AWS_ENDPOINT_URL must be an http:// or https:// address, but is {text!r}.")
     return text or None
+
+
+def _log_level(environment: Mapping[str, str]) -> str:
+    text = environment.get("POWERTOOLS_LOG_LEVEL", "") or "INFO"
+    if text.upper() not in LOG_LEVELS:
+        raise ConfigurationError(f"POWERTOOLS_LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}, but is {text!r}.")
+    return text.upper()

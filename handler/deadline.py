@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# One run of the network over a full micro-batch (about 2 s in float on one vCPU without AVX-512) and the writing of
-# its records, a throttled write's retries included.
+# One run of the network on each core, 0.8 s on a vCPU without 8-bit multiply-add and 1.4 s with the least `MemorySize`,
+# and the writing of its records, a throttled write's retries included.
 WORK_RESERVE_S = 6.0
 # A look at whether what was recorded has been deleted meanwhile, after the last record is written.
 CHECK_RESERVE_S = 2.0

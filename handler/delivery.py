@@ -69,7 +69,12 @@ class Delivery:
         self._request_id = request_id
 
     def removals(self) -> Iterator[tuple[Removal, int, TryAgainError | None]]:
-        """Erases what removals speak of: each with the number of records erased, and why it must come again."""
+        """Erases what removals speak of: each with the number of records erased, and why it must come again.
+
+        They come first and have half of the time, so that whatever S3 does to them, uploads beside them have the rest:
+        on their last receive there is no later one that could record what became of them.
+        """
+        kept = self._deadline.seconds_to_begin() / 2 if self.named else 0.0
         removals = dict.fromkeys(removal for message in self._batch.messages for removal in message.removals)
         if not self._erasure:
             self._ledger.done.update(removals)
@@ -78,7 +83,7 @@ class Delivery:
             pending = {removal: threads.submit(self._erasure.remove, removal, self._patience) for removal in removals}
             for removal, future in pending.items():
                 try:
-                    erased = future.result(self._deadline.seconds_to_write())
+                    erased = future.result(max(0.0, self._deadline.seconds_to_write() - kept))
                 except Exception as error:  # noqa: BLE001 (one removal's own; others go on)
                     yield removal, 0, _in_words(error)
                 else:
@@ -107,20 +112,21 @@ class Delivery:
             yield from self._new(named[start : start + _LOOKED_UP_AT_ONCE], suspects)
 
     def _settled(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
-        """`outcomes`, the concluded ones looked up for removals, some at a time; notes how each upload ended."""
-        concluded = []
+        """`outcomes`, those with a record that stays looked up for removals, some at a time; notes how each ended."""
+        recorded = []
         for outcome in outcomes:
             if outcome.error:
                 self._stages.handed_back.note(outcome.upload, self._receives(outcome.upload))
                 self._ledger.failed.add(outcome.upload)
-                yield outcome
-                continue
-            concluded.append(outcome)
-            if len(concluded) == _CHECKED_AT_ONCE:
-                yield from self._checked(concluded)
-                concluded = []
-        if concluded:
-            yield from self._checked(concluded)
+                if outcome.upload not in self._last_chance:  # what failed comes again, and is looked up then
+                    yield outcome
+                    continue
+            recorded.append(outcome)
+            if len(recorded) == _CHECKED_AT_ONCE:
+                yield from self._checked(recorded)
+                recorded = []
+        if recorded:
+            yield from self._checked(recorded)
 
     def _new(self, uploads: list[Upload], suspects: dict[Upload, tuple[int, State | None]]) -> Iterator[Outcome]:
         """Brings those of `uploads` to their end that are done already or new; adds the others to `suspects`."""
@@ -208,22 +214,22 @@ class Delivery:
     def _acknowledge_on_last_receive(self) -> None:
         self._ledger.acknowledge(message for message in self._batch.messages if self._max_receives <= message.receives)
 
-    def _checked(self, concluded: list[Outcome]) -> list[Outcome]:
-        """`concluded`, without those whose object was deleted: a removal may have overtaken its upload."""
-        checked = self._without_overtaken(concluded)
+    def _checked(self, recorded: list[Outcome]) -> list[Outcome]:
+        """`recorded`, without the records of what was deleted: a removal may have overtaken its upload."""
+        checked = self._without_overtaken(recorded)
         self._ledger.done.update(outcome.upload for outcome in checked if not outcome.error)
         self._ledger.failed.update(outcome.upload for outcome in checked if outcome.error)
         return checked
 
-    def _without_overtaken(self, concluded: list[Outcome]) -> list[Outcome]:
+    def _without_overtaken(self, recorded: list[Outcome]) -> list[Outcome]:
         if not self._erasure:
-            return concluded
-        uploads = [outcome.upload for outcome in concluded]
+            return recorded
+        uploads = [outcome.upload for outcome in recorded]
         try:
             erased = self._in_time(self._erasure.overtaken, uploads, self._patience)
         except Exception as error:  # noqa: BLE001 (they come again, and are looked at then)
-            return [replace(outcome, error=_in_words(error)) for outcome in concluded]
-        return [replace(outcome, erased=outcome.upload in erased) for outcome in concluded]
+            return [replace(outcome, error=outcome.error or _in_words(error)) for outcome in recorded]
+        return [replace(outcome, erased=outcome.upload in erased) for outcome in recorded]
 
     def _in_time(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """`call(*arguments)`, given up when the invocation ends: a request that hangs must not take it along."""

@@ -60,7 +60,7 @@ class Erasure:
             TryAgainError: the table or S3 failed. What was erased stays so.
         """
         self._mark(removal, patience)
-        return self._erase(removal, patience)
+        return len(self._erase(removal, patience))
 
     def overtaken(self, uploads: Collection[Upload], patience: Patience) -> set[Upload]:
         """Those of `uploads`, all recorded, that were removed before: their records are erased now.
@@ -71,15 +71,18 @@ class Erasure:
         wanted = {key: upload for upload in uploads for key in _mark_keys(upload)}
         attributes = ("image", "version", "removed_at", "marker")
         found = look_up(self.client, self.table, wanted, attributes, consistent=True, patience=patience)
-        removed = set()
+        removed: set[Upload] = set()
         for mark in map(plain, found):
-            upload = wanted[mark["image"], mark["version"]]
-            for same in (other for other in uploads if other.image == upload.image):
-                removal = _removal(mark, same)
-                if removal.concerns(same.version, same.object_version, same.uploaded_at) and self._erase(
-                    removal, patience
-                ):
-                    removed.add(same)
+            removal = _removal(mark, wanted[mark["image"], mark["version"]])
+            concerned = [
+                upload
+                for upload in uploads
+                if upload.image == removal.image
+                and removal.concerns(upload.version, upload.object_version, upload.uploaded_at)
+            ]
+            if concerned:
+                erased = self._erase(removal, patience)
+                removed.update(upload for upload in concerned if upload.object_version in erased)
         return removed
 
     def _mark(self, removal: Removal, patience: Patience) -> None:
@@ -99,25 +102,28 @@ class Erasure:
             if error_code(error) != "ConditionalCheckFailedException":
                 raise unavailable("table_unavailable", "PutItem", error) from error
 
-    def _erase(self, removal: Removal, patience: Patience) -> int:
+    def _erase(self, removal: Removal, patience: Patience) -> list[str]:
+        """Gives the object's version of each record that was erased.
+
+        Records are read before S3 is asked: one that is written later is of an upload that may be later, too.
+        """
         concerned = [
             record
             for record in self._records(removal, patience)
-            if removal.concerns(
-                record["object"]["version"], record["version"].rpartition("#")[0], record.get("uploaded_at")
-            )
+            if removal.concerns(record["object"]["version"], _object_version(record), record.get("uploaded_at"))
         ]
         if not concerned:
-            return 0
+            return []
+        # Times alone do not tell what came before a delete marker: some sources give whole seconds, or none.
         remaining = self.store.remaining(removal)
-        erased = [record for record in concerned if remaining not in {"*", record["object"]["etag"]}]
+        erased = [record for record in concerned if remaining not in {"*", _object_version(record)}]
         for record in erased:
             key = {"image": {"S": removal.image}, "version": {"S": record["version"]}}
             try:
                 patience.call(self.client.delete_item, TableName=self.table, Key=key)
             except AWS_ERRORS as error:
                 raise unavailable("table_unavailable", "DeleteItem", error) from error
-        return len(erased)
+        return [_object_version(record) for record in erased]
 
     def _records(self, removal: Removal, patience: Patience) -> Iterator[dict[str, Any]]:
         """The image's records, as far as erasing needs them."""
@@ -126,7 +132,7 @@ class Erasure:
             "ConsistentRead": True,
             "KeyConditionExpression": "image = :image",
             "ExpressionAttributeValues": {":image": {"S": removal.image}},
-            "ProjectionExpression": "#version, uploaded_at, #object.#version, #object.etag",
+            "ProjectionExpression": "#version, uploaded_at, #object.#version",
             "ExpressionAttributeNames": {"#version": "version", "#object": "object"},
         }
         if removal.version and not removal.marker:
@@ -146,6 +152,11 @@ class Erasure:
 def _partition(image: str) -> str:
     """No bucket's name begins with `#`, so no record's partition does."""
     return "#" + hashlib.sha256(image.encode()).hexdigest()
+
+
+def _object_version(record: dict[str, Any]) -> str:
+    """No version of a model holds a `#`; an object's may."""
+    return str(record["version"]).rpartition("#")[0]
 
 
 def _scope(removal: Removal) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from handler.aws import AWS_ERRORS, error_code, unavailable
@@ -61,9 +61,10 @@ class ImageStore:
             raise _meaning(error) from error
 
     def remaining(self, removal: Removal) -> str | None:
-        """What is still there of what `removal` took away: `*` all of it, the etag that stands now, or None, nothing.
+        """What is still there of what `removal` took away: `*` all, the version that stands now, or None, nothing.
 
-        An object that came back unchanged, or a version that was never deleted, is told from one that is gone.
+        An object that came back unchanged, a version that was never deleted, and one that was put on top of a delete
+        marker are told from what is gone. The version that stands is told as `Upload.object_version` tells it.
 
         Raises:
             TryAgainError: S3 refused or failed.
@@ -74,12 +75,14 @@ class ImageStore:
             found = self._client.head_object(Bucket=removal.bucket, Key=removal.key, **condition)
         except AWS_ERRORS as error:
             code = error_code(error)
-            if removal.marker and code in _MARKER | _DELETED:
-                return None if code in _MARKER else "*"  # the delete marker was itself deleted: the object is back
-            if code in _DELETED:
+            if code not in _DELETED:
+                raise unavailable("storage_unavailable", "HeadObject", error) from error
+            if not removal.marker:
                 return None
-            raise unavailable("storage_unavailable", "HeadObject", error) from error
-        return "*" if version else _etag(found)
+            if code not in _MARKER:
+                return "*"  # the delete marker was itself deleted: the object is back
+            return self.remaining(replace(removal, version=None, marker=False))
+        return "*" if version else _object_version(found)
 
     def _read(self, body: Any, etag: str | None) -> Download:
         buffer, digest = io.BytesIO(), hashlib.sha256()
@@ -102,6 +105,11 @@ def _version_condition(upload: Upload) -> dict[str, Any]:
 def _etag(response: Any) -> str | None:
     etag = response.get("ETag")
     return str(etag).strip('"') if etag else None
+
+
+def _object_version(response: Any) -> str | None:
+    version = response.get("VersionId")
+    return str(version) if version and version != "null" else _etag(response)
 
 
 def _meaning(error: Exception) -> HandlerError:

@@ -55,7 +55,7 @@ class Removal:
         return f"{self.bucket}/{self.key}"
 
     def concerns(self, version: str | None, object_version: str, uploaded_at: str | None) -> bool:
-        """Whether it took away the upload of these facts. Equal times count as uploaded before."""
+        """Whether it may have taken away the upload of these facts. Equal times count as uploaded before."""
         if self.version and not self.marker:
             return object_version == self.version
         before = uploaded_at is None or uploaded_at <= self.removed_at

@@ -1,8 +1,8 @@
 """The overlapped way of a batch: fetch and decode in threads, run the network here, write in threads.
 
-The network runs on whatever has been decoded by the time that it is free, up to a micro-batch. It never waits for a
-full one, which is hardly faster per image. No more images are fetched ahead than keep it busy, so that the settings
-bound the memory, not the batch.
+The network runs on whatever has been decoded by the time that it is free, up to an image for each core. Each image is a
+run of its own, so more together would be no faster, and would take longer than the time that is kept for them at the
+end. No more images are fetched ahead than keep it busy, so that the settings bound the memory, not the batch.
 """
 
 from __future__ import annotations
@@ -78,11 +78,11 @@ class Pipeline:
 
     def _hand_back(self) -> None:
         """Nothing new begins any more; only records that are being written are waited for."""
-        unfinished = [*self._waiting, *self._fetching.values(), *(decoded.upload for decoded in self._decoded)]
+        self._found.extend(Finding(upload, OUT_OF_TIME) for upload in (*self._waiting, *self._fetching.values()))
+        self._found.extend(Finding(one.upload, OUT_OF_TIME, one.file, one.timings_ms) for one in self._decoded)
         self._waiting.clear()
         self._fetching.clear()
         self._decoded.clear()
-        self._found.extend(Finding(upload, OUT_OF_TIME) for upload in unfinished)
 
     def _fetch_ahead(self) -> None:
         while self._waiting and len(self._fetching) + len(self._decoded) < self._threads + BATCH:
@@ -96,7 +96,7 @@ class Pipeline:
     def _infer(self) -> None:
         if not self._may_infer():
             return
-        batch = [self._decoded.popleft() for _ in range(min(BATCH, len(self._decoded)))]
+        batch = [self._decoded.popleft() for _ in range(min(self._stages.cores, len(self._decoded)))]
         self._found.extend(self._stages.infer(batch))
 
     def _write_ahead(self) -> Iterator[Outcome]:
@@ -117,7 +117,7 @@ class Pipeline:
 
     def _collect(self) -> Iterator[Outcome]:
         """Waits until a thread has something, but not while there is something to infer, nor beyond the deadline."""
-        begun = self._waiting or self._fetching or self._decoded
+        begun = bool(self._waiting or self._fetching or self._decoded)  # as it is now: collecting empties them
         patience = self._deadline.seconds_to_begin() if begun else self._deadline.seconds_to_write()
         pending: list[Future[Any]] = [*self._fetching, *self._writing]
         done, _ = wait(pending, 0 if self._may_infer() else patience, return_when=FIRST_COMPLETED)
@@ -140,6 +140,6 @@ class Pipeline:
             error = finding.answer if isinstance(finding.answer, TryAgainError) else OUT_OF_TIME
             if error is not finding.answer:
                 self._stages.handed_back.keep(finding)
-            yield Outcome(finding.upload, error=error, reasons=(error.code,))
+            yield Outcome(finding.upload, error=error, reasons=(error.code,), timings_ms=finding.timings_ms)
         self._writing.clear()
         self._found.clear()

@@ -104,7 +104,7 @@ class Finding:
     answer: Answer
     file: FileFacts = FileFacts()
     timings_ms: dict[str, float] = field(default_factory=dict)
-    """By stage: `fetch`, `decode`, `infer` (its share of its micro-batch's run of the network)."""
+    """By stage: `fetch`, `decode`, `infer` (its share of the time of those that were in the network together)."""
 
     @property
     def status(self) -> str:

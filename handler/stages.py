@@ -1,7 +1,7 @@
 """What is done with one upload, stage by stage. Nothing here raises: an error becomes the upload's own answer.
 
-So it touches no other upload of the batch. `Stages.states`, which is about all of them at once, and `Stages.begin`,
-before which nothing is done, are the exceptions.
+So it touches no other upload of the batch. `Stages.states`, which is about all of them at once, `Stages.begin`, before
+which nothing is done, and `Stages.withdraw`, after which nothing is, are the exceptions.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Outcome:
 
     @property
     def unbegun(self) -> bool:
-        """Whether it was handed back without a look at it, for want of time, and without a record."""
+        """Whether it was handed back for want of time, before it was fetched, and without a record."""
         return bool(self.error) and self.reasons == ("out_of_time",) and not self.timings_ms and not self.status
 
 
@@ -74,6 +74,8 @@ class Stages:
         self._store = store
         self._classifier = classifier
         self._table = table
+        self.cores = cores
+        """As many images are decoded at a time, and as many are in the network."""
         self.handed_back = HandedBack()
         # Decoding is bound by the cores, and a large image takes hundreds of MB: one decoder for each core.
         self._decoding = BoundedSemaphore(cores)
@@ -101,9 +103,12 @@ class Stages:
         return self._table.put(record, attempts=attempts, patience=patience)
 
     def withdraw(self, upload: Upload, request_id: str) -> None:
-        """The attempt has reported back, with an error: takes back what `begin` wrote, as far as that works."""
-        with suppress(Exception):
-            self._table.withdraw(record_key(upload, self._classifier.bundle.version), request_id)
+        """The attempt has reported back, with an error: takes back what `begin` wrote.
+
+        Raises:
+            TryAgainError: the table cannot be written now.
+        """
+        self._table.withdraw(record_key(upload, self._classifier.bundle.version), request_id)
 
     def prepare(self, upload: Upload) -> Decoded | Finding:
         """Fetches and decodes: to pixels, or to the end of this upload's way."""
@@ -128,7 +133,7 @@ class Stages:
         return Decoded(upload, image, file, timings)
 
     def infer(self, batch: Sequence[Decoded]) -> list[Finding]:
-        """Runs the network over a micro-batch."""
+        """Runs the network over a few images, at most one for each core."""
         started = time.perf_counter()
         answers = self._predict(batch)
         share = _ms_since(started) / len(batch)

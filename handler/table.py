@@ -124,10 +124,6 @@ class PredictionsTable:
             for item in found
         }
 
-    def final(self, keys: Iterable[Key]) -> set[Key]:
-        """Those of `keys` whose record is final. Raises like `states`."""
-        return {key for key, state in self.states(keys).items() if state.final}
-
     def get(self, image: str, version: str) -> Record | None:
         """The record of `image` (`<bucket>/<key>`) and `version` (`<object version>#<model version>`)."""
         key = {"image": {"S": image}, "version": {"S": version}}

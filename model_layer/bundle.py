@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST_SCHEMA = 1
+MAX_VERSION_LENGTH = 100
+"""Characters. Records are kept under `<version of the file>#<version of the model>`: the last `#` parts the two."""
 
 
 class BundleError(ValueError):
@@ -117,12 +119,17 @@ class Bundle:
         return bundle
 
     def verify(self) -> None:
-        """Raises BundleError unless digest, labels and numbers fit together."""
+        """Raises BundleError unless digest, version, labels and numbers fit together."""
         actual = f"sha256:{hashlib.sha256(self.network).hexdigest()}"
         if actual != self.digest:
             raise BundleError(
                 f"The network of bundle {self.name} {self.version} has digest {actual[:19]}..., "
                 f"but its manifest states {self.digest[:19]}...: the file was changed or damaged."
+            )
+        if not 0 < len(self.version) <= MAX_VERSION_LENGTH or "#" in self.version or not self.version.isprintable():
+            raise BundleError(
+                f"Bundle {self.name} has version {self.version[:MAX_VERSION_LENGTH]!r}; "
+                f"it must be 1 to {MAX_VERSION_LENGTH} printable characters without #."
             )
         codes = [label.code for label in self.labels]
         if len(codes) < 2 or len(set(codes)) < len(codes):

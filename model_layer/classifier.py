@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-# Larger runs gain no speed and hold more memory (VGG16's first activations take 13 MB an image in float).
+# Images that are handed over together: enough to keep several cores busy; more would only lie in memory.
 BATCH = 8
 
 
@@ -67,7 +67,7 @@ class Classifier:
             return Rejection(error.code, error.facts)
 
     def predict(self, images: Sequence[DecodedImage]) -> list[Prediction]:
-        """One run of the network over all of `images`, which the caller keeps to about `BATCH`."""
+        """The network over each of `images`, on all of its cores; the caller keeps them to about `BATCH`."""
         if not images:
             return []
         class_maps, unlikeness = self._network.run(np.stack([image.pixels for image in images]))

@@ -1,4 +1,4 @@
-"""The network in its runtime: pixels in, class maps and pooled features out.
+"""The network in its runtime: pixels in, class maps and unlikeness out.
 
 Each image is a run of its own on one core, and as many run at a time as there are cores. A run over several images, or
 of one image on several cores, takes more processor time an image (threads wait for each other after every layer) and

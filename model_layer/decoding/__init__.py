@@ -78,9 +78,7 @@ def decode(data: bytes, size: int, limits: DecodingLimits = _DEFAULT_LIMITS) -> 
     except ImageRejectedError as error:
         raise ImageRejectedError(error.code, error.facts or facts) from None
     except MemoryError:
-        if facts is None or facts.width * facts.height <= HEAVY_PIXELS:
-            raise  # so little fits into any worker that is not short of memory
-        raise ImageRejectedError("too_many_pixels", facts) from None
+        raise  # also of a large image: it is under the limit, and a worker with more memory can tell what it shows
     except Exception as error:  # noqa: BLE001 (decoders raise what they like: struct.error, SyntaxError, ...)
         raise_if_short(facts.width * facts.height if facts else 0)
         raise ImageRejectedError("truncated" if _says_truncated(error) else "corrupt", facts) from None

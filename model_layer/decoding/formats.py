@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,14 @@ from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin,
 
 from model_layer.decoding import gif, heic, jpeg, png, tiff, webp
 from model_layer.decoding.limits import MAX_READS, MAX_RUN_LENGTH_PIXELS, DecodingLimits
+from model_layer.decoding.memory import raise_if_short
 from model_layer.decoding.orientation import orientation
 from model_layer.facts import ImageFacts
 from model_layer.rejections import ImageRejectedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from PIL import Image
 
 # Two letters would be too little to tell a bitmap: its header is of one of these lengths.
@@ -85,11 +89,17 @@ class _CountedReads(io.BytesIO):
         return super().read(size)
 
 
-def _refuse_before_opening(name: str, size: tuple[int, int], limits: DecodingLimits) -> None:
-    """For formats that reserve memory for pixels while their header is read."""
+@contextmanager
+def _reserving(name: str, size: tuple[int, int], limits: DecodingLimits) -> Iterator[None]:
+    """For formats that reserve memory for pixels while their header is read: not for too many, nor without memory."""
     width, height = size
     if width * height > limits.max_pixels:
         raise ImageRejectedError("too_many_pixels", ImageFacts(name, width, height))
+    try:
+        yield
+    except Exception:
+        raise_if_short(width * height)
+        raise
 
 
 def _open_jpeg(data: bytes, _: DecodingLimits) -> OpenedImage:
@@ -112,16 +122,16 @@ def _open_tiff(data: bytes, limits: DecodingLimits) -> OpenedImage:
 
 
 def _open_webp(data: bytes, limits: DecodingLimits) -> OpenedImage:
-    _refuse_before_opening("webp", webp.canvas(data), limits)
-    image = WebPImagePlugin.WebPImageFile(io.BytesIO(data))
+    with _reserving("webp", webp.canvas(data), limits):
+        image = WebPImagePlugin.WebPImageFile(io.BytesIO(data))
     upright = orientation(image.info.get("exif"), image.info.get("xmp"))
     return OpenedImage("webp", image, upright, image.info.get("icc_profile"))
 
 
 def _open_gif(data: bytes, limits: DecodingLimits) -> OpenedImage:
     stripped = gif.strip(data)
-    _refuse_before_opening("gif", stripped.size, limits)
-    return OpenedImage("gif", GifImagePlugin.GifImageFile(io.BytesIO(stripped.data)))
+    with _reserving("gif", stripped.size, limits):
+        return OpenedImage("gif", GifImagePlugin.GifImageFile(io.BytesIO(stripped.data)))
 
 
 def _open_bmp(data: bytes, _: DecodingLimits) -> OpenedImage:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 
-from model_layer.decoding.limits import BYTES_A_PIXEL, HEAVY_PIXELS
+from model_layer.decoding.limits import BYTES_A_PIXEL
 
 _ANY_IMAGE = 32 * 2**20  # bytes: the file, buffers, the decoder's own
 
@@ -21,6 +21,6 @@ def raise_if_short(pixels: int = 0) -> None:
     """
     try:
         # Not a bytearray: that would write zeros to all of it.
-        mmap.mmap(-1, _ANY_IMAGE + BYTES_A_PIXEL * min(pixels, HEAVY_PIXELS)).close()
+        mmap.mmap(-1, _ANY_IMAGE + BYTES_A_PIXEL * pixels).close()
     except OSError:
         raise MemoryError from None

@@ -41,6 +41,7 @@ def test_every_variable_is_read(given):
         "UPLOADS_BUCKET": "dermbatch-images",
         "ERASE_REMOVED": "false",
         "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
+        "POWERTOOLS_LOG_LEVEL": "warning",
     }
     settings = Settings.from_environment({**given, **numbers, **texts})
     for name, text in numbers.items():
@@ -48,6 +49,7 @@ def test_every_variable_is_read(given):
     assert settings.aws_endpoint_url == "http://127.0.0.1:4566"
     assert settings.uploads_bucket == "dermbatch-images"
     assert not settings.erase_removed
+    assert settings.powertools_log_level == "WARNING"
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_a_lambda_computes_on_the_cores_that_its_memory_pays_for(given, monkeypa
 
 
 def test_an_empty_variable_counts_as_unset(given):
-    empty = dict.fromkeys(("MAX_IMAGE_BYTES", "INFERENCE_THREADS", "AWS_ENDPOINT_URL"), "")
+    empty = dict.fromkeys(("MAX_IMAGE_BYTES", "INFERENCE_THREADS", "AWS_ENDPOINT_URL", "POWERTOOLS_LOG_LEVEL"), "")
     assert Settings.from_environment({**given, **empty}) == Settings.from_environment(given)
 
 
@@ -85,6 +87,8 @@ def test_an_empty_variable_counts_as_unset(given):
         ("RECORD_TTL_DAYS", "1.5"),
         ("AWS_ENDPOINT_URL", "127.0.0.1:4566"),
         ("AWS_ENDPOINT_URL", "http://"),
+        ("POWERTOOLS_LOG_LEVEL", "LOUD"),
+        ("POWERTOOLS_LOG_LEVEL", " "),
     ],
 )
 def test_a_wrong_value_is_told_by_its_name(given, name, text):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from pictures import jpeg
-from s3_events import handed_back, queue_event
-from worker_rig import Context, answer
+from s3_events import Put, handed_back, queue_event, record
+from worker_rig import Context, answer, states
 
 from handler.deadline import Deadline
 
@@ -80,6 +80,39 @@ def test_what_hangs_does_not_take_the_invocation_along(call, rig, bucket, table,
     assert context.get_remaining_time_in_millis() > 0
     assert len(failed) == 1
     assert len(list(table.everything())) == 3
+
+
+def test_removals_that_hang_leave_time_for_uploads_on_their_last_receive(rig, bucket, table, hangs):
+    gone, put = bucket.put("gone.jpg", jpeg(0)), bucket.put("a.jpg", jpeg(1))
+    rig.handle(queue_event(gone))
+    marker = bucket.client.delete_object(Bucket=gone.bucket, Key=gone.key)["VersionId"]
+    removal = record(Put(gone.key, "", marker), "ObjectRemoved:DeleteMarkerCreated", "2999-01-01T00:00:00Z")
+    rig.break_call("s3.HeadObject", hangs)
+    event = queue_event({"Records": [removal]}, put, receives=5)
+    assert handed_back(rig.handle(event, Countdown(seconds=4))) == ["message-0"]
+    assert states(table)["a.jpg"] in {"classified", "referred"}
+
+
+@pytest.mark.parametrize("stage", ["decoded", "classified"])
+def test_what_was_worked_on_and_handed_back_says_so(rig, bucket, table, log, monkeypatch, stage):
+    """Its line in the log tells how far it came; only what was not fetched is counted together."""
+    puts = [bucket.put(f"{n}.jpg", jpeg(n)) for n in range(2)]
+    context = Context(seconds=100)
+    predict = rig.classifier.predict
+
+    def run_out_of_time(images):
+        time.sleep(0.5)  # the other one is decoded meanwhile
+        context.seconds = 3 if stage == "decoded" else 0.5
+        return predict(images)
+
+    monkeypatch.setattr(type(rig.classifier), "predict", lambda _, images: run_out_of_time(images))
+    assert len(handed_back(rig.handle(queue_event(*puts), context))) == (1 if stage == "decoded" else 2)
+    lines = [line for line in log() if line["message"] == "image to try again"]
+    assert lines
+    for line in lines:
+        assert {"fetch", "decode"} <= set(line["timings_ms"])
+    assert any("infer" in line["timings_ms"] for line in lines) is (stage == "classified")
+    assert not [line for line in log() if "unbegun" in line["message"]]
 
 
 @pytest.mark.parametrize("call", ["dynamodb.PutItem", "dynamodb.DeleteItem"])

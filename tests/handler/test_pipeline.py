@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
 from pictures import jpeg
 from s3_events import handed_back, queue_event
 
@@ -37,11 +38,10 @@ def test_downloads_go_on_while_the_network_runs(make_rig, bucket, monkeypatch):
 def test_no_more_is_fetched_ahead_than_keeps_the_network_busy(make_rig, bucket, table, monkeypatch):
     rig = make_rig(DOWNLOAD_THREADS=4)
     fetches = rig.break_call("s3.GetObject", lambda _: None)
-    predict, inferred, ahead, sizes = rig.classifier.predict, [0], [], []
+    predict, inferred, ahead = rig.classifier.predict, [0], []
 
     def count(images):
         ahead.append(len(fetches) - inferred[0])
-        sizes.append(len(images))
         inferred[0] += len(images)
         return predict(images)
 
@@ -50,12 +50,29 @@ def test_no_more_is_fetched_ahead_than_keeps_the_network_busy(make_rig, bucket, 
     assert handed_back(rig.handle(queue_event(*puts))) == []
     assert inferred == [80]
     assert max(ahead) <= 4 + BATCH
-    assert max(sizes) <= BATCH
+
+
+@pytest.mark.parametrize("cores", [1, 3])
+def test_no_more_images_are_in_the_network_at_a_time_than_there_are_cores(make_rig, bucket, monkeypatch, cores):
+    """Else the last of them would take longer than the time that is kept for them at the end of the invocation."""
+    rig, sizes = make_rig(INFERENCE_THREADS=cores), []
+    predict = rig.classifier.predict
+
+    def count(images):
+        sizes.append(len(images))
+        time.sleep(0.05)  # long enough for others to be decoded
+        return predict(images)
+
+    monkeypatch.setattr(type(rig.classifier), "predict", lambda _, images: count(images))
+    puts = [bucket.put(f"{n}.jpg", jpeg(n)) for n in range(24)]
+    assert handed_back(rig.handle(queue_event(*puts))) == []
+    assert sum(sizes) == 24
+    assert max(sizes) == cores
 
 
 def test_no_more_images_are_decoded_at_a_time_than_there_are_cores(make_rig, bucket, monkeypatch):
     rig = make_rig(DOWNLOAD_THREADS=16)
-    cores = rig.worker._stages._decoding._initial_value
+    cores = rig.worker._stages.cores
     lock, now, most = threading.Lock(), [0], [0]
     decode = rig.classifier.decode
 

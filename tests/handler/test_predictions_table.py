@@ -53,8 +53,10 @@ def test_only_what_stands_for_good_is_final(table):
         table.put(record)
     missing = ("dermbatch-images/missing", "v#1")
     keys = [(record["image"], record["version"]) for record in records]
-    assert table.final([*keys, *keys, missing]) == set(keys[2:])
-    assert table.final([]) == set()
+    found = table.states([*keys, *keys, missing])
+    assert {key for key, state in found.items() if state.final} == set(keys[2:])
+    assert set(found) == set(keys)
+    assert table.states([]) == {}
 
 
 def test_more_keys_than_one_lookup_takes(table):
@@ -62,7 +64,7 @@ def test_more_keys_than_one_lookup_takes(table):
     for record in records:
         table.put(record)
     asked = [(f"dermbatch-images/{n}.jpg", records[0]["version"]) for n in range(250)]
-    assert len(table.final(asked)) == 125
+    assert len(table.states(asked)) == 125
 
 
 def test_a_table_that_is_not_there_is_an_error_to_try_again(table):
@@ -70,7 +72,7 @@ def test_a_table_that_is_not_there_is_an_error_to_try_again(table):
     with pytest.raises(TryAgainError, match="PutItem failed with ResourceNotFoundException"):
         missing.put(a_record())
     with pytest.raises(TryAgainError, match="BatchGetItem failed with ResourceNotFoundException"):
-        missing.final([("a", "b")])
+        missing.states([("a", "b")])
 
 
 class TestQuestions:

@@ -55,3 +55,16 @@ def test_images_are_counted_by_state_and_stage(rig, bucket):
     assert (counted["Rejected"], counted["Superseded"], counted["Unreadable"]) == (1, 1, 1)
     assert (counted["AlreadyRecorded"], counted["TryAgain"]) == (1, 0)
     assert {"FetchTime", "DecodeTime", "InferTime", "WriteTime"} <= set(counted)
+
+
+def test_every_image_is_one_sample_of_those_to_try_again_also_when_there_was_no_time_for_it(rig, bucket, capsys):
+    """The alarms take the number of samples for the images answered, and their sum for those that come again."""
+    puts = [bucket.put(f"{n}.jpg", b"no image") for n in range(3)]
+    rig.handle(queue_event(*puts))
+    telemetry.report_unbegun(250)
+    telemetry.metrics.flush_metrics()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    samples = [value for line in lines for value in line.get("TryAgain", [])]
+    assert (len(samples), sum(samples)) == (253, 250)
+    assert sum(value for line in lines for value in line.get("Rejected", [])) == 3, "what was counted before is kept"
+    assert all(line["service"] == "dermbatch" for line in lines)

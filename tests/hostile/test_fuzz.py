@@ -28,6 +28,24 @@ def run_fuzz(*arguments):
 needs_fuzzer = pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-fuzz: `make fuzz` installs it (atheris)")
 
 
+@pytest.mark.fuzz
+@needs_fuzzer
+def test_no_seconds_are_refused_as_libfuzzer_would_never_end(tmp_path):
+    run = run_fuzz("--seconds", 0, "--out", tmp_path)
+    assert run.returncode == 2
+    assert "--seconds must be at least 1" in run.stderr
+
+
+@pytest.mark.fuzz
+@needs_fuzzer
+def test_seeds_do_not_pile_up(tmp_path):
+    (tmp_path / "seeds").mkdir()
+    (tmp_path / "seeds" / "of-another-corpus").touch()
+    assert run_fuzz("--seconds", 1, "--out", tmp_path).returncode == 0
+    assert [folder.name for folder in tmp_path.glob("seeds*")] == ["seeds"]
+    assert not (tmp_path / "seeds" / "of-another-corpus").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.fuzz
 @pytest.mark.timeout(600)

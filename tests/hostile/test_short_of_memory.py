@@ -59,17 +59,61 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.parametrize("kind", ["jpg", "progressive.jpg", "png", "webp", "gif", "bmp", "lzw.tif", "heic"])
-def test_no_sound_image_is_rejected(kind):
-    run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, kind],
+LARGE = """
+import resource, sys
+from model_layer.decoding import decode
+from model_layer.rejections import ImageRejectedError
+from pictures import encoded, picture
+
+kind, width, height, megabytes = sys.argv[1], *map(int, sys.argv[2:])
+options = {"WEBP": {"lossless": True, "quality": 0, "method": 0}, "PNG": {"compress_level": 1}}[kind]
+decode(encoded(picture(1, (200, 150)), kind, **options), 224)  # whatever is imported or cached at the first image
+data = encoded(picture(1, (200, 150)).resize((width, height), 0), kind, **options)
+with open("/proc/self/statm") as statm:
+    now = int(statm.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now + megabytes * 2**20, resource.RLIM_INFINITY))
+try:
+    decode(data, 224)
+    print("decoded")
+except MemoryError:
+    print("short of memory")
+except ImageRejectedError as error:
+    print(error.code)
+"""
+
+
+def run(program: str, *arguments: str) -> str:
+    """The last line that `program` prints, in a process of its own."""
+    child = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
         cwd=ROOT,
         env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PATH": "/usr/bin:/bin", "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert run.returncode == 0, run.stderr[-2000:]
-    found = json.loads(run.stdout.splitlines()[-1])
+    assert child.returncode == 0, child.stderr[-2000:]
+    return child.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("kind", ["jpg", "progressive.jpg", "png", "webp", "gif", "bmp", "lzw.tif", "heic"])
+def test_no_sound_image_is_rejected(kind):
+    found = json.loads(run(PROGRAM, kind))
     assert set(found.values()) <= {"decoded", "short of memory"}
     assert "short of memory" in found.values(), "otherwise nothing was tried"
+
+
+@pytest.mark.parametrize(
+    ("kind", "width", "height", "megabytes"),
+    [
+        ("PNG", 5000, 4000, 40),  # under the limit of pixels
+        ("WEBP", 6000, 5000, 100),  # its two canvases are reserved before its size can be asked for
+        ("WEBP", 7000, 7000, 350),  # there would be room for a third of its pixels
+    ],
+)
+def test_nor_is_a_large_one(kind, width, height, megabytes):
+    assert run(LARGE, kind, str(width), str(height), str(megabytes)) == "short of memory"
+
+
+def test_with_memory_enough_it_is_decoded():
+    assert run(LARGE, "WEBP", "6000", "5000", "1000") == "decoded"

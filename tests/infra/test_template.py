@@ -188,6 +188,19 @@ def test_deleting_the_stack_keeps_the_data(stack, kind):
     assert (kept["DeletionPolicy"], kept["UpdateReplacePolicy"]) == ("Retain", "Retain")
 
 
+def test_what_keeps_others_out_of_what_is_kept_is_kept_too(stack):
+    kept = {name for name, resource in stack["Resources"].items() if resource.get("DeletionPolicy") == "Retain"}
+    policies = [
+        policy
+        for policy in _of_type(stack, "AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy").values()
+        for guarded in policy["Properties"].get("Queues", [policy["Properties"].get("Bucket")])
+        if guarded["Ref"] in kept
+    ]
+    assert policies
+    for policy in policies:
+        assert (policy.get("DeletionPolicy"), policy.get("UpdateReplacePolicy")) == ("Retain", "Retain")
+
+
 def test_bucket_and_queues_refuse_plain_http_and_other_accounts(stack):
     http = {"Bool": {"aws:SecureTransport": "false"}}
     foreign = {

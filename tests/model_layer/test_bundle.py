@@ -56,6 +56,10 @@ def test_missing_files_are_named(bundle, tmp_path):
     [
         (lambda m: m.pop("labels"), "labels"),
         (lambda m: m.update(schema=2), "schema 1"),
+        (lambda m: m.update(version="1#2"), "without #"),
+        (lambda m: m.update(version=""), "1 to 100"),
+        (lambda m: m.update(version="1" * 101), "1 to 100"),
+        (lambda m: m.update(version="1\n2"), "printable"),
         (lambda m: m["labels"].pop(), "7 labels"),
         (lambda m: m["labels"].__setitem__(1, m["labels"][0]), "distinct"),
         (lambda m: m["input"].update(size=64), "64 x 64"),
