@@ -18,7 +18,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 EMULATORS = (["qemu-x86_64", "-cpu", "Haswell"], ["valgrind", "--tool=none", "--quiet"])
 HIDDEN = ("AVX512F", "AVX512VNNI")
@@ -95,7 +98,7 @@ def _files(data: list[Path], count: int, folder: Path) -> list[Path]:
     return files
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--data", type=Path, nargs="*", default=[], help="folders with images; default: rendered ones")
@@ -103,7 +106,7 @@ def main() -> int:
     parser.add_argument("--emulator", help="command that shows an AVX2-only processor to the command after it")
     parser.add_argument("--out", type=Path, help="JSON file for the result")
     parser.add_argument("--answer", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.answer:
         _answer(options.bundle, options.data, options.answer)
         return 0
@@ -113,6 +116,9 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory() as folder:
         files = _files(options.data, options.images, Path(folder))
+        if not files:
+            print(f"processors: no .jpg under {' '.join(map(str, options.data))}.", file=sys.stderr)
+            return 1
         native = answers(options.bundle, files, [], threads=1)
         masked = answers(options.bundle, files, masking, threads=1)
     if any(masked["vector_units"][name] for name in HIDDEN):

@@ -11,8 +11,8 @@ is left in OUT as crash-*, timeout-* or oom-*, and `python -m fuzz FILE` runs it
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import atheris
@@ -41,6 +41,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=120)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "fuzz")
     given = parser.parse_args()
+    if given.seconds < 1:
+        parser.error("--seconds must be at least 1: libFuzzer takes 0 for no limit")
     limits = [f"-rss_limit_mb={MEGABYTES}", f"-timeout={SECONDS_AN_INPUT}", f"-max_len={MOST_BYTES}"]
     if given.files:
         atheris.Setup([sys.argv[0], *limits, *given.files], check_promises)
@@ -48,8 +50,10 @@ def main() -> None:
         return
     found = given.out / "corpus"
     found.mkdir(parents=True, exist_ok=True)
-    # Not removed at the end: libFuzzer leaves the process without coming back.
-    seeds = Path(tempfile.mkdtemp(prefix="seeds-", dir=given.out))
+    # Not removed at the end, but here, before the next run: libFuzzer leaves the process without coming back.
+    seeds = given.out / "seeds"
+    shutil.rmtree(seeds, ignore_errors=True)
+    seeds.mkdir()
     written, earlier = write_seeds(seeds, MOST_BYTES), len(list(found.iterdir()))
     print(f"{written} seeds, {earlier} files from earlier runs, {given.seconds} s.", flush=True)
     options = [

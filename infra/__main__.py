@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from handler.errors import ConfigurationError
 from infra.embedded_aws import EmulatorError, embedded_aws
 from infra.stack import Stack, StackError, deploy
+from infra.template import TemplateError
 from infra.worker_loop import load_handler, run_worker
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 BUCKET = "dermbatch-images"
 """The bucket that the files in events/ name."""
+TOLD = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+"""What another terminal needs to reach the embedded AWS, and never a person's own account."""
 
 
 def main() -> int:
@@ -37,7 +41,8 @@ def main() -> int:
             stack = deploy(endpoint, parameters={"BucketName": BUCKET})
             variables = {**stack.environment, "AWS_ENDPOINT_URL": endpoint.url}
             options.env.write_text(json.dumps({"Worker": variables}, indent=2) + "\n", encoding="utf-8")
-            print(f"export AWS_ENDPOINT_URL={endpoint.url} AWS_DEFAULT_REGION={endpoint.region}")
+            settings = endpoint.environment({})
+            print("export", *(f"{name}={settings[name]}" for name in TOLD))
             print(f"export BUCKET={stack.bucket} TABLE={stack.table}")
             print(f"{options.env} is written. Nothing here outlives Ctrl-C.", flush=True)
             if options.worker:
@@ -45,7 +50,7 @@ def main() -> int:
             signal.pause()
     except KeyboardInterrupt:
         return 0
-    except (EmulatorError, StackError) as error:
+    except (ConfigurationError, EmulatorError, StackError, TemplateError) as error:
         print(f"infra: {error}", file=sys.stderr)
     except OSError as error:
         print(f"infra: {error.filename or options.host}: {error.strerror}.", file=sys.stderr)

@@ -16,16 +16,18 @@ AWS_ERRORS = (BotoCoreError, ClientError)
 
 
 class DeployedError(RuntimeError):
-    """There is no such stack, or it lacks something. The message says which, in one sentence."""
+    """There is no such stack, it lacks something, or nothing reaches it. The message says which, in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """The outputs that a person's tools need."""
+    """The outputs that a person's tools need, and one parameter."""
 
     bucket: str
     table: str
     bulk_queue_url: str
+    erases_removed: bool
+    """Whether records go with their images (the parameter EraseRemoved)."""
 
 
 def find(stack: str) -> Deployed:
@@ -35,8 +37,10 @@ def find(stack: str) -> Deployed:
     except AWS_ERRORS as error:
         raise DeployedError(f"The stack {stack} can't be described: {error}") from error
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+    given = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in described.get("Parameters", [])}
+    erases = given.get("EraseRemoved", "true") == "true"
     try:
-        return Deployed(outputs["BucketName"], outputs["TableName"], outputs["BulkQueueUrl"])
+        return Deployed(outputs["BucketName"], outputs["TableName"], outputs["BulkQueueUrl"], erases)
     except KeyError as missing:
         raise DeployedError(
             f"The stack {stack} ({described['StackStatus']}) has no output {missing}: not dermbatch, or not done."
@@ -44,5 +48,9 @@ def find(stack: str) -> Deployed:
 
 
 def client(service: str) -> Any:
-    """A boto3 client that tries again for as long as a person would wait."""
-    return boto3.client(service, config=Config(retries={"mode": "adaptive", "total_max_attempts": 8}))  # type: ignore[call-overload]
+    """A boto3 client that tries again for as long as a person would wait. Raises DeployedError for a wrong address."""
+    config = Config(retries={"mode": "adaptive", "total_max_attempts": 8})
+    try:
+        return boto3.client(service, config=config)  # type: ignore[call-overload]
+    except ValueError as error:
+        raise DeployedError(f"{error}; AWS_ENDPOINT_URL must begin with http:// or https://.") from error

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.layers import layers
 from benchmarks.side_by_side import machine, report
@@ -31,13 +31,22 @@ from benchmarks.side_by_side.throughput import Setting, on_one_core, throughput
 from benchmarks.side_by_side.uploads import draw
 from infra.embedded_aws import embedded_aws
 from infra.stack import deploy
+from model_layer import Bundle, BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 
 
-def main() -> int:
-    options = _options()
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    try:
+        Bundle.read(options.bundle)  # now, and not after minutes of drawing and starting
+    except BundleError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
     out: Path = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     pairs, rounds = (1, 1) if options.quick else (5, 3)
@@ -130,14 +139,14 @@ def _say(step: str) -> None:
     print(f"{time.monotonic() - _STARTED:5.0f} s  {step}", flush=True)
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks.side_by_side", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
     parser.add_argument("--bundle", type=Path, default=ROOT / "models" / "vgg16-skin")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--thorough", action="store_true")
     parser.add_argument("--commit", action="store_true")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

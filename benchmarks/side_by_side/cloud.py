@@ -56,7 +56,7 @@ def _message(number: int, bucket: str, key: str, version: str, etag: str) -> dic
                 "eventTime": "2026-11-23T09:30:00.000Z",
                 "s3": {
                     "bucket": {"name": bucket},
-                    "object": {"key": quote_plus(key), "versionId": version, "eTag": etag, "sequencer": "00"},
+                    "object": {"key": quote_plus(key, safe="/"), "versionId": version, "eTag": etag, "sequencer": "00"},
                 },
             }
         ]

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 from benchmarks.side_by_side.cloud import upload
 from benchmarks.side_by_side.rows import Row, less_is_better
-from benchmarks.side_by_side.worker import worker
+from benchmarks.side_by_side.worker import KINDS, worker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from infra.stack import Stack
-
-KINDS = ("ours", "keras")
 
 
 def cold_start(

@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING
 
 from benchmarks.side_by_side.cloud import pretended, upload
 from benchmarks.side_by_side.rows import Row, at_least, less_is_better, more_is_better
-from benchmarks.side_by_side.worker import Sample, WorkerProcess, worker
+from benchmarks.side_by_side.worker import KINDS, Sample, WorkerProcess, worker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from infra.stack import Stack
-
-KINDS = ("ours", "keras")
 
 
 @dataclass

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = "benchmarks.side_by_side.child"
 STOP_SECONDS = 10.0
+KINDS = ("ours", "keras")
 
 
 class WorkerDiedError(RuntimeError):

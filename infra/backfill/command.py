@@ -23,19 +23,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 when everything was sent (or counted), 1 after an error, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
     file: Path = options.state or Path("build") / f"backfill-{options.stack}.json"
+    how = "" if options.dry_run else f" The same command without --restart goes on from {file}."
     try:
         stack = find(options.stack)
+        begun = Progress(stack.bucket, options.prefix) if options.restart else load(file, stack.bucket, options.prefix)
+        if begun.sent:
+            print(f"Goes on after {begun.sent:,} messages ({file}).")
         if options.dry_run:
-            return _count(stack, options.prefix)
+            return _count(stack, begun)
         if options.restart:
             file.unlink(missing_ok=True)
-        return _run(stack, load(file, stack.bucket, options.prefix), file, options.per_second)
+        return _run(stack, begun, file, options.per_second)
     except (DeployedError, ProgressError, SendingError) as error:
         print(f"backfill: {error}", file=sys.stderr)
     except AWS_ERRORS as error:
-        print(f"backfill: {error} The same command goes on from {file}.", file=sys.stderr)
+        print(f"backfill: {error}{how}", file=sys.stderr)
+    except OSError as error:  # of the progress file
+        print(f"backfill: {error.filename or file}: {error.strerror}.", file=sys.stderr)
     except KeyboardInterrupt:
-        print(f"\nStopped. The same command goes on from {file}.", file=sys.stderr)
+        print(f"\nStopped.{how}", file=sys.stderr)
         return 130
     return 1
 
@@ -49,17 +55,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--stack", required=True, help="name of the stack")
     parser.add_argument("--prefix", default="", help="only keys that begin so; default: all")
-    parser.add_argument("--dry-run", action="store_true", help="count what would be sent, send nothing")
-    parser.add_argument("--per-second", type=float, default=0, help="at most so many messages a second; 0: no limit")
+    parser.add_argument("--dry-run", action="store_true", help="count what would still be sent, send nothing")
+    parser.add_argument("--per-second", type=float, default=0, help="so many messages a second on average; 0: no limit")
     parser.add_argument("--state", type=Path, help="file for the progress; default: build/backfill-STACK.json")
     parser.add_argument("--restart", action="store_true", help="forget the progress, begin anew")
     return parser
 
 
-def _count(stack: Deployed, prefix: str) -> int:
+def _count(stack: Deployed, progress: Progress) -> int:
     objects = size = 0
-    start = Progress(stack.bucket, prefix).place
-    for page in pages(client("s3"), stack.bucket, prefix, start):
+    for page in pages(client("s3"), stack.bucket, progress.prefix, progress.place):
         objects += len(page.objects)
         size += sum(found.size for found in page.objects)
     print(f"{objects:,} objects of {size / 2**20:,.1f} MB would be sent to {stack.bulk_queue_url}. Nothing was sent.")
@@ -67,8 +72,6 @@ def _count(stack: Deployed, prefix: str) -> int:
 
 
 def _run(stack: Deployed, progress: Progress, file: Path, per_second: float) -> int:
-    if progress.sent:
-        print(f"Goes on after {progress.sent:,} messages ({file}).")
     sqs = client("sqs")
     started, before = time.monotonic(), progress.sent
     for page in pages(client("s3"), stack.bucket, progress.prefix, progress.place):

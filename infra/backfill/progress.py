@@ -37,12 +37,10 @@ class Progress:
 def load(file: Path, bucket: str, prefix: str) -> Progress:
     """What `file` says, or a beginning where there is none."""
     try:
-        text = file.read_text(encoding="utf-8")
+        held = json.loads(file.read_text(encoding="utf-8"))
+        progress = Progress(held["bucket"], held["prefix"], Place(**held["place"]), int(held["sent"]))
     except FileNotFoundError:
         return Progress(bucket, prefix)
-    try:
-        held = json.loads(text)
-        progress = Progress(held["bucket"], held["prefix"], Place(**held["place"]), int(held["sent"]))
     except (ValueError, KeyError, TypeError) as error:
         raise ProgressError(f"{file} can't be read; --restart begins anew.") from error
     if (progress.bucket, progress.prefix) != (bucket, prefix):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from handler.record import NOTICE
 from infra.contact_sheet.canvas import Canvas, Style, width_of
 from infra.contact_sheet.card import HEIGHT, SQUARE, WIDTH, draw_card
 from infra.contact_sheet.colours import CARD, EDGE, GROUND, INK, MUTED, STATUS, URGENT
@@ -28,7 +29,6 @@ GAP = 22
 MARGIN = 56
 HEADER = 316
 FOOTER = 92
-NOTICE = "Research use only. Not a medical device."
 SYNTHETIC = "These images are drawn by a program; the labels that a model gives them mean nothing."
 
 

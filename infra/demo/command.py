@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from handler.record import NOTICE
 from infra.contact_sheet import MOST_CARDS, contact_sheet
 from infra.demo.errors import DemoError
 from infra.demo.files import draw_synthetic, files_in
@@ -24,7 +25,6 @@ from infra.template import TemplateError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-NOTICE = "Research use only. Not a medical device."
 COUNT, SEED = 24, 0
 # Small batches, none waited for: rows appear as the worker goes, instead of all at the end.
 # The demo deletes objects to make room for others; their records are what it shows.

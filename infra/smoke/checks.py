@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from infra.deployed import Deployed
 
-COUNT = 8  # six images and two files that are none
+COUNT = 8  # six images, a truncated one and a blank one
 SEED = 20261123
 POLL_SECONDS = 1.0
 LOOKED_AT = ("classified", "referred")

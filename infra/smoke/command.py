@@ -8,6 +8,7 @@ import sys
 import uuid
 from typing import TYPE_CHECKING
 
+from handler.record import NOTICE
 from infra.deployed import AWS_ERRORS, DeployedError, client, find
 from infra.names import one_line
 from infra.smoke import __doc__ as purpose
@@ -21,7 +22,10 @@ ERASURE_SECONDS = 120
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 0 when every upload got the record that it must get, and lost it again with its image; otherwise 1."""
+    """Returns 0 when every upload got the record that it must get, and lost it again with its image.
+
+    Otherwise 1, or 130 after Ctrl-C.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m infra.smoke",
         description=purpose,
@@ -31,7 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stack", required=True, help="name of the stack")
     parser.add_argument("--seconds", type=float, default=PATIENCE_SECONDS, help="how long records are waited for")
     parser.add_argument("--keep", action="store_true", help="leave images and records where they are")
-    parser.add_argument("--records-stay", action="store_true", help="the stack was deployed with EraseRemoved=false")
     options = parser.parse_args(arguments)
     try:
         stack = find(options.stack)
@@ -44,14 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             if not options.keep:
                 smoke.delete_images()
-        if not (options.keep or options.records_stay):
+        if stack.erases_removed and not options.keep:
             smoke.wait_for_erasure(ERASURE_SECONDS)
-    except DeployedError as error:
+    except (DeployedError, *AWS_ERRORS) as error:
         print(f"smoke: {error}", file=sys.stderr)
         return 1
-    except AWS_ERRORS as error:
-        print(f"smoke: {error}", file=sys.stderr)
-        return 1
+    except KeyboardInterrupt:
+        print("\nsmoke: stopped.", file=sys.stderr)
+        return 130
     return _report(smoke.checks)
 
 
@@ -67,9 +70,7 @@ def _report(checks: Sequence[Check]) -> int:
             f"{check.found:<20}  {seconds:>7}  {erased:<6}  {'' if _good(check) else 'WRONG'}".rstrip()
         )
     wrong = sum(not _good(check) for check in checks)
-    print(
-        f"\n{len(checks) - wrong} of {len(checks)} uploads went the whole way. Research use only. Not a medical device."
-    )
+    print(f"\n{len(checks) - wrong} of {len(checks)} uploads went the whole way. {NOTICE}")
     return 1 if wrong else 0
 
 

@@ -20,7 +20,7 @@ LATE_SECONDS = 3
 
 def created(bucket: str, key: str, etag: str, version: str | None) -> str:
     """The message of an upload; `version` None as where the cloud's events name none."""
-    facts: dict[str, Any] = {"key": quote_plus(key), "size": 1, "eTag": etag}
+    facts: dict[str, Any] = {"key": quote_plus(key, safe="/"), "size": 1, "eTag": etag}
     if version:
         facts["versionId"] = version
     record = {

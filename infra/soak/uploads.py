@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from model_layer import Classifier, Rejection
 
+LEAST = 10
+"""Uploads: fewer have no room for one of each fault of images."""
 PICTURES = 16
 SIZE = (160, 120)  # pixels
 BAD, DUPLICATED, OVERWRITTEN, DELETED, FAULTY = 0.03, 0.10, 0.01, 0.01, 0.01

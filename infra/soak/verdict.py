@@ -29,6 +29,7 @@ among a few uploads (`each_fault`) there are more deaths than that.
 
 _ZERO = ("lost", "doubled", "wrong_state", "dead_letters_unexplained", "failed_without_letter", "queue_left")
 _ERASED = ("erased_left", "erased_wrongly")
+"""None where nothing was erased."""
 
 Identity = tuple[str, str]
 """An upload's key and version (or etag)."""
@@ -80,10 +81,7 @@ class Verdict:
 
     def broken(self) -> list[str]:
         """The promises that do not hold."""
-        found = [f"{name} is {getattr(self, name)}, not 0" for name in _ZERO if getattr(self, name)]
-        found += [
-            f"{name} is {getattr(self, name)}" for name in ("erased_left", "erased_wrongly") if getattr(self, name)
-        ]
+        found = [f"{name} is {getattr(self, name)}, not 0" for name in (*_ZERO, *_ERASED) if getattr(self, name)]
         predicted = self.states.get("classified", 0) + self.states.get("referred", 0)
         batch = self.conditions.get("batch_size", 0)
         if self.inferences > max(predicted * MOST_INFERENCES, predicted + 2 * batch):
@@ -157,6 +155,7 @@ def table(verdict: Verdict) -> str:
     rows += [("invocations", verdict.invocations), ("workers that died", verdict.deaths)]
     rows += [("inference runs per image", f"{verdict.inferences_per_image:.4f}")]
     rows += [("dead letters", verdict.dead_letters), ("  unexplained", verdict.dead_letters_unexplained)]
+    rows += [("failed records without one", verdict.failed_without_letter)]
     rows += [("left in the queue", verdict.queue_left)]
     if verdict.erased is not None:
         rows += [("deleted afterwards", verdict.erased), ("  with a record left", verdict.erased_left)]

@@ -36,7 +36,6 @@ class Tally:
     """Messages that went back to the queue."""
     acknowledged: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By key and version: messages that were done."""
-    errors: Counter[str] = field(default_factory=Counter)
 
 
 class Workers:
@@ -100,8 +99,6 @@ class Workers:
             self._last_answer = time.monotonic()
             self.tally.invocations += 1
             self.tally.retries += invocation.failed
-            if invocation.error:
-                self.tally.errors[invocation.error] += 1
 
     def _done(self) -> bool:
         with self._lock:

@@ -10,10 +10,11 @@ import pytest
 
 from handler.table import PredictionsTable
 from infra.soak import faults
+from infra.soak.__main__ import main
 from infra.soak.cloud_events import created, send
 from infra.soak.clouds import CLOUDS
 from infra.soak.run import soak
-from infra.soak.uploads import plan
+from infra.soak.uploads import LEAST, plan
 from infra.soak.verdict import Expected, Verdict, judge, table
 from infra.soak.workers import Tally
 from model_layer import Classifier
@@ -64,6 +65,16 @@ class TestTheVerdict:
     def record(self, key: str, status: str = "classified", model: str = "1") -> dict:
         return {"object": {"key": key}, "version": f"v#{model}", "status": status}
 
+    def test_every_promise_is_in_the_table(self, stack):
+        verdict = self.judged(stack, [self.record("a", "failed"), self.record("b")])
+        assert "failed_without_letter is 1, not 0" in verdict.broken()
+        assert dict(line.rsplit(None, 1) for line in table(verdict).splitlines())["failed records without one"] == "1"
+
+    def test_erasure_is_a_promise(self, stack):
+        verdict = self.judged(stack, [self.record("a"), self.record("b")])
+        verdict.erased, verdict.erased_left, verdict.erased_wrongly = 5, 1, 2
+        assert verdict.broken() == ["erased_left is 1, not 0", "erased_wrongly is 2, not 0"]
+
     def test_all_is_well(self, stack):
         assert self.judged(stack, [self.record("a"), self.record("b")]).broken() == []
 
@@ -93,6 +104,37 @@ class TestTheVerdict:
     def test_a_message_that_is_left(self, stack, ours):
         send(stack, created(ours, "a", "v", None))
         assert self.judged(stack, [self.record("a"), self.record("b")]).queue_left == 1
+
+
+class TestTheCommand:
+    def test_refuses_fewer_uploads_than_there_are_faults(self, tmp_path, capsys):
+        with pytest.raises(SystemExit) as end:
+            main(["-n", "9", "--out", str(tmp_path)])
+        assert end.value.code == 2
+        assert capsys.readouterr().err.endswith("-n must be at least 10: each fault needs an upload of its own\n")
+
+    def test_says_in_a_sentence_that_a_bundle_is_none(self, tmp_path, capsys):
+        assert main(["-n", "10", "--out", str(tmp_path), "--bundle", str(tmp_path / "nope")]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("soak: ")
+        assert error.count("\n") == 1
+
+    def test_says_in_a_sentence_that_a_folder_cannot_be_made(self, tmp_path, capsys):
+        (tmp_path / "file").touch()
+        assert main(["-n", "10", "--out", str(tmp_path / "file")]) == 1
+        assert capsys.readouterr().err.startswith(f"soak: {tmp_path / 'file'}: ")
+
+    def test_is_stopped_by_ctrl_c(self, tmp_path, monkeypatch, capsys):
+        def stop(*_, **__):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("infra.soak.__main__.soak", stop)
+        assert main(["-n", "10", "--out", str(tmp_path)]) == 130
+        assert capsys.readouterr().err == "\nsoak: stopped; nothing was counted.\n"
+
+
+def test_the_least_that_can_be_planned(tiny_bundle):
+    assert plan(LEAST, 0, 10, Classifier.load(tiny_bundle, threads=1))
 
 
 def test_the_plan_is_the_seeds(tiny_bundle):

@@ -119,6 +119,9 @@ RINGS = {
     "the table may not be written, and every image is handed back": (
         "nothing-processed", {("BatchSize", "Sum"): 32.0, ("TryAgain", "SampleCount"): 32.0,
                               ("TryAgain", "Sum"): 32.0, ("LiveQueue.NumberOfMessagesDeleted", "Sum"): 2.0}),
+    "of 200 images 116 are handed back unbegun": (
+        "error-rate", {**HEALTHY, ("BatchSize", "Sum"): 200.0, ("TryAgain", "SampleCount"): 200.0,
+                       ("TryAgain", "Sum"): 116.0}),
     "timeouts make three runs of every upload": (
         "work-per-upload", {**HEALTHY, ("LiveQueue.NumberOfMessagesReceived", "Sum"): 3360.0}),
     "a backfill's messages come again and again": (
@@ -144,6 +147,11 @@ def test_it_rings(alarms, case):
 @pytest.mark.parametrize("data", [HEALTHY, QUIET], ids=["a busy day", "a quiet night"])
 def test_it_is_silent(alarms, kind, data):
     assert not breaches(alarms[kind], data)
+
+
+def test_images_for_which_there_was_no_time_are_no_standstill_beside_those_that_were_done(alarms):
+    data = {("BatchSize", "Sum"): 200.0, ("TryAgain", "SampleCount"): 200.0, ("TryAgain", "Sum"): 116.0}
+    assert not breaches(alarms["nothing-processed"], data)
 
 
 def test_few_images_are_no_drift_and_few_messages_no_work_done_over(alarms):

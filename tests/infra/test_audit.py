@@ -32,6 +32,22 @@ def answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     return put
 
 
+@pytest.fixture
+def answers_in_turn(answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The same for two sets, each with its own answer."""
+
+    def put(*texts: str) -> None:
+        answers("")
+        files = [tmp_path / f"{number}.txt" for number in range(len(texts))]
+        for file, text in zip(files, texts, strict=True):
+            file.write_text(f"pillow==1.0 {HASH}\n")
+            file.with_suffix(".answer").write_text(text)
+        (tmp_path / "pip-audit").write_text('#!/bin/sh\nfor last; do :; done\ncat "${last%.txt}.answer"\nexit 1\n')
+        monkeypatch.setattr(audit, "PINNED", files)
+
+    return put
+
+
 def _package(**more: object) -> str:
     return json.dumps({"dependencies": [{"name": "pillow", "version": "1.0", "vulns": [], **more}]})
 
@@ -57,6 +73,27 @@ def test_a_database_that_does_not_answer_is_not_run(answers):
 
 def test_a_package_that_the_index_knows_nothing_of_is_not_run(answers):
     answers(json.dumps({"dependencies": [{"name": "pillow", "skip_reason": "Dependency not found on PyPI"}]}))
+    assert audit.vulnerabilities().verdict == "NOT RUN"
+
+
+FLAW = [{"id": "PYSEC-1", "fix_versions": ["1.1"], "aliases": []}]
+UNKNOWN = json.dumps({"dependencies": [{"name": "pillow", "skip_reason": "Dependency not found on PyPI"}]})
+
+
+@pytest.mark.parametrize("silent", ["", UNKNOWN], ids=["no answer", "an unknown package"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_set_that_is_not_answered_for_hides_no_flaw_of_another(answers_in_turn, silent, first):
+    flawed = _package(vulns=FLAW)
+    answers_in_turn(*((flawed, silent) if first else (silent, flawed)))
+    result = audit.vulnerabilities()
+    assert result.verdict == "FINDINGS"
+    flaw, reason = result.told.splitlines()
+    assert flaw.startswith("pillow 1.0: PYSEC-1")
+    assert "no vulnerability database" in reason or "does not answer" in reason
+
+
+def test_a_set_that_is_not_answered_for_is_not_clean_beside_a_clean_one(answers_in_turn):
+    answers_in_turn(UNKNOWN, _package())
     assert audit.vulnerabilities().verdict == "NOT RUN"
 
 

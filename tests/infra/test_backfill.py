@@ -91,6 +91,58 @@ def test_a_dry_run_counts_and_sends_nothing(bucket, tmp_path, capsys):
     assert not (tmp_path / "state.json").exists()
 
 
+def test_a_dry_run_counts_what_is_left(bucket, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(objects, "PAGE", 4)
+
+    def stop_after_the_first_page(sqs: Any, queue: str, bodies: list[str]) -> None:
+        if (tmp_path / "state.json").exists():
+            raise KeyboardInterrupt
+        sending.send(sqs, queue, bodies)
+
+    monkeypatch.setattr(command, "send", stop_after_the_first_page)
+    assert main(_arguments(bucket, tmp_path, "--restart")) == 130
+    assert "The same command without --restart goes on from " in capsys.readouterr().err
+    sent = json.loads((tmp_path / "state.json").read_text())["sent"]
+    assert main(_arguments(bucket, tmp_path, "--dry-run")) == 0
+    assert f"{len(bucket.versions) - sent} objects of " in capsys.readouterr().out
+    assert main(_arguments(bucket, tmp_path, "--dry-run", "--restart")) == 0
+    assert f"{len(bucket.versions)} objects of " in capsys.readouterr().out
+    assert (tmp_path / "state.json").exists(), "a dry run forgets nothing"
+
+
+def test_a_dry_run_that_is_stopped_promises_nothing(bucket, tmp_path, monkeypatch, capsys):
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "pages", stop)
+    assert main(_arguments(bucket, tmp_path, "--dry-run")) == 130
+    assert capsys.readouterr().err == "\nStopped.\n"
+
+
+@pytest.mark.parametrize("state", ["folder", "no text", "below a file"])
+def test_a_progress_file_that_cannot_be_one_is_one_sentence(state, bucket, tmp_path, capsys):
+    file = tmp_path / "state.json"
+    if state == "folder":
+        file.mkdir()
+    else:
+        file.write_bytes(b"\xff\xfe")
+    given = file / "state.json" if state == "below a file" else file
+    assert main(["--stack", bucket.stack.name, "--state", str(given)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("backfill: ")
+    assert str(file) in error
+    assert error.count("\n") == 1
+
+
+def test_progress_that_cannot_be_kept_is_one_sentence(bucket, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "load", lambda _file, name, prefix: command.Progress(name, prefix))
+    (tmp_path / "file").touch()
+    assert main(["--stack", bucket.stack.name, "--state", str(tmp_path / "file" / "state.json")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"backfill: {tmp_path / 'file'}")
+    assert error.count("\n") == 1
+
+
 def test_it_goes_on_where_it_was_stopped(bucket, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(objects, "PAGE", 4)
     sent = 0

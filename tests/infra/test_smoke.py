@@ -47,9 +47,19 @@ def standing(tiny_bundle: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
         process.wait()
 
 
+def test_a_worker_that_cannot_start_is_one_sentence(tmp_path: Path):
+    run = subprocess.run(
+        [sys.executable, "-m", "infra", "--worker", "--env", str(tmp_path / "env.json")],
+        cwd=ROOT, env=os.environ | {"INFERENCE_THREADS": "x"}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert run.stderr.startswith("infra: INFERENCE_THREADS must be")
+    assert run.stderr.count("\n") == 1
+
+
 def _smoke(standing: dict[str, str], *more: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    environment |= standing | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    environment |= standing  # and nothing else: what is printed is enough
     command = [sys.executable, "-m", "infra.smoke", "--stack", "dermbatch", *more]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
@@ -118,3 +128,36 @@ def test_a_record_that_stays_when_its_image_goes_fails(idle: Stack, capsys):
     smoke.wait_for_erasure(0.1)
     assert command._report(smoke.checks) == 1
     assert capsys.readouterr().out.count("NO ") == 4
+
+
+def test_a_stack_that_keeps_records_is_not_asked_to_erase_them(idle: Stack, monkeypatch: pytest.MonkeyPatch, capsys):
+    deploy(idle.endpoint, name="keeps", parameters={"EraseRemoved": "false"})
+
+    def find_all(self: checks.Smoke, _seconds: float, _on_record: object) -> None:
+        for check in self.checks:
+            check.status = check.expected[0]
+
+    monkeypatch.setattr(checks.Smoke, "wait_for_records", find_all)
+    assert main(["--stack", "keeps"]) == 0
+    assert " yes" not in capsys.readouterr().out
+    assert command.find("idle").erases_removed
+
+
+def test_ctrl_c_leaves_nothing_in_the_bucket(idle: Stack, monkeypatch: pytest.MonkeyPatch, capsys):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    s3 = idle.endpoint.client("s3")
+    before = s3.list_object_versions(Bucket=idle.bucket).get("Versions")  # other tests leave some
+    monkeypatch.setattr(checks.Smoke, "wait_for_records", stop)
+    assert main(["--stack", "idle"]) == 130
+    assert capsys.readouterr().err == "\nsmoke: stopped.\n"
+    assert s3.list_object_versions(Bucket=idle.bucket).get("Versions") == before
+
+
+def test_an_address_that_is_none_is_one_sentence(idle: Stack, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:4566")
+    assert main(["--stack", "idle"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("smoke: Invalid endpoint: 127.0.0.1:4566; AWS_ENDPOINT_URL must begin with http://")
+    assert error.count("\n") == 1

@@ -9,7 +9,9 @@ import pytest
 from convolutions import OUTPUT, convolutions
 from pictures import jpeg
 
+from benchmarks import processors
 from benchmarks.float_twin import write_float_twin
+from benchmarks.side_by_side import __main__ as bench
 from benchmarks.side_by_side.cloud import pretended
 from benchmarks.side_by_side.peak import measurable, peak
 from benchmarks.side_by_side.worker import worker
@@ -76,3 +78,17 @@ def test_the_float_twin_answers_as_the_network_that_was_quantised(tmp_path):
 def _maps(file, pixels):
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     return session.run([OUTPUT], {"pixels": pixels})[0]
+
+
+def test_a_bundle_that_is_none_is_one_sentence_before_anything_is_drawn(tmp_path, capsys):
+    assert bench.main(["--out", str(tmp_path / "out"), "--bundle", str(tmp_path / "nope")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("bench: ")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_without_images_compares_nothing_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(processors, "emulator", lambda: ["env"])
+    assert processors.main(["--bundle", "models/vgg16-skin", "--data", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"processors: no .jpg under {tmp_path}.\n"
