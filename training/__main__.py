@@ -10,9 +10,13 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_layer import BundleError
 from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from training.config import Config
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\n{options.command}: interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
     except OSError as error:
-        print(f"{options.command}: {error.filename or 'a file'}: {error.strerror}.", file=sys.stderr)
+        print(f"{options.command}: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
     return 1
 
 
@@ -75,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     original.add_argument("--data", nargs="+", type=Path, required=True, help="folders with metadata.csv and images/")
     original.add_argument("--weights", required=True, help="'imagenet' (downloads them), or a file")
     original.add_argument("--out", type=Path, required=True, help="its row is added to OUT/configurations.csv")
-    original.add_argument("--views", type=_count, default=7_000, metavar="N", help="views to learn from (7000)")
+    original.add_argument("--views", type=_number, default=7_000, metavar="N", help="views to learn from (7000)")
     original.set_defaults(run=_original)
 
     unlike = commands.add_parser("unlike", help="what is said of images that show no lesion", allow_abbrev=False)
@@ -83,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     unlike.add_argument("--bundle", type=Path, required=True)
     unlike.add_argument("--out", type=Path, required=True)
     unlike.add_argument("--others", type=Path, help="a folder of photographs of anything but skin")
-    unlike.add_argument("--images", type=int, default=500, metavar="N", help="real ones of each folder (500)")
+    unlike.add_argument("--images", type=_some, default=500, metavar="N", help="real ones of each folder (500)")
     unlike.set_defaults(run=_unlike)
 
     complete = commands.add_parser(
@@ -127,27 +131,19 @@ def _add_extent(command: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from training.backbones import application  # noqa: PLC0415 (TensorFlow loads only once options fit)
+    # TensorFlow loads only once options fit.
     from training.bundle_writer import add_quality, copy_quality  # noqa: PLC0415
-    from training.config import ACCELERATOR, TINY, Config  # noqa: PLC0415
     from training.configurations import add, configuration_name, row  # noqa: PLC0415
-    from training.evaluate import ALL, Extent, evaluate  # noqa: PLC0415
+    from training.dataset import ALL  # noqa: PLC0415
+    from training.evaluate import Extent, evaluate  # noqa: PLC0415
     from training.model_card import complete_bundle  # noqa: PLC0415
     from training.plots import draw_training  # noqa: PLC0415
     from training.quality_report import limits, study  # noqa: PLC0415
     from training.splits import CALIBRATION, VALIDATION  # noqa: PLC0415
-    from training.train import Start, train  # noqa: PLC0415
+    from training.train import train  # noqa: PLC0415
+    from training.warm_start import Start  # noqa: PLC0415
 
-    config = TINY if options.tiny else ACCELERATOR if options.accelerator else Config()
-    if options.backbone:
-        application(options.backbone)
-        config = replace(TINY if options.tiny else ACCELERATOR, backbone=options.backbone, frozen_blocks=0)
-    if options.no_augmentation:
-        config = replace(config, augmentation=0.0)
-    if options.seed is not None:
-        config = replace(config, seed=options.seed)
-    if options.lesions is not None:
-        config = replace(config, degraded=options.lesions)
+    config = _config(options)
     folders = " ".join(folder.name for folder in options.data)
     start = None
     command = f"make train DATA={shlex.quote(folders)} WEIGHTS={Path(options.weights).name} OUT=DIR"
@@ -188,6 +184,24 @@ def _train(options: argparse.Namespace) -> int:
     complete_bundle(bundle, evaluation, manifest, metrics)
     print(f"The bundle is {bundle}: {manifest['name']} {manifest['version']}.")
     return 0
+
+
+def _config(options: argparse.Namespace) -> Config:
+    """The run's configuration, as the options change it."""
+    from training.backbones import application  # noqa: PLC0415
+    from training.config import ACCELERATOR, TINY, Config  # noqa: PLC0415
+
+    config = TINY if options.tiny else ACCELERATOR if options.accelerator else Config()
+    if options.backbone:
+        application(options.backbone)
+        config = replace(TINY if options.tiny else ACCELERATOR, backbone=options.backbone, frozen_blocks=0)
+    if options.no_augmentation:
+        config = replace(config, augmentation=0.0)
+    if options.seed is not None:
+        config = replace(config, seed=options.seed)
+    if options.lesions is not None:
+        config = replace(config, degraded=options.lesions)
+    return config
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -254,6 +268,13 @@ def _count(text: str) -> int | None:
     if text != "all" and not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor 'all'")
     return None if text == "all" else int(text)
+
+
+def _some(text: str) -> int:
+    """A number from 1 on."""
+    if _number(text) == 0:
+        raise argparse.ArgumentTypeError("1 is the least")
+    return int(text)
 
 
 def _number(text: str) -> int:

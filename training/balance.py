@@ -2,8 +2,9 @@
 
 Training draws rare classes more often than they occur, but not evenly. What is left of the imbalance sits in the
 logits, and is taken out by subtracting a multiple of the logarithm of each class's share of the draws. The multiple is
-chosen on the calibration split by cross-validation over lesions, for the mean of accuracy and balanced accuracy: the
-first alone forgets the rare classes, the second alone the nevi that most uploads show.
+chosen on the calibration split for the mean of accuracy and balanced accuracy (the first alone forgets the rare
+classes, the second alone the nevi that most uploads show): five times, each time without a fifth of the lesions, and
+the median of the five counts, so that no few lesions decide.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.model_selection import GroupKFold
 
+from training.calibration import FOLDS
 from training.metrics import balanced_accuracy
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MULTIPLES = tuple(round(0.25 * i, 2) for i in range(-2, 9))
-FOLDS = 5
 
 
 def class_shares(probabilities: NDArray[np.float64], labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
@@ -38,7 +39,7 @@ def adjustment(
     lesions: Sequence[str],
     shares: NDArray[np.float64],
 ) -> tuple[float, NDArray[np.float64]]:
-    """The multiple, and what to add to (n, labels) logits: the median of what each fold's other lesions choose."""
+    """The multiple, and what to add to (n, labels) logits: the median of what the lesions outside each fold choose."""
     chosen = []
     for rest, _ in GroupKFold(FOLDS).split(logits, truth, list(lesions)):
         merits = [merit(logits[rest] - m * np.log(shares), truth[rest], sources[rest]) for m in MULTIPLES]

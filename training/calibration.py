@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SET_COVERAGE = 0.95
 CLASSIFIED_ACCURACY = 0.90
 TRIAGE_SENSITIVITY = 0.95
+FOLDS = 5
+"""Of a cross-validation over the calibration split's lesions."""
 
 
 def temperature(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
@@ -53,7 +55,7 @@ def compare_scalings(
 ) -> dict[str, dict[str, float]]:
     """Calibration error and log likelihood of each way, cross-validated over lesions: none, temperature, vector."""
     probabilities = {name: np.empty_like(logits) for name in ("none", "temperature", "vector")}
-    for rest, fold in GroupKFold(5).split(logits, truth, list(lesions)):
+    for rest, fold in GroupKFold(FOLDS).split(logits, truth, list(lesions)):
         factor, offset = vector_scaling(logits[rest], truth[rest])
         probabilities["none"][fold] = calibrated(logits[fold], 1.0)
         probabilities["temperature"][fold] = calibrated(logits[fold], temperature(logits[rest], truth[rest]))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from training.data_sets import DATA_SETS
+from training.dataset import ALL
 from training.prediction_sets import CLASS_FLOOR, ENOUGH
 from training.subgroups import FEWEST
 from training.trust_tables import groups_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 ATTRIBUTES = {
     "sex": "sex",
@@ -75,6 +74,9 @@ def _factors(metrics: dict[str, Any]) -> str:
         for data, values in metrics.items()
         if (own := values.get("skin_tone_agreement"))
     ]
+    published = all(name in DATA_SETS for name in metrics if name != ALL)
+    dark = "skin types V and VI" if published else "some skin types"
+    approved = ", published by their clinics with the approval of ethics committees" if published else ""
     return f"""## Factors
 
 Kind of image (dermoscopy or phone), diagnosis, sex, age, body site and skin: Fitzpatrick's type where it was recorded,
@@ -84,9 +86,9 @@ estimate of a photograph's colours, which are the lamp's and the camera's too.
 
 ## Ethical considerations
 
-The photographs are of patients, published by their clinics with the approval of ethics committees; this bundle holds
+The photographs are of patients{approved}; this bundle holds
 none. Errors cost unevenly: a missed melanoma may cost a life, a needless referral a worry and a biopsy. The triage
-threshold was set against the first, at the price of the second. Of skin types V and VI there are next to no images to
+threshold was set against the first, at the price of the second. Of {dark} there are next to no images to
 train on or to measure with. The tables below can show that only as a gap: do not take it for equal performance.
 """
 
@@ -181,8 +183,22 @@ def _estimate(own: dict[str, Any], figure: str, sign: str = "-") -> str:
     return f"{value:.3f}" + (f" ({ci[0]:.3f}-{ci[1]:.3f})" if ci else "")
 
 
-def tables_and_plots(data: Iterable[str]) -> tuple[str, ...]:
-    """The files that these sections quote, which a bundle keeps where an evaluation wrote them."""
-    plots = [f"{kind}-{name}.png" for kind in ("prediction_sets", "subgroups", "robustness") for name in data]
+def tables_and_plots(metrics: dict[str, Any]) -> tuple[str, ...]:
+    """The files that these sections quote, which a bundle keeps where an evaluation wrote them.
+
+    Those of checks that `metrics` knows nothing of are left out: an earlier evaluation may have left them.
+    """
+    plots = [
+        f"{kind}-{name}.png"
+        for kind in ("prediction_sets", "subgroups", "robustness")
+        for name, own in metrics.items()
+        if kind in own
+    ]
+    measured = {kind for own in metrics.values() for kind in own}
     tables = ("risk_coverage", "calibration", "prediction_sets", "subgroups", "robustness", "explanation")
-    return (*(f"{name}.csv" for name in tables), "risk_coverage.png", "explanation.png", *plots)
+    drawn = ("risk_coverage", "explanation")
+    return (
+        *(f"{name}.csv" for name in tables if name in measured),
+        *(f"{name}.png" for name in drawn if name in measured),
+        *plots,
+    )

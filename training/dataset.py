@@ -29,6 +29,9 @@ LABELS = (
 )
 """The eight classes of ISIC 2019; akiec counts as malignant because it is pre-malignant."""
 
+ALL = "all"
+"""Every folder together, in tables."""
+
 CODES = tuple(label.code for label in LABELS)
 
 
@@ -53,9 +56,11 @@ def read_folders(folders: Sequence[Path]) -> list[LabelledImage]:
     """Reads every folder in order.
 
     Raises:
-        TrainingError: a folder, column, label or image is missing, or two folders share a name.
+        TrainingError: a folder, column, label or image is missing, or two folders share a name, or one is `ALL`.
     """
     names = [folder.resolve().name for folder in folders]
+    if ALL in names:
+        raise TrainingError(f"No data folder may be called {ALL}: tables have the total under this name.")
     if len(set(names)) < len(names):
         raise TrainingError(f"The data folders {names} share a name; rename one, since tables are keyed by it.")
     images = [image for folder in folders for image in read_folder(folder)]
@@ -72,6 +77,8 @@ def read_folder(folder: Path) -> list[LabelledImage]:
             rows = list(csv.DictReader(stream))
     except OSError as error:
         raise TrainingError(f"{file} cannot be read: {error.strerror}.") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TrainingError(f"{file} is no CSV file in UTF-8: {error}.") from None
     if rows and not {"image_id", "dx"} <= rows[0].keys():
         raise TrainingError(f"{file} needs the columns image_id and dx, but has {', '.join(rows[0])}.")
     source = folder.resolve().name

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
+from pillow_heif import register_heif_opener
+
+from training.errors import TrainingError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,11 +21,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+register_heif_opener()  # the worker takes HEIC too, whatever the file is called
+
+
 def opened(file: Path, side: int) -> Image.Image:
-    """The upright image in RGB, its shorter side at most twice `side`, the network's: more would only cost time."""
-    with Image.open(file) as image:
-        image.draft("RGB", (2 * side, 2 * side))
-        upright = ImageOps.exif_transpose(image).convert("RGB")
+    """The upright image in RGB, its shorter side at most twice `side`, the network's: more would only cost time.
+
+    Raises:
+        TrainingError: it is no image, or a damaged one.
+    """
+    try:
+        with Image.open(file) as image:
+            image.draft("RGB", (2 * side, 2 * side))
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+    except OSError as error:
+        raise TrainingError(
+            f"{file} can't be made worse: {error.strerror or error}. Remove its row or mend it."
+        ) from None
     return shrunk(upright, 2 * side)
 
 

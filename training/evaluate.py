@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_layer import BATCH, Classifier, DecodedImage, Prediction, Rejection
-from training.dataset import CODES, LABELS, read_folders
+from training.dataset import ALL, CODES, LABELS, read_folders
 from training.errors import TrainingError
 from training.explanation import IMAGES, explanation
 from training.metrics import Answers, confusion, figures, intervals, per_class
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from training.dataset import LabelledImage
-
-ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -80,6 +78,7 @@ def evaluate(
         images = unseen(images, bundle)
     out.mkdir(parents=True, exist_ok=True)
     evaluations = _classify(classifier, images)
+    _write_predictions(out / "predictions.csv", evaluations)
 
     sources = sorted({image.source for image in images})
     groups = {s: [e for e in evaluations if e.image.source == s] for s in sources} | {ALL: evaluations}
@@ -87,7 +86,7 @@ def evaluate(
     metrics: dict[str, Any] = {}
     curves: dict[str, Any] = {}
     for name, members in groups.items():
-        metrics[name] = _metrics(members)
+        metrics[name] = {"model_version": classifier.bundle.version, **_metrics(members)}
         answers = _answers(members)
         draw_confusion(confusion(answers.truth, answers.probabilities.argmax(axis=1), len(CODES)), CODES, out, name)
         draw_reliability(answers, temperature, out, name)
@@ -100,7 +99,6 @@ def evaluate(
     _overlays(classifier, evaluations, out, extent.seed)
     _check_changes(classifier, [e.image for e in evaluations if isinstance(e.answer, Prediction)], metrics, extent)
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    _write_predictions(out / "predictions.csv", evaluations)
     write_tables(out, metrics)
     write_trust(out, metrics, curves)
     print_table(metrics)
@@ -186,7 +184,8 @@ def _overlays(classifier: Classifier, evaluations: Sequence[Evaluation], out: Pa
 def _answers(evaluations: Sequence[Evaluation]) -> Answers:
     looked_at = [(e.image, e.answer) for e in evaluations if isinstance(e.answer, Prediction)]
     if not looked_at:
-        raise TrainingError("Not one of the images could be decoded; predictions.csv tells why.")
+        folders = " and ".join(sorted({e.image.source for e in evaluations}))
+        raise TrainingError(f"Not one of the images of {folders} could be decoded; predictions.csv tells why.")
     images, answers = zip(*looked_at, strict=True)
     return Answers(
         truth=np.array([image.label for image in images]),

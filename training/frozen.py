@@ -39,13 +39,14 @@ class Trunk:
     def prepare(cls, model: keras.Model, pixels: NDArray[np.uint8], file: Path) -> Trunk:
         """Exports and quantises the frozen `model` to `file`, its ranges read off on `pixels`."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        exported = file.with_suffix(".float.onnx")
+        exported, partial = file.with_suffix(".float.onnx"), file.with_suffix(".partial.onnx")
         export_onnx(model, exported)
-        quantise(exported, file, pixels, input_name=PIXELS)
-        session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
+        quantise(exported, partial, pixels, input_name=PIXELS)
+        session = onnxruntime.InferenceSession(partial.read_bytes(), providers=["CPUExecutionProvider"])
         # After the last ReLU and pooling every value is a whole number of levels: the smallest step is the scale.
         values = np.unique(np.concatenate([session.run(None, {PIXELS: p[None]})[0].ravel() for p in pixels[:8]]))
         file.with_suffix(".json").write_text(json.dumps({"scale": float(np.diff(values).min())}))
+        partial.replace(file)  # last: where the network is, its scale is too
         return cls(file)
 
     def levels(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from training.calibration import FOLDS
 from training.dataset import read_folders
+from training.errors import TrainingError
 from training.pixels import decoded_squares, pixel_digest
 from training.sampling import SQUARE_ROOT, draw
 from training.splits import CALIBRATION, TRAIN, VALIDATION, split
@@ -32,6 +35,8 @@ class Material:
     """(n,) which split each image is in."""
     rows: dict[str, NDArray[np.int64]]
     """Indices of each split's images."""
+    digest: str
+    """Of all names, labels and pixels."""
 
     @classmethod
     def read(cls, folders: Sequence[Path], size: int, seed: int, cache: Path) -> Material:
@@ -42,10 +47,18 @@ class Material:
         """
         images = read_folders(folders)
         squares = decoded_squares(images, size, cache)
-        splits = np.array(split(images, [pixel_digest(square) for square in squares], seed))
+        digests = [pixel_digest(square) for square in squares]
+        splits = np.array(split(images, digests, seed))
         rows = {name: np.flatnonzero(splits == name) for name in (TRAIN, CALIBRATION, VALIDATION)}
+        lesions = len({images[i].lesion for i in rows[CALIBRATION]})
+        if lesions < FOLDS:
+            raise TrainingError(
+                f"Only {lesions} lesions or patients came to the calibration split, and {FOLDS} are needed to choose "
+                "anything by cross-validation: give more of them."
+            )
         print(", ".join(f"{name} {len(members):,}" for name, members in rows.items()))
-        return cls(images, squares, splits, rows)
+        named = [f"{i.source}/{i.image_id} {i.label} {digest}" for i, digest in zip(images, digests, strict=True)]
+        return cls(images, squares, splits, rows, hashlib.sha256("\n".join(named).encode()).hexdigest())
 
     def labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """(len(rows),) indices into `training.dataset.LABELS`."""
@@ -56,7 +69,7 @@ class Material:
         return np.array([self.images[i].source for i in rows])
 
     def drawn(self, count: int, seed: int, class_power: float = SQUARE_ROOT) -> NDArray[np.int64]:
-        """`count` indices of training images, drawn as training draws them."""
+        """`count` indices of training images, classes and kinds drawn by `training.sampling`'s defaults."""
         return self.rows[TRAIN][draw([self.images[i] for i in self.rows[TRAIN]], count, seed, class_power)]
 
     def summary(self) -> dict[str, dict[str, int]]:

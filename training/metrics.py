@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import rankdata
 
-from training.bootstrap import rule_of_three
+from training.bootstrap import RESAMPLES, rule_of_three
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from model_layer import Label
 
 ECE_BINS = 15
-RESAMPLES = 1000
 COVERAGE = 0.8
 HEADLINES = (
     "accuracy",
@@ -66,14 +65,13 @@ def figures(answers: Answers, labels: Sequence[Label]) -> dict[str, float | None
     recall, precision = recalls_and_precisions(truth, predicted, len(labels))
     present = np.unique(truth)
     f1 = [_f1(recall[k], precision[k]) for k in present]
-    aucs = [auc for auc in one_vs_rest_aucs(truth, probabilities) if auc is not None]
     malignant = np.array([label.malignant for label in labels])[truth]
     surest = np.argsort(-probabilities.max(axis=1), kind="stable")[: max(1, round(COVERAGE * len(truth)))]
     return {
         "accuracy": float(np.mean(predicted == truth)),
         "balanced_accuracy": float(np.mean(recall[present])),
         "macro_f1": float(np.mean(f1)),
-        "macro_auc": float(np.mean(aucs)) if aucs else None,
+        "macro_auc": macro_auc(truth, probabilities),
         "ece": expected_calibration_error(probabilities, truth),
         "brier": float(np.mean(np.sum((probabilities - np.eye(len(labels))[truth]) ** 2, axis=1))),
         "accuracy_at_80_coverage": float(np.mean(predicted[surest] == truth[surest])),
@@ -155,6 +153,12 @@ def recalls_and_precisions(
 def confusion(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
     """(classes, classes) counts: rows are the truth, columns the answer."""
     return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def macro_auc(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float | None:
+    """The mean of `one_vs_rest_aucs`; None where all of `truth` is one class."""
+    areas = [area for area in one_vs_rest_aucs(truth, probabilities) if area is not None]
+    return float(np.mean(areas)) if areas else None
 
 
 def one_vs_rest_aucs(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> list[float | None]:

@@ -10,6 +10,8 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from training.card_sections import sections, tables_and_plots
+from training.data_sets import DATA_SETS, NOT_COMMERCIAL, DataSet
+from training.errors import TrainingError
 from training.metrics import HEADLINES
 from training.tables import with_interval
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 CARD = "MODEL_CARD.md"
 QUOTED = ("metrics.json", "headlines.csv", "per_class.csv", "curves.png")
+VGG16 = "VGG16"  # as training.backbones has it, which loads Keras
 FEW = 30
 """Under this many images a class's recall is hardly more than an anecdote."""
 
@@ -41,7 +44,14 @@ def complete_bundle(bundle: Path, evaluation: Path, manifest: dict[str, Any], me
     """Copies the figures and plots that the card quotes from `evaluation` into `bundle`, and writes the card.
 
     Only files named here are copied: the evaluation's overlays show patients, and a bundle is published.
+
+    Raises:
+        TrainingError: the evaluation is of another bundle.
     """
+    if other := {str(own.get("model_version")) for own in metrics.values()} - {manifest["version"]}:
+        raise TrainingError(
+            f"{evaluation} is of the bundle {other.pop()}, and {bundle} is {manifest['version']}: evaluate this one."
+        )
     plots = [f"{kind}-{data}.png" for kind in ("confusion", "reliability") for data in metrics]
     measured = [name for name in tables_and_plots(metrics) if (evaluation / name).exists()]
     # Curves are a training run's; those of the bundle stay where it is only evaluated again.
@@ -56,7 +66,7 @@ def model_card(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
     return "\n".join(
         [
             _details(manifest),
-            _use(),
+            _use(manifest),
             _data(manifest),
             _figures(manifest, metrics),
             _classes(metrics),
@@ -77,17 +87,36 @@ def _details(manifest: dict[str, Any]) -> str:
 
 ## The model
 
-- VGG16's convolutions (Simonyan & Zisserman 2014; ImageNet weights by the Visual Geometry Group, University of Oxford,
-  CC BY 4.0), fine-tuned, under a head of two 1x1 convolutions that ends in one map per class and their global average.
+{_convolutions(training["configuration"].get("backbone", VGG16))}, fine-tuned, under a head of two 1x1 convolutions that
+  ends in one map per class and their global average.
   The maps are the explanation (class activation maps, Zhou et al. 2016).
 - Input: {manifest["input"]["size"]} x {manifest["input"]["size"]} pixels; {manifest["input"]["resize"]}.
 - Labels: {labels}.
   akiec is pre-malignant and counts as malignant.
 - Served as an 8-bit ONNX network whose answers do not depend on the processor's instruction set.
 - Calibrated by temperature {manifest["calibration"]["temperature"]:.3f} (Guo et al. 2017) on the calibration split.
-- Licence: {training["licence"]}, because HAM10000 is. The software around it is Apache-2.0.
+- Licence: {training["licence"]}{_because(manifest)}. The software around it is Apache-2.0.
 - Made by `{training["command"]}` at commit {training["commit"]} ({training["backend"]}, {training["precision"]}).
 {_effort(training)}"""
+
+
+def _convolutions(backbone: str) -> str:
+    if backbone != VGG16:
+        return f"- {backbone}'s convolutions\n  (from keras.applications, which names its paper and licence)"
+    return (
+        "- VGG16's convolutions (Simonyan & Zisserman 2014; ImageNet weights by the Visual Geometry Group, University\n"
+        "  of Oxford, CC BY 4.0)"
+    )
+
+
+def _because(manifest: dict[str, Any]) -> str:
+    """Why the bundle may not be sold, where it may not."""
+    barred = [own.title for own in _published(manifest) if own.licence == NOT_COMMERCIAL]
+    return f", because {' and '.join(barred)} is" if barred else ""
+
+
+def _published(manifest: dict[str, Any]) -> list[DataSet]:
+    return [DATA_SETS[folder] for folder in manifest["training"]["data"] if folder in DATA_SETS]
 
 
 def _effort(training: dict[str, Any]) -> str:
@@ -98,12 +127,12 @@ def _effort(training: dict[str, Any]) -> str:
     return f"- Its epochs took {minutes:.0f} minutes on {machine}; docs/training.md tells what else takes time.\n"
 
 
-def _use() -> str:
-    return """## Intended use
+def _use(manifest: dict[str, Any]) -> str:
+    barred = "; commercial use (the licence of\n  its training data excludes it)" if _because(manifest) else ""
+    return f"""## Intended use
 
 - For: research, teaching, and building software around a classifier of skin images.
-- Not for: deciding anything about a person's health, alone or in part; self-examination; commercial use (the licence of
-  its training data excludes it).
+- Not for: deciding anything about a person's health, alone or in part; self-examination{barred}.
 - Not on: mucosa, nails, wounds, rashes, or anything but a single lesion near the centre of the frame; the eight labels
   are all it knows, and it has no label for "something else".
 """
@@ -114,19 +143,19 @@ def _data(manifest: dict[str, Any]) -> str:
         f"| {source} | {n['train']:,} | {n['calibration']:,} | {n['validation']:,} |"
         for source, n in manifest["training"]["data"].items()
     )
+    cited = "".join(
+        f"- {folder}: {DATA_SETS[folder].source}\n" for folder in manifest["training"]["data"] if folder in DATA_SETS
+    )
     return f"""## Data
 
 | folder | train | calibration | validation |
 |---|---:|---:|---:|
 {rows}
 
-- ham10000: dermoscopy. Tschandl, Rosendahl, Kittler, Scientific Data 5:180161 (2018), doi 10.1038/sdata.2018.161,
-  CC BY-NC 4.0.
-- pad_ufes: photographs by phone. A part of PAD-UFES-20: Pacheco et al., Data in Brief 32:106221 (2020),
-  doi 10.17632/zr7vgbcyr2.1, CC BY 4.0.
-- No lesion, patient or identical image is on two sides (`splits.csv`). The epoch, the temperature and the
+{cited}- No lesion, patient or identical image is on two sides (`splits.csv`). The epoch, the temperature and the
   thresholds were chosen on the calibration split, limits of image quality on calibration and training images.
-  Validation took part in one decision, the form of the prediction sets' score (docs/decisions.md), and in no other.
+  Validation images took part in two decisions, both of the program's and made once: the form of the prediction sets'
+  score, and which score tells that an image is unlike the training data (docs/decisions.md). In no other.
 """
 
 
@@ -141,7 +170,7 @@ def _figures(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
     ]
     return f"""## Figures on the validation split
 
-With 95 % bootstrap intervals over lesions. "all" is dominated by dermoscopy: read the kinds apart.
+With 95 % bootstrap intervals over lesions. "all" is dominated by the largest folder: read the kinds apart.
 
 {figures_table(metrics, (*HEADLINES, "referred"))}
 
@@ -202,23 +231,23 @@ def _classes(metrics: dict[str, Any]) -> str:
 
 
 def _limits(manifest: dict[str, Any]) -> str:
-    return """## What the figures do not show
-
-- Other clinics, cameras and countries. Dermoscopy comes from two sites (Vienna, Queensland), phone photographs from one
-  programme in Brazil; on images from elsewhere expect worse.
-- Dark skin. The dermoscopy shows mostly light skin and records no skin type.
-- Phone photographs are few: the intervals are wide, scc and mel rest on a handful of images each, and the two held-out
-  splits differ widely. Where validation is kinder than calibration, expect something in between of new photographs.
-- Half of the diagnoses were confirmed by histopathology, the others by follow-up, confocal microscopy or consensus.
-- What is no lesion at all: the model refers what is far from everything it was trained on (`unlike.csv` tells how many
-  of several kinds of image it notices). A skin disease that it has no label for looks near to it: expect one of its
-  eight.
-- [Training curves](curves.png); every figure with its interval in `headlines.csv`, `per_class.csv` and `metrics.json`.
-""" + (
+    own = "".join(
+        f"- {folder}: {DATA_SETS[folder].limits}\n" for folder in manifest["training"]["data"] if folder in DATA_SETS
+    )
+    plain = (
         ""
         if manifest["training"]["configuration"]["augmentation"]
         else "\nTrained without augmentation, for comparison.\n"
     )
+    return f"""## What the figures do not show
+
+- Other clinics, cameras and countries: on images from elsewhere expect worse.
+- Dark skin, where the training images hardly hold any: the groups above tell how many there were.
+{own}- What is no lesion at all: the model refers what is far from everything it was trained on (`unlike.csv`,
+  where a bundle has it, tells how many of several kinds of image it notices). A skin disease that it has no label for
+  looks near to it: expect one of its eight.
+- [Training curves](curves.png); every figure with its interval in `headlines.csv`, `per_class.csv` and `metrics.json`.
+{plain}"""
 
 
 def _number(value: float | None) -> str:

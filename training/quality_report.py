@@ -52,6 +52,10 @@ def study(folders: Sequence[Path], bundle: Path, out: Path, lesions: int | None,
     classifier = Classifier.load(bundle)
     held, images = for_choosing(read_folders(folders), bundle)
     chosen = drawn(held, lesions, seed)
+    if not held:
+        raise TrainingError(
+            f"None of these images is in the calibration split of {bundle}: nothing may be chosen on them."
+        )
     if not chosen:
         raise TrainingError("No lesions were asked for: there is nothing to degrade.")
     out.mkdir(parents=True, exist_ok=True)

@@ -34,8 +34,9 @@ def risk_coverage(answers: Answers) -> dict[str, Any]:
     weights = lesion_weights(answers.lesions)[:, order]  # (draws, n), surest first
     answered = np.cumsum(weights, axis=1, dtype=np.float64)
     hits = np.cumsum(weights * right, axis=1, dtype=np.float64)
-    # The image at which a draw reaches each coverage; half an image less, so that the data itself is rounded.
-    reached = np.array([np.searchsorted(row, np.array(COVERAGES) * row[-1] - 0.5) for row in answered])
+    # The image at which a draw reaches each coverage; half an image less, so that the data itself is rounded. Of few
+    # images the smallest shares are less than one, and one is answered.
+    reached = np.array([np.searchsorted(row, np.maximum(np.array(COVERAGES) * row[-1] - 0.5, 0.5)) for row in answered])
     reached = np.minimum(reached, len(right) - 1)  # (draws, coverages)
     accuracy = np.take_along_axis(hits, reached, 1) / np.maximum(np.take_along_axis(answered, reached, 1), 1)
     estimates = [estimate(column) for column in accuracy.T]

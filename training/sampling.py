@@ -3,9 +3,10 @@
 Two thirds of dermoscopy are nevi, and dermoscopy outnumbers phone photographs 13 to 1. Weighting the loss would give a
 rare image rare but huge gradients; drawing it more often gives it many small ones, each on another augmented view.
 Within a kind of image a class is drawn in proportion to the square root of its count: rare classes are lifted, and the
-nevi, which make up most of what people upload, are not forgotten. Between kinds the shares are set outright. The last
-phase draws all classes of a kind evenly and trains the head alone, as Kang et al. 2020 found best for long tails:
-features learn most from many images, the boundary between classes from equal ones.
+nevi, which make up most of what people upload, are not forgotten. Between kinds the shares are set outright. A last
+phase may draw all classes of a kind evenly and train the head alone (Kang et al. 2020: features learn most from many
+images, the boundary between classes from equal ones), as the configuration for accelerators does; what ships has its
+boundaries moved by `training.balance` instead.
 """
 
 from __future__ import annotations
@@ -47,11 +48,13 @@ def source_shares(sources: NDArray[np.str_], least_share: float = LEAST_SOURCE_S
     """The share of the draws that each kind of image gets."""
     names, counts = np.unique(sources, return_counts=True)
     least = min(least_share, 1 / len(names))
-    shares = np.maximum(np.sqrt(counts) / np.sqrt(counts).sum(), least)
-    # What the smaller kinds were lifted by, the larger ones give.
-    lifted = shares <= least
-    if not lifted.all():
-        shares[~lifted] *= (1 - shares[lifted].sum()) / shares[~lifted].sum()
+    roots = np.sqrt(counts)
+    lifted = np.zeros(len(names), dtype=bool)
+    shares = roots / roots.sum()
+    # What the smaller kinds are lifted by, the larger ones give, of whom one may thereby become a smaller one.
+    while np.any(low := ~lifted & (shares < least)):
+        lifted |= low
+        shares = np.where(lifted, least, roots * (1 - least * lifted.sum()) / max(roots[~lifted].sum(), 1e-12))
     return dict(zip(names.tolist(), (shares / shares.sum()).tolist(), strict=True))
 
 

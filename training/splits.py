@@ -1,8 +1,9 @@
 """Divides labelled images into train, calibration and validation so that nothing leaks from one to another.
 
 Images that share a lesion, a patient or their very pixels form one group and stay together; groups are dealt out so
-that every kind of image keeps its share of every class. Validation takes part in nothing: the epoch to keep is chosen
-on calibration, so that the figures quoted on validation are of lesions that no decision has seen.
+that every kind of image keeps its share of every class. Validation takes part in nothing that is trained or chosen for
+a bundle: the epoch to keep is chosen on calibration, so that the figures quoted on validation are of lesions that it
+has not seen.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def split(images: Sequence[LabelledImage], digests: Sequence[str], seed: int) ->
             for fold, (_, members) in enumerate(folds.split(strata, strata, groups)):
                 fold_of[members] = fold
     except ValueError as error:
-        raise TrainingError(f"The images cannot be split: {error}.") from None
+        raise TrainingError(f"The images cannot be split: {str(error).rstrip('.')}.") from None
     return [_SPLIT_OF_FOLD[fold] for fold in fold_of]
 
 
@@ -74,6 +75,21 @@ def write_splits(file: Path, images: Sequence[LabelledImage], splits: Sequence[s
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["source", "image_id", "split"])
         writer.writerows([image.source, image.image_id, s] for image, s in zip(images, splits, strict=True))
+
+
+def refuse_leak(former: dict[tuple[str, str], str], images: Sequence[LabelledImage], splits: Sequence[str]) -> None:
+    """Held-out images must be new to weights that learned under `former` splits, and unseen ones to their thresholds.
+
+    Raises:
+        TrainingError: some are not, since with other images the splits come out otherwise.
+    """
+    leaks = {(TRAIN, CALIBRATION), (TRAIN, VALIDATION), (CALIBRATION, VALIDATION)}
+    pairs = ((former.get((i.source, i.image_id)), now) for i, now in zip(images, splits, strict=True))
+    if count := sum(pair in leaks for pair in pairs):
+        raise TrainingError(
+            f"{count:,} images that the bundle learned from or was chosen on would be taken for unseen, because other "
+            "images are dealt out otherwise: give the data folders that it was trained on, and no others."
+        )
 
 
 def read_splits(file: Path) -> dict[tuple[str, str], str]:

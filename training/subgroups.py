@@ -78,7 +78,9 @@ def figures_of(answers: Answers) -> dict[str, Any]:
         }
     for figure in FIGURES:
         known = enough[figure] >= FEWEST
-        own[figure], own[f"{figure}_ci"] = estimate(drawn[figure], enough[figure]) if known else (None, None)
+        # A mean over classes is no share: no rule of three for it.
+        behind = None if figure == "balanced_accuracy" else enough[figure]
+        own[figure], own[f"{figure}_ci"] = estimate(drawn[figure], behind) if known else (None, None)
     own["note"] = _note(counts["lesions"], counts["malignant_lesions"], benign)
     return own
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -13,19 +10,20 @@ import numpy as np
 
 from model_layer.decision import calibrated
 from training.augmentation import centre
-from training.backbones import VGG16
 from training.batches import Views
 from training.bundle_writer import NETWORK_FILE, commit, machine, write_manifest
+from training.data_sets import licence
 from training.dataset import LABELS
 from training.errors import TrainingError
 from training.finish import finish
 from training.fit import State, fit
 from training.frozen import FloatTrunk, Trunk, held_levels
 from training.material import Material
-from training.metrics import balanced_accuracy, one_vs_rest_aucs
+from training.metrics import balanced_accuracy, macro_auc
 from training.network import build, cut, load_pretrained
-from training.splits import CALIBRATION, TRAIN, write_splits
-from training.warm_start import load_from_bundle, settle_on
+from training.run_folder import claim, identity
+from training.splits import CALIBRATION, TRAIN, refuse_leak, write_splits
+from training.warm_start import Start, load_from_bundle, settle_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,45 +38,6 @@ BATCH = 32
 JUDGED_IMAGES = 500
 # Training images that a loaded bundle's normalisation reads its statistics off.
 SETTLING_IMAGES = 128
-
-
-@dataclass(frozen=True)
-class Start:
-    """Another run's bundle, to go on from."""
-
-    bundle: Path
-    phases: int
-    """How many of the configuration's phases, the last ones, are still to be done."""
-
-    @property
-    def machine(self) -> str:
-        """What trained the earlier phases, in words."""
-        past = json.loads((self.bundle / "manifest.json").read_text(encoding="utf-8"))["training"]
-        return str(past.get("machine", "a machine that was not recorded"))
-
-    def state(self, config: Config) -> State:
-        """Where training stands when the earlier phases are done, with the history that the bundle tells.
-
-        Raises:
-            TrainingError: the bundle tells none, was trained on other splits, or is of another backbone.
-        """
-        if config.backbone != VGG16:
-            raise TrainingError(f"Only VGG16's weights come back from a bundle, not those of {config.backbone}.")
-        try:
-            past = json.loads((self.bundle / "manifest.json").read_text(encoding="utf-8"))["training"]
-            seed, history, seconds = past["configuration"]["seed"], past["history"], past["seconds"]
-        except (OSError, KeyError, ValueError) as error:
-            raise TrainingError(f"{self.bundle} is no bundle that a training run made: {error!r}.") from None
-        if seed != config.seed:
-            raise TrainingError(
-                f"{self.bundle} was trained with seed {seed}, and its splits are others than those of seed "
-                f"{config.seed}: images that it learned from would be taken for unseen. Give --seed {seed}."
-            )
-        if not 0 < self.phases <= len(config.phases):
-            raise TrainingError(f"There are {len(config.phases)} phases: --last {self.phases} is not among them.")
-        done = len(config.phases) - self.phases
-        step = len(history) * math.ceil(config.epoch / config.batch)  # views go on where the other run's ended
-        return State(phase=done, step=step, seconds=seconds, history=list(history))
 
 
 def train(
@@ -99,7 +58,7 @@ def train(
     run's bundle. A run that was interrupted goes on from its caches and its last whole epoch under `out`.
 
     Raises:
-        TrainingError: the data or the weights do not fit.
+        TrainingError: the data or the weights do not fit, or `out` is another run's folder.
     """
     code = commit()
     begun = State() if start is None else start.state(config)
@@ -110,6 +69,9 @@ def train(
 
     material = Material.read(folders, config.size, config.seed, cache)
     images, squares, rows = material.images, material.squares, material.rows
+    if start is not None:
+        refuse_leak(start.splits(), images, material.splits.tolist())
+    claim(out, identity(material, weights, config, None if start is None else start.version))
     write_splits(bundle / "splits.csv", images, material.splits.tolist())
     ranges = squares[np.sort(material.drawn(config.quantisation_images, config.seed))]
 
@@ -165,7 +127,7 @@ def train(
         "seconds": state.seconds,
         "machine": machine() if start is None else f"{start.machine}, then {machine()}",
         "data": material.summary(),
-        "licence": "CC BY-NC 4.0",
+        "licence": licence([folder.resolve().name for folder in folders]),
         "history": state.history,
         **finished["figures"],
     }
@@ -211,16 +173,24 @@ def _judge(
     """What `fit` watches, by kind of image: macro AUC, whose mean is the `score`, and balanced accuracy.
 
     The area under the curve chooses the epoch because balanced accuracy jumps with single images of rare classes.
+
+    Raises:
+        TrainingError: no kind has images of two classes, so that nothing could choose an epoch.
     """
+    if all(len(np.unique(truth[sources == source])) < 2 for source in np.unique(sources)):
+        raise TrainingError(
+            "The calibration images of every data folder are of one class alone: nothing to tell apart."
+        )
 
     def judge(learner: keras.Model) -> dict[str, float]:
         logits = np.concatenate([np.asarray(learner.predict_on_batch(x), dtype=np.float64) for x in inputs()])
         areas, figures = [], {}
         for source in np.unique(sources).tolist():
             of_source = sources == source
-            each = one_vs_rest_aucs(truth[of_source], calibrated(logits[of_source], 1.0))
-            areas.append(float(np.mean([area for area in each if area is not None])))
-            figures[f"{source} AUC"] = areas[-1]
+            area = macro_auc(truth[of_source], calibrated(logits[of_source], 1.0))
+            if area is not None:  # a folder of one class has none
+                areas.append(area)
+                figures[f"{source} AUC"] = area
             figures[f"{source} balanced"] = balanced_accuracy(truth[of_source], logits[of_source].argmax(axis=1))
         return {"score": float(np.mean(areas)), **figures}
 

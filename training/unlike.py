@@ -57,7 +57,7 @@ def unlike(folders: Sequence[Path], bundle: Path, others: Path | None, out: Path
     """Writes both tables to `out` and returns them; `images` real ones of each data folder and split are looked at.
 
     Raises:
-        TrainingError: `others` holds no file, or the bundle came without its splits.
+        TrainingError: `others` holds no file, or the bundle came without its splits, or of other folders.
     """
     out.mkdir(parents=True, exist_ok=True)
     classifier = Classifier.load(bundle)
@@ -65,6 +65,10 @@ def unlike(folders: Sequence[Path], bundle: Path, others: Path | None, out: Path
     splits = read_splits(bundle / "splits.csv")
     if not splits:
         raise TrainingError(f"{bundle} came without splits.csv: which images it has learned from is not known.")
+    if missing := sorted({i.source for i in data} - {source for (source, _), s in splits.items() if s == VALIDATION}):
+        raise TrainingError(
+            f"{bundle} has no validation images of {' or '.join(missing)}: give what it was trained on."
+        )
     of_split = {
         s: [i for i in data if splits.get((i.source, i.image_id)) == s] for s in (TRAIN, CALIBRATION, VALIDATION)
     }

@@ -1,11 +1,14 @@
 """Weights of a finished bundle back into Keras, to go on training where another run ended.
 
-The network file holds them rounded to 7 bits for each channel, which is less than one step of training moves them: a
-run that starts here loses the optimiser's moments and nothing that counts.
+The network file holds them rounded to 7 bits for each channel: by two or three parts in ten thousand, which a handful
+of training steps move them too. A run that starts here loses that and the optimiser's moments.
 """
 
 from __future__ import annotations
 
+import json
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -13,18 +16,81 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from training.backbones import VGG16
 from training.errors import TrainingError
+from training.fit import State
 from training.network import block_of
 from training.quantisation import dequantised
+from training.splits import read_splits
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from training.config import Config
+
     Tensors = dict[str, NDArray[Any]]
 
 BATCH = 16
+
+
+@dataclass(frozen=True)
+class Start:
+    """Another run's bundle, to go on from."""
+
+    bundle: Path
+    phases: int
+    """How many of the configuration's phases, the last ones, are still to be done."""
+
+    @property
+    def machine(self) -> str:
+        """What trained the earlier phases, in words."""
+        return str(self._manifest()["training"].get("machine", "a machine that was not recorded"))
+
+    @property
+    def version(self) -> str:
+        """Of the bundle."""
+        return str(self._manifest()["version"])
+
+    def splits(self) -> dict[tuple[str, str], str]:
+        """The split of each image that the bundle knows, by source and image_id.
+
+        Raises:
+            TrainingError: it came without them.
+        """
+        splits = read_splits(self.bundle / "splits.csv")
+        if not splits:
+            raise TrainingError(f"{self.bundle} came without splits.csv: what it has learned from is not known.")
+        return splits
+
+    def state(self, config: Config) -> State:
+        """Where training stands when the earlier phases are done, with the history that the bundle tells.
+
+        Raises:
+            TrainingError: the bundle tells none, was trained on other splits, or is of another backbone.
+        """
+        if config.backbone != VGG16:
+            raise TrainingError(f"Only VGG16's weights come back from a bundle, not those of {config.backbone}.")
+        try:
+            past = self._manifest()["training"]
+            seed, history, seconds = past["configuration"]["seed"], past["history"], past["seconds"]
+        except (OSError, KeyError, ValueError) as error:
+            raise TrainingError(f"{self.bundle} is no bundle that a training run made: {error!r}.") from None
+        if seed != config.seed:
+            raise TrainingError(
+                f"{self.bundle} was trained with seed {seed}, and its splits are others than those of seed "
+                f"{config.seed}: images that it learned from would be taken for unseen. Give --seed {seed}."
+            )
+        if not 0 < self.phases <= len(config.phases):
+            raise TrainingError(f"There are {len(config.phases)} phases: --last {self.phases} is not among them.")
+        done = len(config.phases) - self.phases
+        step = len(history) * math.ceil(config.epoch / config.batch)  # views go on where the other run's ended
+        return State(phase=done, step=step, seconds=seconds, history=list(history))
+
+    def _manifest(self) -> dict[str, Any]:
+        manifest: dict[str, Any] = json.loads((self.bundle / "manifest.json").read_text(encoding="utf-8"))
+        return manifest
 
 
 def load_from_bundle(model: keras.Model, network: Path, *, above: int = 0) -> None:

@@ -23,6 +23,7 @@ from training.degradations import (
     shrunk,
     turned,
 )
+from training.errors import TrainingError
 from training.probe import REFUSED, drawn, labels_of
 from training.robustness import changes
 
@@ -31,6 +32,15 @@ GREY = Image.new("RGB", (40, 30), (118, 118, 118))
 
 def mean(changed: Image.Image) -> np.ndarray:
     return np.asarray(changed, dtype=float).mean(axis=(0, 1))
+
+
+def test_what_the_worker_takes_is_opened_whatever_it_is_called(tmp_path):
+    heic, broken = tmp_path / "photo.jpg", tmp_path / "broken.jpg"
+    heic.write_bytes(encoded(picture(1), "HEIF"))
+    assert opened(heic, 40).size == (107, 80)
+    broken.write_bytes(encoded(picture(1), "JPEG")[:200])
+    with pytest.raises(TrainingError, match=r"broken\.jpg can't be made worse: .*Remove its row or mend it\."):
+        opened(broken, 40)
 
 
 def test_a_stop_is_a_factor_of_two_of_light():

@@ -14,7 +14,9 @@ from PIL import Image
 from model_layer.bundle import Bundle, QualityLimits
 from training.__main__ import main
 from training.card_sections import sections, tables_and_plots
-from training.model_card import QUOTED, complete_bundle
+from training.data_sets import licence
+from training.errors import TrainingError
+from training.model_card import QUOTED, complete_bundle, model_card
 from training.quality_report import target
 from training.quality_study import FALL, FLAGGED, SERIES, Step, threshold
 
@@ -91,7 +93,9 @@ def test_the_kinds_of_image_are_checked_apart_and_as_many_as_asked_for(report):
 
 
 def test_every_plot_is_there(report):
-    for name in tables_and_plots(("derm", "phone")):
+    expected = tables_and_plots(json.loads((report / "metrics.json").read_text()))
+    assert len(expected) == 15
+    for name in expected:
         assert (report / name).stat().st_size > 0, name
     for name in ("reliability-derm", "confusion-all", "overlays-derm", "overlays-phone"):
         assert (report / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -105,38 +109,34 @@ def test_overlays_show_photographs_beside_their_maps(report, folders):
     assert (mapped[..., 0] - mapped[..., 2]).mean() > (plain[..., 0] - plain[..., 2]).mean() + 5  # towards orange
 
 
+def trained_manifest(bundle, **training):
+    """As of a trained bundle."""
+    parity = ("images", "same_label", "largest_probability_change")
+    parity += tuple(
+        f"{kind}_{side}" for kind in ("balanced_accuracy", "calibration_error") for side in ("keras", "shipped")
+    )
+    past = {
+        "licence": "none",
+        "command": "make train",
+        "commit": "0",
+        "backend": "none",
+        "precision": "float32",
+        "data": {},
+        "calibration_split": {},
+        "configuration": {"augmentation": 1.0},
+        "parity_with_keras": dict.fromkeys((*parity, "balanced_accuracy_change"), 1.0)
+        | {"balanced_accuracy_change_ci": [0.0, 1.0]},
+    }
+    return json.loads((bundle / "manifest.json").read_text()) | {"training": past | training}
+
+
 def test_a_bundle_keeps_what_its_card_quotes_and_no_photograph(report, tiny_bundle, tmp_path):
     bundle, evaluation = tmp_path / "bundle", tmp_path / "evaluation"
     bundle.mkdir()
     shutil.copytree(report, evaluation)
     (evaluation / "curves.png").write_bytes(b"")  # of a training, which there was none of
     metrics = json.loads((report / "metrics.json").read_text())
-    manifest = json.loads((tiny_bundle / "manifest.json").read_text()) | {
-        "training": {
-            "licence": "none",
-            "command": "make train",
-            "commit": "0",
-            "backend": "none",
-            "precision": "float32",
-            "data": {},
-            "calibration_split": {},
-            "configuration": {"augmentation": 1.0},
-            "parity_with_keras": dict.fromkeys(
-                (
-                    "images",
-                    "same_label",
-                    "largest_probability_change",
-                    "balanced_accuracy_shipped",
-                    "balanced_accuracy_keras",
-                    "balanced_accuracy_change",
-                    "calibration_error_keras",
-                    "calibration_error_shipped",
-                ),
-                1.0,
-            )
-            | {"balanced_accuracy_change_ci": [0.0, 1.0]},
-        }
-    }
+    manifest = trained_manifest(tiny_bundle)
     complete_bundle(bundle, evaluation, manifest, metrics)
     kept = {file.name for file in bundle.iterdir()}
     assert {*QUOTED, "subgroups.csv", "robustness-derm.png", "explanation.png", "MODEL_CARD.md"} <= kept
@@ -148,6 +148,48 @@ def test_a_bundle_keeps_what_its_card_quotes_and_no_photograph(report, tiny_bund
     for quoted in ("risk_coverage.csv", "prediction_sets.csv", "subgroups.csv", "robustness.csv"):
         assert quoted in card
         assert quoted in kept
+
+
+def test_an_evaluation_of_another_bundle_is_refused(report, tiny_bundle, tmp_path):
+    """Its figures would stand under a version that they are not of."""
+    metrics = json.loads((report / "metrics.json").read_text())
+    manifest = trained_manifest(tiny_bundle) | {"version": "2020.01.01-00000000"}
+    with pytest.raises(
+        TrainingError, match=r"is of the bundle \S+, and \S+ is 2020\.01\.01-00000000: evaluate this one"
+    ):
+        complete_bundle(tmp_path, report, manifest, metrics)
+    assert not list(tmp_path.iterdir())
+
+
+def test_tables_that_an_earlier_evaluation_left_are_not_taken(report):
+    metrics = json.loads((report / "metrics.json").read_text())
+    for own in metrics.values():
+        own.pop("robustness", None)
+    assert "robustness.csv" not in tables_and_plots(metrics)
+    assert "subgroups.csv" in tables_and_plots(metrics)
+
+
+def test_a_card_of_ones_own_images_says_nothing_of_other_peoples(report, tiny_bundle):
+    metrics = json.loads((report / "metrics.json").read_text())
+    counts = {"train": 1, "calibration": 1, "validation": 1}
+    own = trained_manifest(tiny_bundle, data={"derm": counts, "phone": counts}, licence=licence(["derm", "phone"]))
+    card = model_card(own, metrics)
+    for foreign in ("HAM10000", "Vienna", "Brazil", "ethics committees", "commercial use"):
+        assert foreign not in card
+    assert "Licence: that of its training images, which is not known here." in card
+    published = trained_manifest(tiny_bundle, data={"ham10000": counts}, licence=licence(["ham10000", "pad_ufes"]))
+    card = model_card(published, metrics)
+    assert "Licence: CC BY-NC 4.0, because HAM10000 is." in card
+    assert "commercial use" in card
+    assert "Vienna" in card
+    assert licence(["pad_ufes"]) == "CC BY 4.0"
+
+
+def test_a_card_names_its_own_backbone(report, tiny_bundle):
+    metrics = json.loads((report / "metrics.json").read_text())
+    other = trained_manifest(tiny_bundle, configuration={"augmentation": 1.0, "backbone": "MobileNetV2"})
+    assert "MobileNetV2's convolutions" in model_card(other, metrics)
+    assert "VGG16" not in model_card(other, metrics)
 
 
 def test_the_card_has_no_section_on_what_was_not_measured(report):
@@ -164,6 +206,27 @@ def test_the_costly_checks_can_be_left_out(folders, tiny_bundle, tmp_path):
     assert main(["evaluate", *arguments, "--robustness", "0", "--explained", "0"]) == 0
     assert not {"robustness", "explanation"} & json.loads((tmp_path / "metrics.json").read_text())["phone"].keys()
     assert not (tmp_path / "robustness.csv").exists()
+
+
+def test_unreadable_images_are_named_and_told_of(folders, tiny_bundle, tmp_path, capsys):
+    broken = write_labelled_folder(tmp_path / "broken", ("nv", "mel"), 4, seed=3)
+    for file in (broken / "images").iterdir():
+        file.write_bytes(b"no image")
+    arguments = ["--data", str(broken), "--bundle", str(tiny_bundle), "--out", str(tmp_path / "out")]
+    assert main(["evaluate", *arguments]) == 1
+    assert "Not one of the images of broken could be decoded; predictions.csv tells why." in capsys.readouterr().err
+    assert "not_an_image" in (tmp_path / "out" / "predictions.csv").read_text()
+    assert main(["quality", *arguments, "--lesions", "1"]) == 1
+    assert "can't be made worse: cannot identify image file" in capsys.readouterr().err
+
+
+def test_images_that_a_bundle_has_not_split_are_refused_at_once(folders, tiny_bundle, tmp_path, capsys):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(tiny_bundle, bundle)
+    (bundle / "splits.csv").write_text("source,image_id,split\nderm,i0,validation\n")
+    arguments = ["--data", *map(str, folders), "--bundle", str(bundle), "--out", str(tmp_path / "out")]
+    assert main(["unlike", *arguments]) == 1
+    assert "has no validation images of phone: give what it was trained on." in capsys.readouterr().err
 
 
 def test_a_wrong_count_is_one_sentence(folders, tiny_bundle, tmp_path, capsys):

@@ -91,6 +91,34 @@ def test_training_goes_on_from_a_bundle_with_its_history_and_its_splits(trained,
     assert first["score"] > max(epoch["score"] for epoch in before["history"]) - 0.1  # it did not begin anew
 
 
+def test_a_folder_of_another_run_is_left_alone(trained, folders, capsys):
+    """Its weights have learned from images that another seed holds out."""
+    arguments = ["train", "--data", *map(str, folders), "--weights", "none", "--tiny", "--out", str(trained)]
+    assert main([*arguments, "--seed", "2"]) == 1
+    assert "holds a run with other images" not in (told := capsys.readouterr().err)
+    assert "holds a run with other seed: give another OUT, or delete it." in told
+
+
+def test_a_bundle_does_not_go_on_with_images_that_change_its_splits(trained, folders, tmp_path, capsys):
+    more = write_labelled_folder(tmp_path / "clinic", ("mel", "nv"), 40, seed=7000)
+    arguments = ["train", "--data", *map(str, folders), str(more), "--weights", "none", "--tiny"]
+    assert main([*arguments, "--out", str(tmp_path / "out"), "--start", str(trained / "bundle")]) == 1
+    assert "would be taken for unseen" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "bundle" / "splits.csv").exists()
+
+
+def test_a_folder_of_one_class_is_trained_on_and_has_no_area(folders, tmp_path):
+    """Melanomas from elsewhere, say, added to what tells the classes apart."""
+    more = write_labelled_folder(tmp_path / "melanomas", ("mel",), 80, seed=8000)
+    arguments = ["train", "--data", str(folders[0]), str(more), "--weights", "none", "--tiny"]
+    out = tmp_path / "out"
+    assert main([*arguments, "--out", str(out), "--robustness", "0", "--explained", "0"]) == 0
+    split = json.loads((out / "bundle" / "manifest.json").read_text())["training"]["calibration_split"]
+    assert split["melanomas"]["macro_auc"] is None
+    assert split["derm"]["macro_auc"] > 0.5
+    assert "NaN" not in (out / "bundle" / "manifest.json").read_text()
+
+
 def test_evaluate_takes_other_peoples_images_and_reports_rejected_ones(trained, tmp_path):
     others = write_labelled_folder(tmp_path / "clinic", ("mel", "nv"), 12, seed=5000)
     (others / "images" / "i5.jpg").write_bytes(b"no longer an image")

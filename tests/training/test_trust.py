@@ -36,6 +36,15 @@ def test_the_area_is_the_mean_error_over_all_coverages():
     assert curve["area"] == pytest.approx((0 + 1 / 2 + 1 / 3 + 2 / 4) / 4)
 
 
+def test_of_few_images_the_surest_is_answered_at_the_smallest_share():
+    """With every answer right, so is every share of them, in every draw of lesions."""
+    curve = risk_coverage(
+        answers(np.eye(CLASSES)[[0, 1, 2, 0, 1]] * 0.9 + 0.01, [0, 1, 2, 0, 1], lesions=list("abcde"))
+    )
+    assert curve["accuracy"] == [1.0] * len(curve["coverage"])
+    assert all(ci == [1.0, 1.0] for ci in curve["accuracy_ci"])
+
+
 def test_a_confidence_that_knows_nothing_has_a_flat_curve():
     probabilities, truth = made_up(1000)[1:]
     best = np.eye(CLASSES)[probabilities.argmax(axis=1)]

@@ -9,6 +9,7 @@ from tiny_bundle import SIZE, tiny_network
 
 from training.balance import MULTIPLES, adjustment, merit
 from training.calibration import compare_scalings
+from training.finish import UNLIKE_SHARE, unlike_threshold
 from training.made_up import KINDS, made_up
 from training.unlikeness import Gaussians, append_nearest, nearest, scores
 
@@ -55,6 +56,16 @@ def test_mahalanobis_distance_is_that_of_the_definition(clusters):
     covariance = np.linalg.inv(fitted.whitening @ fitted.whitening.T)
     from_mean = known[3] - fitted.means[1]
     assert fitted.distances(known[3:4])[0, 1] == pytest.approx(from_mean @ np.linalg.inv(covariance) @ from_mean)
+
+
+def test_at_most_the_promised_share_of_any_kind_lies_above_the_threshold():
+    rng = np.random.default_rng(6)
+    sources = np.repeat(["derm", "phone"], [1500, 116])
+    unlikeness = np.concatenate([rng.uniform(0, 0.1, 1500), rng.uniform(0, 0.3, 116)])
+    value = unlike_threshold(unlikeness, sources)
+    above = {kind: float(np.mean(unlikeness[sources == kind] > value)) for kind in ("derm", "phone")}
+    assert above == {"derm": 0.0, "phone": 5 / 116}
+    assert max(above.values()) <= UNLIKE_SHARE
 
 
 def test_made_up_pictures_are_the_same_for_the_same_seed_and_of_every_kind():

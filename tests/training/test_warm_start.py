@@ -12,8 +12,7 @@ from training.config import TINY
 from training.errors import TrainingError
 from training.finish import export
 from training.network import LOGITS, build
-from training.train import Start
-from training.warm_start import load_from_bundle, settle_on
+from training.warm_start import Start, load_from_bundle, settle_on
 
 SHAPE = {"width": 1 / 8, "hidden": 8}
 
