@@ -62,7 +62,6 @@ class Config:
         Phase("the same once more", first_block=4, epochs=2, learning_rate=4e-5),
         Phase("half the regularisation", first_block=4, epochs=2, learning_rate=4e-5, size=192, regularisation=0.5),
         Phase("whole views at the end", first_block=4, epochs=1, learning_rate=3e-5, regularisation=0.5),
-        Phase("whole views, two rounds more", first_block=4, epochs=2, learning_rate=5e-5, regularisation=0.5),
     )
     seed: int = 20261123
     quantisation_images: int = 64

@@ -114,8 +114,8 @@ def train(
         learning = build(None, len(LABELS), **config.architecture, winograd=winograd)
         learning.set_weights(whole.get_weights())
         model = cut(learning, config.frozen_blocks)[1] if config.frozen_blocks else learning
-        judge = _judge(inputs, material.labels(judged), material.sources(judged))
-        state = fit(model, supply, judge, config, out / "checkpoints", begun)
+        judged_by = judge(inputs, material.labels(judged), material.sources(judged))
+        state = fit(model, supply, judged_by, config, out / "checkpoints", begun)
     whole.set_weights(learning.get_weights())
 
     finished = finish(whole, material, config, bundle, winograd=winograd)
@@ -167,7 +167,7 @@ def _some_of_each(sources: NDArray[np.str_], seed: int) -> NDArray[np.int64]:
     return np.sort(np.concatenate([order[sources[order] == s][:JUDGED_IMAGES] for s in np.unique(sources)]))
 
 
-def _judge(
+def judge(
     inputs: Callable[[], Iterator[NDArray[np.float32]]], truth: NDArray[np.int64], sources: NDArray[np.str_]
 ) -> Callable[[keras.Model], dict[str, float]]:
     """What `fit` watches, by kind of image: macro AUC, whose mean is the `score`, and balanced accuracy.
@@ -182,7 +182,7 @@ def _judge(
             "The calibration images of every data folder are of one class alone: nothing to tell apart."
         )
 
-    def judge(learner: keras.Model) -> dict[str, float]:
+    def figures_of(learner: keras.Model) -> dict[str, float]:
         logits = np.concatenate([np.asarray(learner.predict_on_batch(x), dtype=np.float64) for x in inputs()])
         areas, figures = [], {}
         for source in np.unique(sources).tolist():
@@ -194,7 +194,7 @@ def _judge(
             figures[f"{source} balanced"] = balanced_accuracy(truth[of_source], logits[of_source].argmax(axis=1))
         return {"score": float(np.mean(areas)), **figures}
 
-    return judge
+    return figures_of
 
 
 def _held_inputs(

@@ -46,13 +46,14 @@ def test_each_fault_on_each_cloud(cloud, tiny_bundle, tmp_path):
     assert verdict.inferences <= verdict.uploads + verdict.deaths * 10, "a death costs at most its batch"
 
 
+@pytest.fixture(scope="class")
+def stack():
+    with CLOUDS["moto"](10, 5) as deployed:
+        yield deployed
+
+
 class TestTheVerdict:
     """A soak that cannot fail proves nothing: each wrong is put there by hand, and must be seen."""
-
-    @pytest.fixture(scope="class")
-    def stack(self):
-        with CLOUDS["moto"](10, 5) as deployed:
-            yield deployed
 
     @pytest.fixture
     def ours(self, stack):

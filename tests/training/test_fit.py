@@ -109,6 +109,7 @@ def test_what_is_gone_on_from_stays_where_nothing_gets_better(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_checkpoints_of_another_network_are_not_gone_on_from(tmp_path):
     fit(network(), lambda _: Noise(), scripted([0.1] * 6), CONFIG, tmp_path)
     other = cut(build(32, 3, width=1 / 16, hidden=8, winograd=True), 2)[1]

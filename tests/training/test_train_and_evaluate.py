@@ -15,9 +15,12 @@ from training.__main__ import main
 from training.augmentation import augmented
 from training.batches import Views
 from training.config import TINY
+from training.configurations import figures, row
 from training.dataset import LabelledImage, read_folders
+from training.errors import TrainingError
 from training.model_card import regenerated
 from training.splits import VALIDATION, read_splits
+from training.train import judge
 
 DESIGNED = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "ece", "brier", "accuracy_at_80_coverage")
 
@@ -107,16 +110,23 @@ def test_a_bundle_does_not_go_on_with_images_that_change_its_splits(trained, fol
     assert not (tmp_path / "out" / "bundle" / "splits.csv").exists()
 
 
-def test_a_folder_of_one_class_is_trained_on_and_has_no_area(folders, tmp_path):
-    """Melanomas from elsewhere, say, added to what tells the classes apart."""
-    more = write_labelled_folder(tmp_path / "melanomas", ("mel",), 80, seed=8000)
-    arguments = ["train", "--data", str(folders[0]), str(more), "--weights", "none", "--tiny"]
-    out = tmp_path / "out"
-    assert main([*arguments, "--out", str(out), "--robustness", "0", "--explained", "0"]) == 0
-    split = json.loads((out / "bundle" / "manifest.json").read_text())["training"]["calibration_split"]
-    assert split["melanomas"]["macro_auc"] is None
-    assert split["derm"]["macro_auc"] > 0.5
-    assert "NaN" not in (out / "bundle" / "manifest.json").read_text()
+class Sure:
+    """Stands for a network: tells every image of class k by its one pixel."""
+
+    def predict_on_batch(self, pixels):
+        return 3.0 * np.eye(8)[pixels.ravel().astype(int)]
+
+
+def test_a_folder_of_one_class_is_judged_by_what_it_can_show():
+    """Melanomas from elsewhere, say, added to what tells the classes apart: they have no area under a curve."""
+    truth, sources = np.array([0, 1, 0, 1, 1, 1]), np.array(["derm"] * 4 + ["melanomas"] * 2)
+    seen = judge(lambda: iter([truth.astype(np.float32)]), truth, sources)(Sure())
+    assert seen == {"score": 1.0, "derm AUC": 1.0, "derm balanced": 1.0, "melanomas balanced": 1.0}
+    own = figures(np.eye(8)[truth[4:]], truth[4:])
+    assert own["macro_auc"] is None
+    assert row("a name", "c", 1, 2.0, {"calibration": {"melanomas": own}})["calibration melanomas macro_auc"] == ""
+    with pytest.raises(TrainingError, match="of one class alone"):
+        judge(lambda: iter([]), truth[4:], sources[4:])
 
 
 def test_evaluate_takes_other_peoples_images_and_reports_rejected_ones(trained, tmp_path):
