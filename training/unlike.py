@@ -150,7 +150,8 @@ def _compare(
 ) -> list[dict[str, Any]]:
     """The area under the ROC curve of every score for every kind against all real images."""
     file = bundle / "model.onnx"
-    squares = _look(classifier, [image.path.read_bytes() for image in learned], "training images").squares
+    decoded = [classifier.decode(image.path.read_bytes()) for image in learned]
+    squares = [one.pixels for one in decoded if isinstance(one, DecodedImage)]
 
     def features(given: Sequence[NDArray[np.uint8]], what: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         served = serve(file, np.stack(given), np.arange(len(given)), what)

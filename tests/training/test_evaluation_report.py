@@ -16,9 +16,11 @@ from training.__main__ import main
 from training.card_sections import sections, tables_and_plots
 from training.data_sets import licence
 from training.errors import TrainingError
+from training.made_up import KINDS
 from training.model_card import QUOTED, complete_bundle, model_card
 from training.quality_report import target
 from training.quality_study import FALL, FLAGGED, SERIES, Step, threshold
+from training.unlike import MADE_UP
 
 pytestmark = pytest.mark.timeout(600)  # 10 seconds of work, which a busy machine takes minutes for
 
@@ -218,6 +220,28 @@ def test_unreadable_images_are_named_and_told_of(folders, tiny_bundle, tmp_path,
     assert "not_an_image" in (tmp_path / "out" / "predictions.csv").read_text()
     assert main(["quality", *arguments, "--lesions", "1"]) == 1
     assert "can't be made worse: cannot identify image file" in capsys.readouterr().err
+
+
+def test_what_is_said_of_images_without_a_lesion(folders, tiny_bundle, tmp_path):
+    bundle, others, out = tmp_path / "bundle", tmp_path / "others", tmp_path / "out"
+    shutil.copytree(tiny_bundle, bundle)
+    splits = [
+        f"{folder.name},i{i},{('train', 'calibration', 'validation', 'train')[i // 10]}"
+        for folder in folders
+        for i in range(40)
+    ]
+    (bundle / "splits.csv").write_text("\n".join(["source,image_id,split", *splits, ""]))
+    others.mkdir()
+    (others / "a.txt").write_text("no image")
+    arguments = ["--data", *map(str, folders), "--bundle", str(bundle), "--others", str(others), "--images", "6"]
+    assert main(["unlike", *arguments, "--out", str(out)]) == 0
+    kinds = {row["kind"]: row for row in rows(out / "unlike.csv")}
+    assert {kinds["derm"]["images"], kinds["phone"]["images"]} == {"6"}
+    assert kinds["other photographs"]["rejected"] == "1.0"
+    assert int(kinds["all without a lesion"]["images"]) == MADE_UP * len(KINDS) + 1
+    compared = {row["score"]: row for row in rows(out / "unlikeness_scores.csv")}
+    assert {"nearest neighbours", "mahalanobis", "energy"} <= compared.keys()
+    assert all(0 <= float(row["white noise"]) <= 1 for row in compared.values())
 
 
 def test_images_that_a_bundle_has_not_split_are_refused_at_once(folders, tiny_bundle, tmp_path, capsys):
