@@ -154,8 +154,9 @@ def _data(manifest: dict[str, Any]) -> str:
 
 {cited}- No lesion, patient or identical image is on two sides (`splits.csv`). The epoch, the temperature and the
   thresholds were chosen on the calibration split, limits of image quality on calibration and training images.
-  Validation images took part in two decisions, both of the program's and made once: the form of the prediction sets'
-  score, and which score tells that an image is unlike the training data (docs/decisions.md). In no other.
+  Validation images took part in three decisions, all of the program's and made once: the form of the prediction sets'
+  score, which score tells that an image is unlike the training data, and that it may cost 5 % of a kind
+  (docs/decisions.md). In no other.
 """
 
 

@@ -71,8 +71,6 @@ def train(
     images, squares, rows = material.images, material.squares, material.rows
     if start is not None:
         refuse_leak(start.splits(), images, material.splits.tolist())
-    claim(out, identity(material, weights, config, None if start is None else start.version))
-    write_splits(bundle / "splits.csv", images, material.splits.tolist())
     ranges = squares[np.sort(material.drawn(config.quantisation_images, config.seed))]
 
     whole = build(config.size, len(LABELS), **config.architecture)
@@ -84,6 +82,10 @@ def train(
     if start is not None:
         load_from_bundle(whole, start.bundle / NETWORK_FILE, above=config.frozen_blocks)
         settle_on(whole, squares[rows[TRAIN][:: max(1, len(rows[TRAIN]) // SETTLING_IMAGES)]])
+
+    # Only now: a slip in the command, such as a file that is not there, must not make the folder another run's.
+    claim(out, identity(material, weights, config, None if start is None else start.version))
+    write_splits(bundle / "splits.csv", images, material.splits.tolist())
 
     held = rows[CALIBRATION]
     judged = held[_some_of_each(material.sources(held), config.seed)]

@@ -163,6 +163,7 @@ def test_wrong_options_are_one_sentence(folders, tmp_path, capsys, arguments, se
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("train: ")
     assert sentence in error
+    assert not (tmp_path / "run.json").exists()  # the mended command may use the folder
 
 
 def test_augmentation_changes_views_and_its_switch_turns_it_off():
