@@ -43,24 +43,22 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--weights", required=True, help="'imagenet' (downloads them), a file, or 'none' with --tiny")
     train.add_argument("--out", type=Path, required=True, help="the bundle appears in OUT/bundle")
     train.add_argument("--no-augmentation", action="store_true", help="train on the images as they are, to compare")
-    train.add_argument("--accelerator", action="store_true", help="train all blocks on freshly augmented images")
     train.add_argument("--tiny", action="store_true", help="a tiny VGG for trying the pipeline out")
     train.add_argument("--backbone", help="another network of keras.applications under the same head; give its WEIGHTS")
     train.add_argument("--precision", choices=["float32", "mixed_bfloat16"], help="default: what this processor has")
-    train.add_argument(
-        "--winograd", action="store_true", help="VGG16's convolutions in float, with fewer multiplications"
-    )
-    train.add_argument("--start", type=Path, metavar="BUNDLE", help="go on from this bundle's weights")
-    train.add_argument("--last", type=int, metavar="N", help="with --start: only the last N phases (1)")
     train.add_argument("--seed", type=int, help="another split, other draws, other views")
     train.add_argument(
         "--lesions",
         type=_number,
         metavar="N",
-        help="of each class and folder to degrade for limits of quality (25; 0: none, or those of --start)",
+        help="of each class and folder to degrade for limits of quality (25; 0: none)",
     )
     _add_extent(train)
     train.set_defaults(run=_train)
+
+    status = commands.add_parser("status", help="how far a run has come", allow_abbrev=False)
+    status.add_argument("folder", type=Path, metavar="DIR", help="the run's OUT")
+    status.set_defaults(run=_status)
 
     evaluate = commands.add_parser("evaluate", help="metrics of a bundle on labelled images", allow_abbrev=False)
     evaluate.add_argument("--data", nargs="+", type=Path, required=True, help="folders with metadata.csv and images/")
@@ -141,40 +139,18 @@ def _train(options: argparse.Namespace) -> int:
     from training.quality_report import limits, study  # noqa: PLC0415
     from training.splits import CALIBRATION, VALIDATION  # noqa: PLC0415
     from training.train import train  # noqa: PLC0415
-    from training.warm_start import Start  # noqa: PLC0415
 
     config = _config(options)
     folders = " ".join(folder.name for folder in options.data)
-    start = None
     command = f"make train DATA={shlex.quote(folders)} WEIGHTS={Path(options.weights).name} OUT=DIR"
-    if options.start:
-        last = 1 if options.last is None else options.last
-        start = Start(options.start, last)
-        told = f"--start {options.start.name} --last {last}{' --winograd' if options.winograd else ''}"
-        command += f" TRAIN_OPTIONS='{told}'"
-    elif options.last is not None:
-        raise TrainingError("--last says how many phases are left to do after --start, which is missing.")
     extent = Extent(options.robustness, options.explained)
     precision = options.precision or _fastest_precision()
-    manifest = train(
-        options.data,
-        options.weights,
-        options.out,
-        config,
-        command,
-        precision,
-        winograd=options.winograd,
-        start=start,
-    )
+    manifest = train(options.data, options.weights, options.out, config, command, precision)
     bundle, evaluation = options.out / "bundle", options.out / "evaluation"
     if config.degraded:
         proposed = study(options.data, bundle, options.out / "quality", config.degraded, config.seed)
         manifest = add_quality(bundle, limits(proposed))
         copy_quality(options.out / "quality", bundle)
-    elif options.start and (former := json.loads((options.start / "manifest.json").read_text()).get("quality")):
-        # What is too dark or blurred for a network hardly moves in its last phases.
-        manifest = add_quality(bundle, former)
-        copy_quality(options.start, bundle)
     metrics = evaluate(options.data, bundle, evaluation, unseen_only=True, extent=extent)
     learned = manifest["training"]
     draw_training(learned["history"], evaluation / "curves.png")
@@ -186,15 +162,22 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _status(options: argparse.Namespace) -> int:
+    from training.status import status  # noqa: PLC0415
+
+    print(status(options.folder))
+    return 0
+
+
 def _config(options: argparse.Namespace) -> Config:
     """The run's configuration, as the options change it."""
     from training.backbones import application  # noqa: PLC0415
-    from training.config import ACCELERATOR, TINY, Config  # noqa: PLC0415
+    from training.config import TINY, VGG16_CHANNELS, Config  # noqa: PLC0415
 
-    config = TINY if options.tiny else ACCELERATOR if options.accelerator else Config()
+    config = TINY if options.tiny else Config()
     if options.backbone:
         application(options.backbone)
-        config = replace(TINY if options.tiny else ACCELERATOR, backbone=options.backbone, frozen_blocks=0)
+        config = replace(config, backbone=options.backbone, channels=VGG16_CHANNELS)
     if options.no_augmentation:
         config = replace(config, augmentation=0.0)
     if options.seed is not None:

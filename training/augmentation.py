@@ -1,18 +1,17 @@
 """Random views of a training image.
 
-A lesion has no upright and no fixed distance, so it is turned by any angle, flipped, zoomed and moved; light and camera
-vary, so brightness, contrast, saturation, hue and the colour of the light do too; a quarter of the views is blurred, as
-40 % of the images at hand are small ones enlarged. What leaves the frame is filled by reflection: a constant border
-would teach the network that turned images are special. One resampling does all the geometry, since each one blurs, and
-texture is what tells classes apart.
-
-Views may be smaller than the square they are cut from: at the scale that is served, a part of the field. A network that
-ends in an average over its cells does not mind, and learns at a third of the price (Touvron et al. 2019 show why small
-training views do well at full size).
+A lesion has no upright and no fixed distance, so it is turned by any angle, flipped, zoomed and moved. Light and camera
+vary, so brightness, contrast, saturation, hue and the colour of the light do too, and some views have their colours
+evened out (shades of grey: Finlayson & Trezzi 2004). Every collection was written by one program at one quality and
+sharpness; so that the network does not learn the writer instead of the lesion, views are blurred, lose resolution, and
+are compressed anew as JPEG or WebP. What leaves the frame is filled by reflection: a constant border would teach the
+network that turned images are special. One resampling does all the geometry, since each one blurs, and texture is what
+tells classes apart.
 """
 
 from __future__ import annotations
 
+import io
 import math
 from typing import TYPE_CHECKING
 
@@ -22,48 +21,81 @@ from PIL import Image, ImageFilter
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SCALES = (0.7, 1.25)
-"""How much larger than served a view may show things, least and most."""
-LARGEST_FIELD = 1.09
-"""Of the square's side: a view shows little more than there is."""
 OFF_CENTRE = 0.6
 """Of the room that there is: lesions lie near the centre."""
-BLURRED = 0.25
-"""Share of views that are blurred, by up to a pixel's radius."""
+BLURRED, COARSENED, COMPRESSED, EVENED = 0.2, 0.15, 0.3, 0.15
+"""Shares of the views that are blurred, lose resolution, are compressed, have the light's colour evened out."""
+MINKOWSKI = 6
+"""The norm by which shades of grey measures each channel's light; 6 is its authors' choice."""
 # Luminance and two colour differences (NTSC, as in Foley et al. 1990): hue is an angle there, saturation a radius.
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
 
 
-def augmented(square: NDArray[np.uint8], size: int, rng: np.random.Generator, strength: float) -> NDArray[np.uint8]:
-    """A view (size, size, 3) of `square` (side, side, 3); `strength` scales all ranges, 0 cuts out the centre."""
+def augmented(
+    square: NDArray[np.uint8], size: int, field: tuple[float, float], rng: np.random.Generator, strength: float
+) -> NDArray[np.uint8]:
+    """A view (size, size, 3) of `square` (side, side, 3) that shows between `field`'s shares of its side.
+
+    `strength` scales all other ranges; 0 gives the whole square at `size`.
+    """
     if strength <= 0:
-        return centre(square, size)
-    geometry = _geometry(square.shape[0], size, rng, strength)
+        return resized(square, size)
     margin = square.shape[0] // 2
     padded = Image.fromarray(np.pad(square, ((margin, margin), (margin, margin), (0, 0)), mode="reflect"))
     # Pillow maps a view's pixel (x, y) to the source at (ax + by + c, dx + ey + f).
-    a, b, c, d, e, f = geometry
+    a, b, c, d, e, f = _geometry(square.shape[0], size, field, rng)
     view = padded.transform(
         (size, size), Image.Transform.AFFINE, (a, b, c + margin, d, e, f + margin), Image.Resampling.BICUBIC
     )
-    if rng.random() < BLURRED * strength:
-        view = view.filter(ImageFilter.GaussianBlur(rng.uniform(0.0, 1.0)))
-    return _recoloured(np.asarray(view), rng, strength)
+    levels = np.asarray(_worsened(view, rng, strength))
+    if rng.random() < EVENED * strength:
+        levels = shades_of_grey(levels)
+    levels = _recoloured(levels, rng, strength)
+    return _compressed(levels, rng) if rng.random() < COMPRESSED * strength else levels
 
 
-def centre(squares: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The middle (..., size, size, 3) of `squares` (..., side, side, 3)."""
-    start = (squares.shape[-2] - size) // 2
-    return squares[..., start : start + size, start : start + size, :]
+def resized(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """(size, size, 3): all of `square` (side, side, 3)."""
+    if square.shape[0] == size:
+        return square
+    return np.asarray(Image.fromarray(square).resize((size, size), Image.Resampling.BICUBIC))
 
 
-def _geometry(side: int, size: int, rng: np.random.Generator, strength: float) -> tuple[float, ...]:
+def shades_of_grey(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`view` (rows, columns, 3) as under white light, with the light's colour taken from the pixels."""
+    light = np.mean((view.reshape(-1, 3) / np.float32(255)) ** MINKOWSKI, axis=0) ** (1 / MINKOWSKI)
+    gains = np.minimum(light.mean() / np.maximum(light, 1e-3), 3).astype(np.float32)
+    return np.clip(np.rint(view * gains), 0, 255).astype(np.uint8)
+
+
+def _worsened(view: Image.Image, rng: np.random.Generator, strength: float) -> Image.Image:
+    """Some views blurred, some at a lower resolution."""
+    chance = rng.random() / strength
+    if chance < BLURRED:
+        return view.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 1.2)))
+    if chance < BLURRED + COARSENED:
+        side = round(view.width * rng.uniform(0.4, 0.9))
+        return view.resize((side, side), Image.Resampling.BILINEAR).resize(view.size, Image.Resampling.BICUBIC)
+    return view
+
+
+def _compressed(view: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    stream = io.BytesIO()
+    quality = int(rng.integers(40, 91))
+    if rng.random() < 0.7:
+        Image.fromarray(view).save(stream, "JPEG", quality=quality, subsampling=int(rng.choice([0, 2])))
+    else:
+        Image.fromarray(view).save(stream, "WEBP", quality=quality, method=0)
+    return np.asarray(Image.open(stream).convert("RGB"))
+
+
+def _geometry(side: int, size: int, field: tuple[float, float], rng: np.random.Generator) -> tuple[float, ...]:
     """The affine map of a turn by any angle, a flip, a zoom and a shift."""
-    smallest = max(1 - (1 - SCALES[0]) * strength, size / (side * LARGEST_FIELD))
-    scale = rng.uniform(smallest, max(smallest, 1 + (SCALES[1] - 1) * strength))
+    shown = side * rng.uniform(*field)
+    scale = size / shown
     angle, flip = rng.uniform(0, 2 * math.pi), 1 if rng.random() < 0.5 else -1
-    room = max(0.0, side - size / scale) / 2 * OFF_CENTRE
+    room = max(0.0, side - shown) / 2 * OFF_CENTRE
     middle_x, middle_y = side / 2 + rng.uniform(-room, room), side / 2 + rng.uniform(-room, room)
     cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
     a, b, d, e = flip * cos, -sin, flip * sin, cos

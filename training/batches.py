@@ -1,4 +1,4 @@
-"""Where training batches come from: views drawn and augmented on the spot, through the frozen blocks where some are."""
+"""Where training batches come from: views drawn and augmented on the spot, the next ones while the last are learned."""
 
 from __future__ import annotations
 
@@ -15,53 +15,61 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from training.config import Config, Stage
     from training.dataset import LabelledImage
-    from training.frozen import FloatTrunk, Trunk
 
-    Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
+    Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 class Views:
-    """Batches of views, the same for the same step, the next one made while the last is learned from."""
+    """Batches of a stage's views, the same for the same step however they are asked for."""
 
     def __init__(
         self,
         squares: NDArray[np.uint8],
         images: Sequence[LabelledImage],
         indices: NDArray[np.int64],
-        *,
-        size: int,
-        trunk: Trunk | FloatTrunk | None,
-        class_power: float,
-        source_share: float,
-        batch: int,
-        strength: float,
-        seed: int,
+        labels: int,
+        stage: Stage,
+        config: Config,
     ) -> None:
-        """Draws from `squares[indices]`, and cuts views of `size` pixels' side; `trunk` None: pixels are handed out."""
-        self._squares, self._indices, self._size, self._trunk = squares, indices, size, trunk
-        self._labels = np.array([images[i].label for i in indices])
-        self._probabilities = draw_probabilities([images[i] for i in indices], class_power, source_share)
-        self._batch, self._strength, self._seed = batch, strength, seed
-        self._steps = max(1, len(indices) // batch)
+        """Draws from `squares[indices]` (n, side, side, 3), which show `images[indices]`."""
+        self._squares, self._indices, self._stage, self._config = squares, indices, stage, config
+        self._targets = np.eye(labels, dtype=np.float32)[[images[i].label for i in indices]]
+        self._probabilities = draw_probabilities([images[i] for i in indices], config.class_power, config.source_share)
+        self._steps = max(1, len(indices) // config.batch)
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="views")
         self._next: tuple[int, Future[Batch]] | None = None
 
     def at(self, step: int) -> Batch:
-        """Features or pixels (batch, rows, columns, channels) and labels of step `step`."""
+        """Pixels (batch, size, size, 3) and the labels' shares (batch, labels) of step `step`."""
         ready = self._next[1].result() if self._next and self._next[0] == step else self._make(step)
         self._next = (step + 1, self._ahead.submit(self._make, step + 1))
         return ready
 
     def _make(self, step: int) -> Batch:
+        config = self._config
         number, position = divmod(step, self._steps)
         # One pass is drawn at a time, systematically: no image waits much longer for its turn than another.
         order = systematic(
-            self._probabilities, self._steps * self._batch, np.random.default_rng((self._seed, 0, number))
+            self._probabilities, self._steps * config.batch, np.random.default_rng((config.seed, 0, number))
         )
-        chosen = order[position * self._batch : (position + 1) * self._batch]
-        rng = np.random.default_rng((self._seed, 1, step))
+        chosen = order[position * config.batch : (position + 1) * config.batch]
+        rng = np.random.default_rng((config.seed, 1, step))
+        size, field = self._stage.size, self._stage.field
         squares = (self._squares[i] for i in self._indices[chosen])
-        views = np.stack([augmented(square, self._size, rng, self._strength) for square in squares])
-        inputs = views.astype(np.float32) if self._trunk is None else self._trunk.features(views)
-        return inputs, self._labels[chosen]
+        views = np.stack([augmented(square, size, field, rng, config.augmentation) for square in squares])
+        return mixed(views.astype(np.float32), self._targets[chosen], config.mixup, rng)
+
+
+def mixed(
+    inputs: NDArray[np.float32], targets: NDArray[np.float32], alpha: float, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Every item with some of another's pixels and label (mixup: Zhang et al. 2018), by shares from Beta(alpha)."""
+    if alpha <= 0:
+        return inputs, targets
+    share = rng.beta(alpha, alpha, (len(inputs), 1)).astype(np.float32)
+    share = np.maximum(share, 1 - share)  # mostly itself
+    other = rng.permutation(len(inputs))
+    own = share[:, :, None, None]
+    return own * inputs + (1 - own) * inputs[other], share * targets + (1 - share) * targets[other]

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 NOT_COMMERCIAL = "CC BY-NC 4.0"
+DERMOSCOPIC, CLINICAL = "dermoscopic", "clinical"
+"""Through a dermatoscope; by a camera or phone held close."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +18,9 @@ class DataSet:
     """One published data set."""
 
     title: str
+    kind: str
     source: str
-    """Kind of image, authors, and where it is published: an item of a list."""
+    """How its images were taken, authors, and where it is published: an item of a list."""
     licence: str
     limits: str
     """What it does not show, in whole sentences."""
@@ -26,6 +29,7 @@ class DataSet:
 DATA_SETS = {
     "ham10000": DataSet(
         "HAM10000",
+        DERMOSCOPIC,
         "dermoscopy. Tschandl, Rosendahl, Kittler, Scientific Data 5:180161 (2018), doi 10.1038/sdata.2018.161,\n"
         "  CC BY-NC 4.0.",
         NOT_COMMERCIAL,
@@ -34,12 +38,36 @@ DATA_SETS = {
     ),
     "pad_ufes": DataSet(
         "PAD-UFES-20",
+        CLINICAL,
         "photographs by phone. A part of PAD-UFES-20: Pacheco et al., Data in Brief 32:106221 (2020),\n"
         "  doi 10.17632/zr7vgbcyr2.1, CC BY 4.0.",
         "CC BY 4.0",
         "from one programme in Brazil, and few: the intervals are wide, scc and mel rest on a handful of images\n"
         "  each, and the two held-out splits differ widely. Where validation is kinder than calibration, expect\n"
         "  something in between of new photographs.",
+    ),
+    "milk_dermoscopy": DataSet(
+        "MILK10k, dermoscopy",
+        DERMOSCOPIC,
+        "dermoscopy. A part of MILK10k: MILK study team, ISIC archive (2025), CC BY-NC 4.0.",
+        NOT_COMMERCIAL,
+        "from several clinics; 96 % confirmed by histopathology, so that lesions that nobody would cut out hardly\n"
+        "  occur. Mostly skin tones 3 and 4 of 5, 5 being very light. Basal cell carcinomas were capped.",
+    ),
+    "milk_clinical": DataSet(
+        "MILK10k, clinical close-ups",
+        CLINICAL,
+        "clinical close-ups of the same lesions. A part of MILK10k: MILK study team, ISIC archive (2025),\n"
+        "  CC BY-NC 4.0.",
+        NOT_COMMERCIAL,
+        "the lesions of its dermoscopy, taken by cameras in clinics.",
+    ),
+    "isic_archive": DataSet(
+        "ISIC challenges of 2017 and 2018 outside HAM10000",
+        DERMOSCOPIC,
+        "dermoscopy. ISIC archive: Codella et al., arXiv:1710.05006 and 1902.03368, CC0 and CC BY-NC.",
+        NOT_COMMERCIAL,
+        "only nevi, melanomas and benign keratoses; many without a lesion's id.",
     ),
 }
 

@@ -1,7 +1,8 @@
 """Labelled images: a folder with `metadata.csv` and `images/<image_id>.jpg`.
 
-`metadata.csv` has `image_id` and `dx`, and `lesion_id` or `patient_id` where lesions or patients repeat; further
-columns are kept as attributes. The folder's name names the kind of image (dermoscopy, phone) in every table.
+`metadata.csv` has `image_id` and `dx`, and `lesion_id` or `patient_id` where lesions or patients repeat: within a folder
+or from one to another, since one lesion may be in several collections. `kind` says how the images were taken
+(`dermoscopic`, `clinical`); without it the folder's name stands for the kind. Further columns are kept as attributes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from model_layer import Label
+from training.data_sets import DATA_SETS
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ class LabelledImage:
 
     source: str
     """Name of the data folder."""
+    kind: str
+    """How it was taken; thresholds are chosen for each kind on its own."""
     image_id: str
     path: Path
     label: int
@@ -92,7 +96,9 @@ def _image(source: str, folder: Path, row: dict[str, str], line: int) -> Labelle
     path = folder / "images" / f"{image_id}.jpg"
     if not path.is_file():
         raise TrainingError(f"{folder / 'metadata.csv'}, line {line}: {path} does not exist.")
-    groups = tuple(f"{source}/{kind}/{row[kind]}" for kind in ("lesion_id", "patient_id") if row.get(kind))
+    groups = tuple(f"{column}/{row[column]}" for column in ("lesion_id", "patient_id") if row.get(column))
     attributes = {k: v for k, v in row.items() if k not in ("image_id", "dx")}
     lesion = groups[0] if groups else f"{source}/image/{image_id}"
-    return LabelledImage(source, image_id, path, CODES.index(dx), lesion, groups, attributes)
+    known = DATA_SETS.get(source)
+    kind = row.get("kind") or (known.kind if known else source)
+    return LabelledImage(source, kind, image_id, path, CODES.index(dx), lesion, groups, attributes)

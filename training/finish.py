@@ -37,13 +37,8 @@ UNLIKE_SHARE = 0.05
 """Of the calibration images of the kind that the network finds strangest, at most this share is referred as unlike."""
 
 
-def finish(
-    whole: keras.Model, material: Material, config: Config, bundle: Path, *, winograd: bool = False
-) -> dict[str, Any]:
-    """Writes the network file into `bundle`, and returns the manifest's `calibration`, `thresholds` and figures.
-
-    `winograd` says how the Keras network is computed that the shipped one is compared with.
-    """
+def finish(whole: keras.Model, material: Material, config: Config, bundle: Path) -> dict[str, Any]:
+    """Writes the network file into `bundle`, and returns the manifest's `calibration`, `thresholds` and figures."""
     held = material.rows[CALIBRATION]
     truth, sources = material.labels(held), material.sources(held)
     ranges = material.squares[np.sort(material.drawn(config.quantisation_images, config.seed))]
@@ -83,7 +78,7 @@ def finish(
         "figures": {
             "logit_adjustment": multiple,
             "calibration_split": by_folder(logits, held, material),
-            "parity_with_keras": _parity(whole, logits, material, config, temperature, winograd=winograd),
+            "parity_with_keras": _parity(whole, logits, material, config, temperature),
         },
     }
 
@@ -110,7 +105,7 @@ def export(model: keras.Model, file: Path, ranges: NDArray[np.uint8]) -> None:
 
 def _balance(answers: Served, material: Material, config: Config) -> tuple[float, NDArray[np.float64]]:
     held, train = material.rows[CALIBRATION], material.rows[TRAIN]
-    drawn = draw_probabilities([material.images[i] for i in train], config.phases[-1].class_power, config.source_share)
+    drawn = draw_probabilities([material.images[i] for i in train], config.class_power, config.source_share)
     shares = class_shares(drawn, material.labels(train), len(LABELS))
     lesions = [material.images[i].lesion for i in held]
     return adjustment(answers.logits, material.labels(held), material.sources(held), lesions, shares)
@@ -122,15 +117,13 @@ def _parity(
     material: Material,
     config: Config,
     temperature: float,
-    *,
-    winograd: bool,
 ) -> dict[str, Any]:
     """The float network against what the shipped one said of the calibration images."""
     held = material.rows[CALIBRATION]
-    network = build(config.size, len(LABELS), **config.architecture, winograd=winograd)
+    network = build(config.size, len(LABELS), **config.architecture)
     network.set_weights(whole.get_weights())
     figures = parity(
-        keras_logits(network, material.squares, held, compiled=winograd),
+        keras_logits(network, material.squares, held),
         shipped,
         material.labels(held),
         [material.images[i].lesion for i in held],

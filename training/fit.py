@@ -1,12 +1,21 @@
-"""The training loop: phases from the head downwards, a checkpoint every epoch, the best epoch kept."""
+"""The training loop: one schedule over all layers, a checkpoint every few minutes, averaged weights kept.
+
+The learning rate is held until the last stage and lowered in it (Hu et al. 2024): that does as well as a cosine over the
+whole run, and the stages before may be lengthened while it is under way, where the time that there is was not known.
+
+Each layer learns at its own rate, the lower the slower: what the published weights see in edges and textures holds for
+skin as well. The weights that are kept are an exponential average over the run's last part, which does better than any
+single step's (Polyak & Juditsky 1992) and needs no choice of a best epoch on held-out images.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
 import numpy as np
@@ -14,174 +23,201 @@ import numpy as np
 from training.errors import TrainingError
 from training.network import LOGITS, block_of
 from training.progress import Progress
-from training.winograd import WinogradConv2D
+from training.status import STATE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from training.config import Config, Phase
+    from training.config import Config, Stage
 
-WARM_UP = 0.1
-"""Share of a phase's steps over which the learning rate rises."""
+WARM_UP = 3_200
+"""Views over which the learning rate rises."""
+CHECKPOINT_SECONDS = 300.0
+AVERAGED_EVERY = 4
+"""Steps. An average over thousands of steps does not need each of them."""
+CHECKPOINT = "checkpoint.npz"
 
 
 class Batches(Protocol):
     """A supply of training batches that never ends and is the same for the same step."""
 
-    def at(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The network's inputs and labels of one step."""
+    def at(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Pixels and the labels' shares of one step."""
 
 
 @dataclass
 class State:
-    """Where training stands; written beside the weights after every epoch."""
+    """Where training has come to."""
 
-    phase: int = 0
-    epoch: int = 0
-    """Epochs of the phase that are done."""
     step: int = 0
-    """Steps done over all phases."""
-    best: float = -1.0
-    since_best: int = 0
+    """Steps done over all stages."""
+    seen: int = 0
+    """Views learned from so far."""
+    views: int = 0
+    """Views to be learned from in all."""
     seconds: float = 0.0
-    """Time spent in epochs, those before an interruption included."""
+    """Time spent learning, before interruptions included."""
+    losses: list[float] = field(default_factory=list)
+    """Of each step since the last look at held-out images."""
     history: list[dict[str, float | str]] = field(default_factory=list)
+    """A look at held-out images each: views so far, mean loss since the look before, the figures."""
+
+
+class LayerwiseAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
+    """AdamW whose rate is another for each variable."""
+
+    def __init__(self, factors: Sequence[float], **options: Any) -> None:
+        """`factors` multiply the learning rate, in the order of the variables."""
+        super().__init__(**options)
+        self._factors = factors
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """One variable's step, as Keras calls it."""
+        super().update_step(gradient, variable, learning_rate * self._factors[self._get_variable_index(variable)])
 
 
 def fit(
     model: keras.Model,
-    supply: Callable[[Phase], Batches],
-    evaluate: Callable[[keras.Model], dict[str, float]],
+    supply: Callable[[Stage], Batches],
+    judge: Callable[[keras.Model], dict[str, float]],
     config: Config,
     folder: Path,
-    start: State | None = None,
 ) -> State:
-    """Trains `model` in the configuration's phases, and leaves its best weights in it and in `folder`/best.weights.h5.
+    """Trains `model` through the configuration's stages and leaves its averaged weights in it.
 
-    `supply` makes the batches of a phase. `evaluate` yields figures of held-out images; `score` among them chooses the
-    epoch. Started again on the same folder, a run goes on after its last whole epoch, with the weights of
-    then and an optimiser that gathers its moments anew. `start` is where another run left off, whose weights `model`
-    has.
+    `supply` makes the batches of a stage. `judge` yields figures of held-out images, for people to see. Started again
+    on the same folder, a run goes on from its last checkpoint, as if nothing had happened.
 
     Raises:
-        TrainingError: the checkpoints in `folder` are of another network.
+        TrainingError: the checkpoint in `folder` is of another network.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    last, best, state_file = folder / "last.weights.h5", folder / "best.weights.h5", folder / "state.json"
-    state = start or State()
-    if state_file.exists():
-        state = State(**json.loads(state_file.read_text()))
-        try:
-            model.load_weights(last)
-        except ValueError:
-            raise TrainingError(
-                f"The checkpoints in {folder} are of another network, or of a run with or without --winograd: give the "
-                "command that began them, or another OUT."
-            ) from None
-    elif start is not None:
-        # What is gone on from is itself a candidate: a run that only makes it worse leaves it as it was.
-        state.best = evaluate(learner_of(model, config.phases[state.phase], config))["score"]
-        _save(model, best)
-    while state.phase < len(config.phases):
-        phase = config.phases[state.phase]
-        learner, batches = learner_of(model, phase, config), supply(phase)
-        steps = math.ceil(config.epoch / config.batch)
-        while state.epoch < phase.epochs and state.since_best < config.patience:
-            started = time.monotonic()
-            loss = _epoch(learner, batches, state, phase, steps, config)
-            figures = evaluate(learner)
-            state.seconds += time.monotonic() - started
-            state.epoch += 1
-            state.history.append({"phase": phase.name, "epoch": state.epoch, "loss": loss, **figures})
-            better = figures["score"] > state.best
-            state.since_best = 0 if better else state.since_best + 1
-            if better:
-                state.best = figures["score"]
-                _save(model, best)
-            _save(model, last)
-            _write(state_file, state)
-            print(_line(phase, state, loss, figures, better=better), flush=True)
-        model.load_weights(best)  # the next phase builds on the best of this one
-        _save(model, last)
-        state.phase, state.epoch, state.since_best = state.phase + 1, 0, 0
-        _write(state_file, state)
-    model.load_weights(best)
+    learner = learner_of(model, config)
+    state, average = _resumed(model, learner, folder / CHECKPOINT) or (State(), model.get_weights())
+    ends = np.cumsum([stage.views // config.batch for stage in config.stages]).tolist()
+    state.views, judged_every = ends[-1] * config.batch, max(1, config.judged // config.batch)
+    keep = math.exp(-AVERAGED_EVERY * config.batch / config.average)
+    for stage, end in zip(config.stages, ends, strict=True):
+        if state.step >= end:
+            continue
+        batches = supply(stage)
+        with Progress(stage.name, (end - state.step) * config.batch) as progress:
+            started = saved = time.monotonic()
+            while state.step < end:
+                learner.optimizer.learning_rate = config.learning_rate * schedule(state.step, ends, config.batch)
+                state.losses.append(float(learner.train_on_batch(*batches.at(state.step))))
+                learner.reset_metrics()
+                state.step, state.seen = state.step + 1, state.seen + config.batch
+                if state.step % AVERAGED_EVERY == 0:
+                    _move(average, model.get_weights(), keep)
+                progress.advance(config.batch, note=f"loss {np.mean(state.losses[-50:]):.3f}")
+                look = state.step % judged_every == 0 or state.step == ends[-1]
+                if look:
+                    state.history.append(_look(model, average, judge, state, stage))
+                now = time.monotonic()
+                if look or state.step == end or now - saved > CHECKPOINT_SECONDS:
+                    state.seconds, started, saved = state.seconds + now - started, now, now
+                    _save(folder, model, learner, average, state)
+        shutil.copyfile(folder / CHECKPOINT, folder / f"after-{stage.size}-{state.seen}.npz")
+    model.set_weights(average)
     return state
 
 
-def _save(model: keras.Model, file: Path) -> None:
+def _look(
+    model: keras.Model,
+    average: Sequence[NDArray[Any]],
+    judge: Callable[[keras.Model], dict[str, float]],
+    state: State,
+    stage: Stage,
+) -> dict[str, float | str]:
+    """What the averaged weights say of held-out images; the model's own come back afterwards."""
+    own = model.get_weights()
+    model.set_weights(average)
+    figures = judge(keras.Model(model.input, model.output[LOGITS]))
+    model.set_weights(own)
+    loss = float(np.mean(state.losses))
+    state.losses.clear()
+    numbers = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+    print(f"{state.seen:,} of {state.views:,} views: loss {loss:.3f}  {numbers}", flush=True)
+    return {"stage": stage.name, "views": state.seen, "loss": loss, **figures}
+
+
+def _move(average: list[NDArray[Any]], weights: Sequence[NDArray[Any]], keep: float) -> None:
+    for mean, value in zip(average, weights, strict=True):
+        mean *= keep
+        mean += (1 - keep) * value
+
+
+def _save(
+    folder: Path, model: keras.Model, learner: keras.Model, average: Sequence[NDArray[Any]], state: State
+) -> None:
     """Whole or not at all: a run may be killed while it writes."""
-    partial = file.with_name(f"partial-{file.name}")
-    model.save_weights(partial)
-    partial.replace(file)
+    groups = {
+        "weights": model.get_weights(),
+        "average": average,
+        "optimizer": [np.asarray(variable) for variable in learner.optimizer.variables],
+    }
+    arrays = {f"{name}_{i:03}": value for name, values in groups.items() for i, value in enumerate(values)}
+    text = json.dumps(vars(state), indent=1)
+    partial = folder / f"partial-{CHECKPOINT}"
+    np.savez(partial, state=np.array(text), **arrays)
+    partial.replace(folder / CHECKPOINT)
+    beside = folder / f"partial-{STATE}"  # the same for people and `python -m training status`
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(folder / STATE)
 
 
-def _write(file: Path, state: State) -> None:
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(vars(state), indent=1), encoding="utf-8")
-    partial.replace(file)
+def _resumed(model: keras.Model, learner: keras.Model, file: Path) -> tuple[State, list[NDArray[Any]]] | None:
+    """Where the checkpoint in `file` was, with the averaged weights; None where there is none."""
+    if not file.exists():
+        return None
+    with np.load(file) as kept:
+        groups: dict[str, list[NDArray[Any]]] = {"weights": [], "average": [], "optimizer": []}
+        for name in sorted(set(kept.files) - {"state"}):
+            groups[name.rsplit("_", 1)[0]].append(kept[name])
+        state = State(**json.loads(str(kept["state"])))
+    try:
+        model.set_weights(groups["weights"])
+        for variable, value in zip(learner.optimizer.variables, groups["optimizer"], strict=True):
+            variable.assign(value)
+    except ValueError:
+        raise TrainingError(
+            f"The checkpoint in {file.parent} is of another network: give the command that began it, or another OUT."
+        ) from None
+    return state, groups["average"]
 
 
-def learner_of(model: keras.Model, phase: Phase, config: Config) -> keras.Model:
-    """`model` up to its logits, compiled with just the phase's layers free."""
-    for layer in model.layers:
-        layer.trainable = block_of(layer) >= phase.first_block
-        if isinstance(layer, keras.layers.Dropout):
-            layer.rate = config.dropout * phase.regularisation
+def learner_of(model: keras.Model, config: Config) -> keras.Model:
+    """`model` up to its logits, compiled with each block's own learning rate."""
     learner = keras.Model(model.input, model.output[LOGITS])
-    learner.compile(
-        optimizer=keras.optimizers.AdamW(phase.learning_rate, weight_decay=config.weight_decay, clipnorm=1.0),
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=config.label_smoothing * phase.regularisation
-        ),
-        # On processors TensorFlow is faster without, but for Winograd's sums, which only a compiler makes worth while.
-        jit_compile=keras.backend.backend() != "tensorflow" or any(isinstance(x, WinogradConv2D) for x in model.layers),
+    by_path = {v.path: _factor(layer, config) for layer in model.layers for v in layer.trainable_variables}
+    factors = [by_path[variable.path] for variable in learner.trainable_variables]
+    optimizer = LayerwiseAdamW(
+        factors, learning_rate=config.learning_rate, weight_decay=config.weight_decay, clipnorm=1.0
     )
+    learner.compile(
+        optimizer=optimizer,
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=config.label_smoothing),
+        jit_compile=False,  # compiled, TensorFlow does not use the processor's own convolutions
+    )
+    optimizer.build(learner.trainable_variables)
     return learner
 
 
-def _epoch(learner: keras.Model, batches: Batches, state: State, phase: Phase, steps: int, config: Config) -> float:
-    """Runs `steps` steps and returns their mean loss."""
-    classes = learner.output_shape[-1]
-    losses = []
-    with Progress(f"{phase.name}, epoch {state.epoch + 1} of {phase.epochs}", steps * config.batch) as progress:
-        for i in range(steps):
-            inputs, labels = batches.at(state.step)
-            done = (state.epoch * steps + i) / (phase.epochs * steps)
-            learner.optimizer.learning_rate = phase.learning_rate * schedule(done)
-            learner.reset_metrics()
-            targets = np.eye(classes, dtype=np.float32)[labels]
-            alpha = config.mixup * phase.regularisation
-            inputs, targets = mixed(inputs, targets, alpha, np.random.default_rng((config.seed, 2, state.step)))
-            losses.append(float(learner.train_on_batch(inputs, targets)))
-            state.step += 1
-            progress.advance(len(labels), note=f"loss {np.mean(losses[-50:]):.3f}")
-    return float(np.mean(losses))
+def _factor(layer: keras.layers.Layer, config: Config) -> float:
+    block = block_of(layer)
+    return float(config.head_factor if block > 5 else config.layer_decay ** (5 - block))
 
 
-def mixed(
-    inputs: NDArray[np.float32], targets: NDArray[np.float32], alpha: float, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Every item with some of another's features and label (mixup: Zhang et al. 2018), by shares from Beta(alpha)."""
-    if alpha <= 0:
-        return inputs, targets
-    share = rng.beta(alpha, alpha, (len(inputs), 1)).astype(np.float32)
-    share = np.maximum(share, 1 - share)  # mostly itself
-    other = rng.permutation(len(inputs))
-    own = share[:, :, None, None]
-    return own * inputs + (1 - own) * inputs[other], share * targets + (1 - share) * targets[other]
+def schedule(step: int, ends: Sequence[int], batch: int) -> float:
+    """The learning rate's factor: a linear warm-up, then 1, then half a cosine over the last stage.
 
-
-def schedule(done: float) -> float:
-    """The learning rate's factor when `done` (0..1) of a phase is over: a linear warm-up, then half a cosine."""
-    if done < WARM_UP:
-        return (done + 1e-3) / (WARM_UP + 1e-3)
-    return 0.5 * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP)))
-
-
-def _line(phase: Phase, state: State, loss: float, figures: dict[str, float], *, better: bool) -> str:
-    numbers = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
-    return f"{phase.name} {state.epoch}/{phase.epochs}: loss {loss:.3f}  {numbers}{'  (best so far)' if better else ''}"
+    `ends` are the steps at which the stages end.
+    """
+    last = ends[-2] if len(ends) > 1 else 0
+    if step >= last:
+        return 0.5 * (1 + math.cos(math.pi * (step - last) / (ends[-1] - last)))
+    return min(1.0, (step + 1) * batch / WARM_UP)

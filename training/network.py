@@ -8,16 +8,20 @@ one 1x1 convolution to one map per class and a global average (Zhou et al. 2016)
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
 from training.backbones import BACKBONE, VGG16, application, backbone_maps
+from training.config import VGG16_CHANNELS
 from training.errors import TrainingError
-from training.winograd import WinogradConv2D
 
-# (name, convolutions, channels) as in the paper, and as keras.applications names them.
-BLOCKS = (("block1", 2, 64), ("block2", 2, 128), ("block3", 3, 256), ("block4", 3, 512), ("block5", 3, 512))
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# (name, convolutions) as in the paper, and as keras.applications names them.
+BLOCKS = (("block1", 2), ("block2", 2), ("block3", 3), ("block4", 3), ("block5", 3))
 # ImageNet's mean, in RGB order; the published weights want it subtracted and nothing else.
 IMAGENET_MEAN = (123.68, 116.779, 103.939)
 CLASS_MAPS, FEATURES, LOGITS = "class_maps", "features", "logits"
@@ -28,21 +32,19 @@ def build(
     size: int | None,
     labels: int,
     *,
-    width: float = 1.0,
+    channels: Sequence[int] = VGG16_CHANNELS,
     dropout: float = 0.3,
     hidden: int = 256,
     backbone: str = VGG16,
-    winograd: bool = False,
 ) -> keras.Model:
     """The whole network: (n, size, size, 3) RGB pixels of 0..255 to class maps, features and logits.
 
-    `size` None takes any size (n, rows, columns, 3): views of training may be smaller than what is served. `width`
-    scales every block's channels: below 1 it is a small VGG for tests, with no published weights. `backbone` names
-    another network of `training.backbones`, whose last maps the same head then reads. `winograd` computes the same
-    convolutions with fewer multiplications.
+    `size` None takes any size (n, rows, columns, 3): views of training may be smaller than what is served. `channels`
+    are those of the thirteen convolutions. `backbone` names another network of `training.backbones`, whose last maps
+    the same head then reads.
     """
     inputs = keras.Input((size, size, 3), name="pixels")
-    maps = _vgg16(inputs, width, winograd=winograd) if backbone == VGG16 else [backbone_maps(backbone, inputs)]
+    maps = _vgg16(inputs, channels) if backbone == VGG16 else [backbone_maps(backbone, inputs)]
     # (n, size/16, size/16, channels) of both blocks; each channel brought to one scale before they meet.
     both = keras.layers.Concatenate(name=f"{HEAD}_features")(maps) if len(maps) > 1 else maps[0]
     features = keras.layers.GlobalAveragePooling2D(name=FEATURES, dtype="float32")(both)  # (n, channels of both)
@@ -55,15 +57,14 @@ def build(
     return keras.Model(inputs, {CLASS_MAPS: class_maps, FEATURES: features, LOGITS: logits}, name="class_maps_network")
 
 
-def _vgg16(inputs: keras.KerasTensor, width: float, *, winograd: bool) -> list[keras.KerasTensor]:
+def _vgg16(inputs: keras.KerasTensor, channels: Sequence[int]) -> list[keras.KerasTensor]:
     """Block 5's maps before their pooling, and block 4's after it: the same grid."""
     x = keras.layers.Rescaling(1.0, offset=[-mean for mean in IMAGENET_MEAN], name="minus_imagenet_mean")(inputs)
+    left = iter(channels)
     ends: dict[str, keras.KerasTensor] = {}
-    for block, convolutions, channels in BLOCKS:
+    for block, convolutions in BLOCKS:
         for i in range(1, convolutions + 1):
-            # The first layer has three channels: nothing to save.
-            kind = WinogradConv2D if winograd and (block, i) != ("block1", 1) else keras.layers.Conv2D
-            x = kind(max(4, int(channels * width)), 3, padding="same", activation="relu", name=f"{block}_conv{i}")(x)
+            x = keras.layers.Conv2D(next(left), 3, padding="same", activation="relu", name=f"{block}_conv{i}")(x)
         if block != "block5":
             x = keras.layers.MaxPooling2D(2, name=f"{block}_pool")(x)
         ends[block] = x
@@ -93,19 +94,8 @@ def load_pretrained(model: keras.Model, weights: str, backbone: str = VGG16) -> 
             model.get_layer(layer.name).set_weights([kernel, bias])
 
 
-def cut(model: keras.Model, frozen_blocks: int) -> tuple[keras.Model, keras.Model]:
-    """Divides the network after its first `frozen_blocks` blocks (1 to 4): the trunk below, the tail above.
-
-    Both share the whole network's layers: what the tail learns, the whole network knows.
-    """
-    seam = model.get_layer(f"block{frozen_blocks}_pool").output
-    trunk = keras.Model(model.input, seam, name="trunk")
-    tail = keras.Model(seam, model.output, name="tail")
-    return trunk, tail
-
-
 def block_of(layer: keras.layers.Layer) -> int:
     """The number of the block that `layer` belongs to; the head counts as 6."""
     if layer.name == BACKBONE:
-        return 1  # another backbone is free as a whole, or not at all
+        return 4  # another backbone learns as a whole, at one rate
     return int(layer.name[5]) if layer.name.startswith("block") else 6

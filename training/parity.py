@@ -21,12 +21,10 @@ if TYPE_CHECKING:
 BATCH = 16
 
 
-def keras_logits(
-    model: keras.Model, squares: NDArray[np.uint8], rows: NDArray[np.int64], *, compiled: bool
-) -> NDArray[np.float64]:
+def keras_logits(model: keras.Model, squares: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """(len(rows), labels) logits of the float network for `squares[rows]`."""
     network = keras.Model(model.input, model.output[LOGITS])
-    network.compile(jit_compile=compiled)
+    network.compile(jit_compile=False)
     logits = []
     with Progress("Keras network on the same images", len(rows)) as progress:
         for start in range(0, len(rows), BATCH):

@@ -20,18 +20,14 @@ if TYPE_CHECKING:
 FILE = "run.json"
 
 
-def identity(material: Material, weights: str, config: Config, start: str | None) -> dict[str, Any]:
-    """What may not change between two calls on one folder; phases may: a schedule grows while it is trained.
-
-    `start` is the version of the bundle that the run began from.
-    """
+def identity(material: Material, weights: str, config: Config) -> dict[str, Any]:
+    """What may not change between two calls on one folder; stages may: a schedule may grow while it is trained."""
     file = Path(weights)
     return {
         "images": material.digest,
         "seed": config.seed,
         "weights": hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else weights,
-        "start": start,
-        "options": [config.architecture, config.size, config.frozen_blocks, config.augmentation, config.batch],
+        "options": json.loads(json.dumps([config.architecture, config.size, config.augmentation, config.batch])),
     }
 
 

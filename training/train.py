@@ -9,21 +9,22 @@ import keras
 import numpy as np
 
 from model_layer.decision import calibrated
-from training.augmentation import centre
+from training.backbones import VGG16
 from training.batches import Views
-from training.bundle_writer import NETWORK_FILE, commit, machine, write_manifest
+from training.bundle_writer import commit, machine, write_manifest
+from training.config import VGG16_CHANNELS
 from training.data_sets import licence
 from training.dataset import LABELS
 from training.errors import TrainingError
 from training.finish import finish
-from training.fit import State, fit
-from training.frozen import FloatTrunk, Trunk, held_levels
+from training.fit import fit
 from training.material import Material
 from training.metrics import balanced_accuracy, macro_auc
-from training.network import build, cut, load_pretrained
+from training.network import build, load_pretrained
+from training.pruning import prune
 from training.run_folder import claim, identity
-from training.splits import CALIBRATION, TRAIN, refuse_leak, write_splits
-from training.warm_start import Start, load_from_bundle, settle_on
+from training.splits import CALIBRATION, TRAIN, write_splits
+from training.status import CHECKPOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -31,104 +32,56 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from training.config import Config, Phase
+    from training.config import Config, Stage
 
 BATCH = 32
-# Of each kind of image, this many calibration images are looked at after every epoch.
-JUDGED_IMAGES = 500
-# Training images that a loaded bundle's normalisation reads its statistics off.
-SETTLING_IMAGES = 128
+# Of each data folder, this many calibration images are looked at on the way.
+JUDGED_IMAGES = 250
 
 
 def train(
-    folders: Sequence[Path],
-    weights: str,
-    out: Path,
-    config: Config,
-    command: str,
-    precision: str,
-    *,
-    winograd: bool = False,
-    start: Start | None = None,
+    folders: Sequence[Path], weights: str, out: Path, config: Config, command: str, precision: str
 ) -> dict[str, Any]:
     """Trains on `folders` and writes the bundle to `out`/bundle; returns its manifest.
 
     `weights`: `imagenet`, a file, or `none` (random; with a small VGG only). `precision`: `float32` or
-    `mixed_bfloat16`. `winograd` computes convolutions in float with fewer multiplications. `start` goes on from another
-    run's bundle. A run that was interrupted goes on from its caches and its last whole epoch under `out`.
+    `mixed_bfloat16`. A run that was interrupted goes on from its caches and its last checkpoint under `out`.
 
     Raises:
         TrainingError: the data or the weights do not fit, or `out` is another run's folder.
     """
     code = commit()
-    begun = State() if start is None else start.state(config)
     keras.utils.clear_session()  # layer names count from one again: the same run writes the same network file
     keras.utils.set_random_seed(config.seed)
     cache, bundle = out / "cache", out / "bundle"
     bundle.mkdir(parents=True, exist_ok=True)
 
     material = Material.read(folders, config.size, config.seed, cache)
-    images, squares, rows = material.images, material.squares, material.rows
-    if start is not None:
-        refuse_leak(start.splits(), images, material.splits.tolist())
-    ranges = squares[np.sort(material.drawn(config.quantisation_images, config.seed))]
-
-    whole = build(config.size, len(LABELS), **config.architecture)
-    if weights != "none":
-        load_pretrained(whole, weights, config.backbone)
-    elif config.width == 1:
-        raise TrainingError(f"{config.backbone} from random weights learns nothing from so few images: give WEIGHTS.")
-
-    if start is not None:
-        load_from_bundle(whole, start.bundle / NETWORK_FILE, above=config.frozen_blocks)
-        settle_on(whole, squares[rows[TRAIN][:: max(1, len(rows[TRAIN]) // SETTLING_IMAGES)]])
-
+    network, pruned = _begun(weights, material, config, out)
     # Only now: a slip in the command, such as a file that is not there, must not make the folder another run's.
-    claim(out, identity(material, weights, config, None if start is None else start.version))
-    write_splits(bundle / "splits.csv", images, material.splits.tolist())
+    claim(out, identity(material, weights, config))
+    write_splits(bundle / "splits.csv", material.images, material.splits.tolist())
 
-    held = rows[CALIBRATION]
+    held = material.rows[CALIBRATION]
     judged = held[_some_of_each(material.sources(held), config.seed)]
-    inputs = _held_inputs(_trunk(whole, config.size, config, ranges, cache), squares, judged, cache)
-
-    sizes = {phase.size or config.size for phase in config.phases[begun.phase :]} | {config.size}
-    trunks: dict[int, Trunk | FloatTrunk | None] = {
-        size: _float_trunk(whole, size, config) if winograd else _trunk(whole, size, config, ranges, cache)
-        for size in sorted(sizes)
-    }
-
-    def supply(phase: Phase) -> Views:
-        size = phase.size or config.size
-        return Views(
-            squares,
-            images,
-            rows[TRAIN],
-            size=size,
-            trunk=trunks[size],
-            class_power=phase.class_power,
-            source_share=config.source_share,
-            batch=config.batch,
-            strength=config.augmentation * phase.regularisation,
-            seed=config.seed,
-        )
-
     with _precision(precision):
-        learning = build(None, len(LABELS), **config.architecture, winograd=winograd)
-        learning.set_weights(whole.get_weights())
-        model = cut(learning, config.frozen_blocks)[1] if config.frozen_blocks else learning
-        judged_by = judge(inputs, material.labels(judged), material.sources(judged))
-        state = fit(model, supply, judged_by, config, out / "checkpoints", begun)
-    whole.set_weights(learning.get_weights())
+        learning = build(None, len(LABELS), **config.architecture)
+        learning.set_weights(network.get_weights())
+        judged_by = judge(material.squares, judged, material.labels(judged), material.sources(judged))
+        state = fit(learning, _supply(material, config), judged_by, config, out / CHECKPOINTS)
+    network.set_weights(learning.get_weights())
 
-    finished = finish(whole, material, config, bundle, winograd=winograd)
+    finished = finish(network, material, config, bundle)
     training = {
         "command": command,
         "commit": code,
         "backend": keras.backend.backend(),
         "precision": precision,
         "seconds": state.seconds,
-        "machine": machine() if start is None else f"{start.machine}, then {machine()}",
+        "machine": machine(),
         "data": material.summary(),
+        "near_duplicates_joined": material.joined,
+        "pruning_errors": pruned,
         "licence": licence([folder.resolve().name for folder in folders]),
         "history": state.history,
         **finished["figures"],
@@ -143,76 +96,64 @@ def train(
     )
 
 
-def _trunk(whole: keras.Model, size: int, config: Config, ranges: NDArray[np.uint8], cache: Path) -> Trunk | None:
-    """The frozen blocks for views of `size` pixels' side, from `cache` where they are there."""
-    if not config.frozen_blocks:
-        return None
-    file = cache / f"trunk-{config.frozen_blocks}-{size}.onnx"
-    if file.exists():
-        return Trunk(file)
-    sized = build(size, len(LABELS), **config.architecture)
-    sized.set_weights(whole.get_weights())
-    return Trunk.prepare(cut(sized, config.frozen_blocks)[0], centre(ranges, size), file)
+def _begun(weights: str, material: Material, config: Config, out: Path) -> tuple[keras.Model, dict[str, float]]:
+    """The network that training begins with, and each layer's error where it was pruned."""
+    network = build(config.size, len(LABELS), **config.architecture)
+    if weights == "none":
+        if config.channels[0] >= VGG16_CHANNELS[0] // 4 or config.backbone != VGG16:
+            raise TrainingError(
+                f"{config.backbone} from random weights learns nothing from so few images: give WEIGHTS."
+            )
+        return network, {}
+    if config.backbone != VGG16 or config.channels == VGG16_CHANNELS:
+        load_pretrained(network, weights, config.backbone)
+        return network, {}
+    whole = build(config.size, len(LABELS), **{**config.architecture, "channels": VGG16_CHANNELS})
+    load_pretrained(whole, weights)
+    kept = out / "cache" / f"pruned-{'-'.join(map(str, config.channels))}.npz"
+    if not kept.exists():
+        pixels = material.squares[np.sort(material.drawn(config.pruning_images, config.seed))]
+        errors = prune(whole, network, pixels, config.seed)
+        arrays = {f"{i:03}": values for i, values in enumerate(network.get_weights())}
+        partial = kept.with_suffix(".partial.npz")
+        np.savez(partial, names=list(errors), errors=list(errors.values()), **arrays)
+        partial.replace(kept)
+    with np.load(kept) as values:
+        network.set_weights([values[name] for name in sorted(set(values.files) - {"names", "errors"})])
+        return network, dict(zip(values["names"].tolist(), values["errors"].tolist(), strict=True))
 
 
-def _float_trunk(whole: keras.Model, size: int, config: Config) -> FloatTrunk | None:
-    if not config.frozen_blocks:
-        return None
-    sized = build(size, len(LABELS), **config.architecture, winograd=True)
-    sized.set_weights(whole.get_weights())
-    return FloatTrunk(cut(sized, config.frozen_blocks)[0], compiled=True)
+def _supply(material: Material, config: Config) -> Callable[[Stage], Views]:
+    def supply(stage: Stage) -> Views:
+        return Views(material.squares, material.images, material.rows[TRAIN], len(LABELS), stage, config)
+
+    return supply
 
 
 def _some_of_each(sources: NDArray[np.str_], seed: int) -> NDArray[np.int64]:
-    """Positions of at most `JUDGED_IMAGES` images of each kind."""
+    """Positions of at most `JUDGED_IMAGES` images of each folder."""
     order = np.random.default_rng(seed).permutation(len(sources))
     return np.sort(np.concatenate([order[sources[order] == s][:JUDGED_IMAGES] for s in np.unique(sources)]))
 
 
 def judge(
-    inputs: Callable[[], Iterator[NDArray[np.float32]]], truth: NDArray[np.int64], sources: NDArray[np.str_]
+    squares: NDArray[np.uint8], rows: NDArray[np.int64], truth: NDArray[np.int64], sources: NDArray[np.str_]
 ) -> Callable[[keras.Model], dict[str, float]]:
-    """What `fit` watches, by kind of image: macro AUC, whose mean is the `score`, and balanced accuracy.
-
-    The area under the curve chooses the epoch because balanced accuracy jumps with single images of rare classes.
-
-    Raises:
-        TrainingError: no kind has images of two classes, so that nothing could choose an epoch.
-    """
-    if all(len(np.unique(truth[sources == source])) < 2 for source in np.unique(sources)):
-        raise TrainingError(
-            "The calibration images of every data folder are of one class alone: nothing to tell apart."
-        )
+    """What `fit` shows on the way, by data folder: macro AUC, and balanced accuracy of `squares[rows]`."""
 
     def figures_of(learner: keras.Model) -> dict[str, float]:
-        logits = np.concatenate([np.asarray(learner.predict_on_batch(x), dtype=np.float64) for x in inputs()])
-        areas, figures = [], {}
+        batches = [squares[rows[i : i + BATCH]].astype(np.float32) for i in range(0, len(rows), BATCH)]
+        logits = np.concatenate([np.asarray(learner.predict_on_batch(x), dtype=np.float64) for x in batches])
+        figures = {}
         for source in np.unique(sources).tolist():
-            of_source = sources == source
-            area = macro_auc(truth[of_source], calibrated(logits[of_source], 1.0))
+            own = sources == source
+            area = macro_auc(truth[own], calibrated(logits[own], 1.0))
             if area is not None:  # a folder of one class has none
-                areas.append(area)
                 figures[f"{source} AUC"] = area
-            figures[f"{source} balanced"] = balanced_accuracy(truth[of_source], logits[of_source].argmax(axis=1))
-        return {"score": float(np.mean(areas)), **figures}
+            figures[f"{source} balanced"] = balanced_accuracy(truth[own], logits[own].argmax(axis=1))
+        return figures
 
     return figures_of
-
-
-def _held_inputs(
-    trunk: Trunk | None, squares: NDArray[np.uint8], rows: NDArray[np.int64], cache: Path
-) -> Callable[[], Iterator[NDArray[np.float32]]]:
-    """What the learning network is tried on: whole calibration images, in batches."""
-    levels = None if trunk is None else held_levels(trunk, squares, rows, cache, "features of calibration images")
-
-    def batches() -> Iterator[NDArray[np.float32]]:
-        for i in range(0, len(rows), BATCH):
-            if trunk is None or levels is None:
-                yield squares[rows[i : i + BATCH]].astype(np.float32)
-            else:
-                yield levels[i : i + BATCH].astype(np.float32) * np.float32(trunk.scale)
-
-    return batches
 
 
 @contextmanager
