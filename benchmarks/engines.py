@@ -66,7 +66,7 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         networks["LiteRT", arithmetic] = options.litert / f"{arithmetic}.tflite"
     networks = {key: file for key, file in networks.items() if file.exists()}
     times = _milliseconds(networks, squares, options.timed)
-    reference = _probabilities("ONNX Runtime", twin, squares, bundle.temperature)
+    reference = _probabilities("ONNX Runtime", twin, squares, bundle.points[0].temperature)
     rows = []
     for (engine, arithmetic), file in networks.items():
         row: dict[str, Any] = {"engine": engine, "arithmetic": arithmetic}
@@ -74,7 +74,7 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         fresh = _fresh(engine, file, pixels, [])
         row |= {"start_seconds": round(fresh["seconds"], 2), "peak_mb": round(fresh["peak_mb"])}
         if engine != "LiteRT":
-            row |= _answers(_probabilities(engine, file, squares, bundle.temperature), reference, truth)
+            row |= _answers(_probabilities(engine, file, squares, bundle.points[0].temperature), reference, truth)
             if options.masked and arithmetic == "int8":
                 row |= _masked(engine, file, pixels, fresh)
         rows.append(row)

@@ -58,7 +58,7 @@ def main() -> int:
     networks = {"float32": options.float_network, "int8": options.bundle / "model.onnx"}
     times = milliseconds(networks, squares)
     logits = {name: _logits(session(file, THREADS[-1]), squares) for name, file in networks.items()}
-    rows = [_row(name, networks, times, logits, truth, bundle.temperature) for name in networks]
+    rows = [_row(name, networks, times, logits, truth, bundle.points[0].temperature) for name in networks]
     result = {
         "images": len(images),
         "processor": platform.processor() or platform.machine(),

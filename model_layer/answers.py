@@ -49,6 +49,8 @@ class Prediction:
     """Why it was referred; empty when classified."""
     heatmap: Heatmap
     image: ImageFacts
+    kind: str | None = None
+    """How the image seems to have been taken, by which it was judged; None where the bundle tells no kinds apart."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,15 +33,31 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Operating points, each chosen on the calibration split for the target that the manifest states."""
+class OperatingPoint:
+    """How the network's numbers are read; chosen on calibration images for the targets that the manifest states."""
 
+    temperature: float
+    """Logits are divided by this before the softmax (Guo et al. 2017)."""
     confidence: float
     """Below this calibrated confidence an image is `referred`."""
     malignant: float
     """From this summed probability of the malignant labels on, triage is `urgent`."""
     prediction_set: float
     """A label is in the prediction set while all likelier ones together have at most this probability."""
+    unlikeness: float | None
+    """Above this value of the network's output `unlikeness` an image is `referred`; None: the bundle does not say."""
+
+    @classmethod
+    def read(cls, own: dict[str, Any]) -> OperatingPoint:
+        """From an object of the manifest with `calibration` and `thresholds`."""
+        values = {name: float(threshold["value"]) for name, threshold in own["thresholds"].items()}
+        return cls(
+            temperature=float(own["calibration"]["temperature"]),
+            confidence=values["confidence"],
+            malignant=values["malignant"],
+            prediction_set=values["prediction_set"],
+            unlikeness=values.get("unlikeness"),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +90,10 @@ class Bundle:
     labels: tuple[Label, ...]
     input_size: int
     """Side of the network's square input, in pixels."""
-    temperature: float
-    """Logits are divided by this before the softmax (Guo et al. 2017)."""
-    thresholds: Thresholds
-    unlikeness: float | None
-    """Above this value of the network's output `unlikeness` an image is `referred`; None: the bundle does not say."""
+    kinds: tuple[str, ...]
+    """The kinds of image that the network's output `kind` tells apart, in its order; empty: it does not tell."""
+    points: tuple[OperatingPoint, ...]
+    """One for each kind, or one for all images."""
     quality: QualityLimits | None
     """None: the bundle does not judge photographs."""
     network: bytes
@@ -101,11 +116,8 @@ class Bundle:
                 digest=f"sha256:{manifest['network']['sha256']}",
                 labels=tuple(Label(str(x["code"]), str(x["name"]), bool(x["malignant"])) for x in manifest["labels"]),
                 input_size=int(manifest["input"]["size"]),
-                temperature=float(manifest["calibration"]["temperature"]),
-                thresholds=Thresholds(
-                    **{name: float(manifest["thresholds"][name]["value"]) for name in Thresholds.__slots__}
-                ),
-                unlikeness=_optional_value(manifest, "unlikeness"),
+                kinds=tuple(manifest.get("kinds", {})),
+                points=tuple(OperatingPoint.read(own) for own in manifest.get("kinds", {"": manifest}).values()),
                 quality=_quality(manifest),
                 network=_network(network_file),
             )
@@ -117,6 +129,10 @@ class Bundle:
             raise BundleError(f"The manifest in {folder} has a value of the wrong kind: {error}.") from None
         bundle.verify()
         return bundle
+
+    def point(self, kind: str | None) -> OperatingPoint:
+        """The operating point for images of `kind`, as a prediction states it."""
+        return self.points[0 if kind is None else self.kinds.index(kind)]
 
     def verify(self) -> None:
         """Raises BundleError unless digest, version, labels and numbers fit together."""
@@ -134,20 +150,22 @@ class Bundle:
         codes = [label.code for label in self.labels]
         if len(codes) < 2 or len(set(codes)) < len(codes):
             raise BundleError(f"Bundle {self.name} needs two or more distinct labels, but has {codes}.")
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise BundleError(f"Bundle {self.name} has temperature {self.temperature}; it must be positive.")
         if not 16 <= self.input_size <= 2048:
             raise BundleError(f"Bundle {self.name} has input size {self.input_size}; 16 to 2048 pixels work.")
-        for name in Thresholds.__slots__:
-            value = getattr(self.thresholds, name)
+        if not self.points:
+            raise BundleError(f"Bundle {self.name} has an empty list of kinds; leave it out, or name them.")
+        for point in self.points:
+            self._verify_point(point)
+
+    def _verify_point(self, point: OperatingPoint) -> None:
+        if not (math.isfinite(point.temperature) and point.temperature > 0):
+            raise BundleError(f"Bundle {self.name} has temperature {point.temperature}; it must be positive.")
+        for name in ("confidence", "malignant", "prediction_set"):
+            value = getattr(point, name)
             if not 0 <= value <= 1:
                 raise BundleError(f"Bundle {self.name} has threshold {name} = {value}; it must lie in 0..1.")
-        if self.unlikeness is not None and not math.isfinite(self.unlikeness):
-            raise BundleError(f"Bundle {self.name} has threshold unlikeness = {self.unlikeness}; it must be finite.")
-
-
-def _optional_value(manifest: dict[str, Any], name: str) -> float | None:
-    return float(manifest["thresholds"][name]["value"]) if name in manifest["thresholds"] else None
+        if point.unlikeness is not None and not math.isfinite(point.unlikeness):
+            raise BundleError(f"Bundle {self.name} has threshold unlikeness = {point.unlikeness}; it must be finite.")
 
 
 def _quality(manifest: dict[str, Any]) -> QualityLimits | None:

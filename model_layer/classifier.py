@@ -70,8 +70,8 @@ class Classifier:
         """The network over each of `images`, on all of its cores; the caller keeps them to about `BATCH`."""
         if not images:
             return []
-        class_maps, unlikeness = self._network.run(np.stack([image.pixels for image in images]))
+        outputs = self._network.run(np.stack([image.pixels for image in images]))
         judged = self.bundle.quality is not None
         qualities = [measure(image.pixels) if judged else None for image in images]
         facts = [image.facts for image in images]
-        return decide(self.bundle, class_maps, unlikeness, list(zip(facts, qualities, strict=True)))
+        return decide(self.bundle, outputs, list(zip(facts, qualities, strict=True)))

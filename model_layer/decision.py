@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model_layer.bundle import Bundle
+    from model_layer.bundle import Bundle, OperatingPoint
     from model_layer.facts import ImageFacts
+    from model_layer.network import Outputs
     from model_layer.quality import Quality
 
 # Finer than this a class map tells nothing: a unit of VGG16's block 5 sees most of the image.
@@ -28,8 +29,11 @@ def logits_of(class_maps: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(class_maps.mean(axis=(1, 2), dtype=np.float64))
 
 
-def calibrated(logits: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """(n, labels) logits to probabilities: softmax after temperature scaling (Guo et al. 2017)."""
+def calibrated(logits: NDArray[np.float64], temperature: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, labels) logits to probabilities: softmax after temperature scaling (Guo et al. 2017).
+
+    `temperature` is one for all, or (n, 1).
+    """
     scaled = logits / temperature
     exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
@@ -49,36 +53,42 @@ def likelier_mass(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     return scores
 
 
-def decide(
-    bundle: Bundle,
-    class_maps: NDArray[np.float32],
-    unlikeness: NDArray[np.float32] | None,
-    images: Sequence[tuple[ImageFacts, Quality | None]],
-) -> list[Prediction]:
-    """Turns (n, rows, columns, labels) class maps and (n,) unlikeness of n images into their predictions, in order."""
-    probabilities = calibrated(logits_of(class_maps), bundle.temperature)  # (n, labels)
-    scores = likelier_mass(probabilities)
+def decide(bundle: Bundle, outputs: Outputs, images: Sequence[tuple[ImageFacts, Quality | None]]) -> list[Prediction]:
+    """Turns what the network says of n images into their predictions, in order."""
+    kinds = kinds_of(bundle, outputs)
+    logits = logits_of(outputs.class_maps)  # (n, labels)
     predictions = []
-    for i, (facts, quality) in enumerate(images):
-        strange = None if unlikeness is None else float(unlikeness[i])
-        evidence = Evidence(float(probabilities[i].max()), strange, quality, facts)
-        predictions.append(_prediction(bundle, class_maps[i], probabilities[i], scores[i], evidence))
+    for i, ((facts, quality), kind) in enumerate(zip(images, kinds, strict=True)):
+        point = bundle.point(kind)
+        probabilities = calibrated(logits[i : i + 1], point.temperature)
+        strange = None if outputs.unlikeness is None else float(outputs.unlikeness[i])
+        evidence = Evidence(float(probabilities.max()), strange, quality, facts)
+        predictions.append(_prediction(bundle, point, kind, outputs.class_maps[i], probabilities, evidence))
     return predictions
+
+
+def kinds_of(bundle: Bundle, outputs: Outputs) -> list[str] | list[None]:
+    """How each of the n images seems to have been taken; None for all where the bundle tells no kinds apart."""
+    if outputs.kinds is None:
+        return [None] * len(outputs.class_maps)
+    return [bundle.kinds[k] for k in outputs.kinds.argmax(axis=1)]
 
 
 def _prediction(
     bundle: Bundle,
+    point: OperatingPoint,
+    kind: str | None,
     class_maps: NDArray[np.float32],
-    probabilities: NDArray[np.float64],
-    scores: NDArray[np.float64],
+    row: NDArray[np.float64],
     evidence: Evidence,
 ) -> Prediction:
-    thresholds = bundle.thresholds
+    """One image's prediction from (rows, columns, labels) class maps and a (1, labels) row of probabilities."""
+    probabilities, scores = row[0], likelier_mass(row)[0]
     order = np.argsort(-probabilities, kind="stable")
     best = int(order[0])
-    members = [k for k in order if scores[k] <= thresholds.prediction_set]
+    members = [k for k in order if scores[k] <= point.prediction_set]
     malignant = sum(float(p) for p, label in zip(probabilities, bundle.labels, strict=True) if label.malignant)
-    reasons = doubts(bundle, evidence)
+    reasons = doubts(point, bundle.quality, evidence)
     return Prediction(
         status="referred" if reasons else "classified",
         label=bundle.labels[best].code,
@@ -88,10 +98,11 @@ def _prediction(
             label.code: round(float(p), DECIMALS) for label, p in zip(bundle.labels, probabilities, strict=True)
         },
         prediction_set=tuple(bundle.labels[int(k)].code for k in members),
-        triage="urgent" if malignant >= thresholds.malignant else "routine",
+        triage="urgent" if malignant >= point.malignant else "routine",
         reasons=reasons,
         heatmap=heatmap(class_maps, best),
         image=evidence.facts,
+        kind=kind,
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from model_layer.answers import Reason
 
 if TYPE_CHECKING:
-    from model_layer.bundle import Bundle, QualityLimits
+    from model_layer.bundle import OperatingPoint, QualityLimits
     from model_layer.facts import ImageFacts
     from model_layer.quality import Quality
 
@@ -44,13 +44,13 @@ class Evidence:
     facts: ImageFacts
 
 
-def doubts(bundle: Bundle, evidence: Evidence) -> tuple[Reason, ...]:
+def doubts(point: OperatingPoint, limits: QualityLimits | None, evidence: Evidence) -> tuple[Reason, ...]:
     """All reasons to refer the image; empty when the model stands by its label."""
-    codes = _faults(evidence.quality, evidence.facts, bundle.quality) if evidence.quality and bundle.quality else []
-    strange, limit = evidence.unlikeness, bundle.unlikeness
+    codes = _faults(evidence.quality, evidence.facts, limits) if evidence.quality and limits else []
+    strange, limit = evidence.unlikeness, point.unlikeness
     if strange is not None and limit is not None and strange > limit:
         codes.append("unlike_training_data")
-    if evidence.confidence < bundle.thresholds.confidence:
+    if evidence.confidence < point.confidence:
         codes.append("uncertain")
     return tuple(Reason(code, SENTENCES[code]) for code in codes)
 

@@ -1,4 +1,4 @@
-"""The network in its runtime: pixels in, class maps and unlikeness out.
+"""The network in its runtime: pixels in, class maps, unlikeness and kind of image out.
 
 Each image is a run of its own on one core, and as many run at a time as there are cores. A run over several images, or
 of one image on several cores, takes more processor time an image (threads wait for each other after every layer) and
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +23,20 @@ if TYPE_CHECKING:
 INPUT = "pixels"
 CLASS_MAPS = "class_maps"
 FEATURES = "features"
-UNLIKENESS = "unlikeness"
-"""An output that a network may lack."""
+UNLIKENESS, KIND = "unlikeness", "kind"
+"""Outputs that a network may lack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What the network says of n images."""
+
+    class_maps: NDArray[np.float32]
+    """(n, rows, columns, labels); a map's average over its rows and columns is that label's logit."""
+    unlikeness: NDArray[np.float32] | None = None
+    """(n,) grows with the distance from the training data; None when the bundle does not use it."""
+    kinds: NDArray[np.float32] | None = None
+    """(n, kinds) probabilities of the bundle's kinds of image; None when it has none."""
 
 
 class Network:
@@ -47,23 +60,19 @@ class Network:
         self._wanted = self._check(bundle)
         self._cores = ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)), "infer")
 
-    def run(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Maps (n, size, size, 3) sRGB pixels to class maps (n, rows, columns, labels) and unlikeness (n,).
-
-        A class map's average over its rows and columns is that label's logit. Unlikeness grows with the distance from
-        the training data; None when the network does not tell.
-        """
+    def run(self, pixels: NDArray[np.uint8]) -> Outputs:
+        """What the network says of (n, size, size, 3) sRGB pixels."""
         images = np.split(pixels, len(pixels))
         outputs = [self._run(images[0])] if len(images) == 1 else list(self._cores.map(self._run, images))
-        maps, *unlikeness = (np.concatenate(values) for values in zip(*outputs, strict=True))
-        return maps, unlikeness[0] if unlikeness else None
+        values = [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
+        return Outputs(**dict(zip(self._wanted, values, strict=True)))
 
     def _run(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        outputs: list[NDArray[np.float32]] = self._session.run(self._wanted, {INPUT: pixels})
+        outputs: list[NDArray[np.float32]] = self._session.run(list(self._wanted.values()), {INPUT: pixels})
         return outputs
 
-    def _check(self, bundle: Bundle) -> list[str]:
-        """The outputs to ask for, if inputs and outputs are what the manifest promises."""
+    def _check(self, bundle: Bundle) -> dict[str, str]:
+        """The outputs to ask for, by the fields of `Outputs`, if inputs and outputs are what the manifest promises."""
         inputs = {tensor.name: tensor for tensor in self._session.get_inputs()}
         outputs = {tensor.name: tensor for tensor in self._session.get_outputs()}
         if set(inputs) != {INPUT} or not {CLASS_MAPS, FEATURES} <= set(outputs):
@@ -85,8 +94,18 @@ class Network:
                 f"The network of bundle {bundle.name} has {outputs[CLASS_MAPS].shape[-1]} class maps, "
                 f"but its manifest has {len(bundle.labels)} labels."
             )
-        if bundle.unlikeness is not None and UNLIKENESS not in outputs:
+        limited = any(point.unlikeness is not None for point in bundle.points)
+        if limited and UNLIKENESS not in outputs:
             raise BundleError(
                 f"The manifest of bundle {bundle.name} limits {UNLIKENESS}, which its network does not give."
             )
-        return [CLASS_MAPS] if bundle.unlikeness is None else [CLASS_MAPS, UNLIKENESS]
+        if bundle.kinds and (KIND not in outputs or outputs[KIND].shape[-1] != len(bundle.kinds)):
+            raise BundleError(
+                f"The manifest of bundle {bundle.name} has the kinds {', '.join(bundle.kinds)}, which its network does "
+                "not tell apart."
+            )
+        return {
+            "class_maps": CLASS_MAPS,
+            **({"unlikeness": UNLIKENESS} if limited else {}),
+            **({"kinds": KIND} if bundle.kinds else {}),
+        }

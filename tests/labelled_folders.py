@@ -26,5 +26,5 @@ def write_labelled_folder(folder: Path, dxs: tuple[str, ...], images: int, seed:
             dx = dxs[(i // 2) % len(dxs)]
             tinted = Image.blend(picture(seed + i), Image.new("RGB", (160, 120), COLOURS[dx]), 0.75)
             (folder / "images" / f"i{i}.jpg").write_bytes(encoded(tinted, "JPEG", quality=90))
-            writer.writerow([f"i{i}", dx, f"L{i // 2}", rng.choice(["female", "male"])])
+            writer.writerow([f"i{i}", dx, f"L{seed}-{i // 2}", rng.choice(["female", "male"])])
     return folder

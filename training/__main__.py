@@ -205,7 +205,7 @@ def _original(options: argparse.Namespace) -> int:
 
     config, started, cache = Config(), time.monotonic(), options.out / "cache"
     material = Material.read(options.data, config.size, config.seed, cache)
-    logits = original_recipe(material, options.weights, cache, size=config.size, views=options.views, seed=config.seed)
+    logits = original_recipe(material, options.weights, size=config.size, views=options.views, seed=config.seed)
     figures = {split: by_folder(values, material.rows[split], material) for split, values in logits.items()}
     minutes = (time.monotonic() - started) / 60
     name = f"original recipe: frozen base, dense head, {options.views:,} views"

@@ -66,7 +66,8 @@ def shades_of_grey(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """`view` (rows, columns, 3) as under white light, with the light's colour taken from the pixels."""
     light = np.mean((view.reshape(-1, 3) / np.float32(255)) ** MINKOWSKI, axis=0) ** (1 / MINKOWSKI)
     gains = np.minimum(light.mean() / np.maximum(light, 1e-3), 3).astype(np.float32)
-    return np.clip(np.rint(view * gains), 0, 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.clip(np.rint(view * gains), 0, 255).astype(np.uint8)
+    return levels
 
 
 def _worsened(view: Image.Image, rng: np.random.Generator, strength: float) -> Image.Image:

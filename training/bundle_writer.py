@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from training.config import Config
 
 NETWORK_FILE = "model.onnx"
-DECISIVE = ("network", "labels", "input", "calibration", "thresholds", "quality")
+DECISIVE = ("network", "labels", "input", "calibration", "thresholds", "kinds", "quality")
 """What an answer hangs on: the version names its content."""
 QUALITY_FILES = ("quality.csv", "quality_flagged.csv", "quality.png")
 RESIZE_RULE = "first frame, upright, centre square, sRGB, antialiased bicubic (model_layer.decoding)"
@@ -36,11 +36,10 @@ def write_manifest(
     *,
     labels: Sequence[Label],
     config: Config,
-    calibration: dict[str, Any],
-    thresholds: dict[str, Any],
+    decisive: dict[str, Any],
     training: dict[str, Any],
 ) -> dict[str, Any]:
-    """Writes `manifest.json` beside the network in `folder` and returns it.
+    """Writes `manifest.json` beside the network in `folder` and returns it; `decisive` has calibration and thresholds.
 
     The version names the day and the content: a digest over the network and everything else that an answer hangs on.
     """
@@ -52,8 +51,7 @@ def write_manifest(
         "network": {"file": NETWORK_FILE, "sha256": digest},
         "labels": [{"code": x.code, "name": x.name, "malignant": x.malignant} for x in labels],
         "input": {"size": config.size, "resize": RESIZE_RULE, "normalisation": NORMALISATION},
-        "calibration": calibration,
-        "thresholds": thresholds,
+        **decisive,
         "training": {**training, "configuration": config.as_json()},
     }
     return _write(folder, manifest)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_layer.decision import calibrated
+from training.config import VGG16_CHANNELS
 from training.metrics import balanced_accuracy, macro_auc
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ def row(
 
 def configuration_name(config: Config) -> str:
     """What was trained, in a line."""
-    free = min(phase.first_block for phase in config.phases)
-    views = sum(phase.epochs for phase in config.phases) * config.epoch
+    share = sum(config.channels) / sum(VGG16_CHANNELS)
+    pruned = f", pruned to {share:.0%} of its channels" if share < 1 else ""
     augmentation = "" if config.augmentation == 1 else f", augmentation {config.augmentation:g}"
-    return f"{config.backbone}, blocks {free} to 5 and head, at most {views:,} fresh views{augmentation}"
+    return f"{config.backbone}{pruned}, all layers, {config.views:,} fresh views{augmentation}"
 
 
 def by_folder(logits: NDArray[np.float64], rows: NDArray[np.int64], material: Material) -> dict[str, dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Labelled images: a folder with `metadata.csv` and `images/<image_id>.jpg`.
 
-`metadata.csv` has `image_id` and `dx`, and `lesion_id` or `patient_id` where lesions or patients repeat: within a folder
-or from one to another, since one lesion may be in several collections. `kind` says how the images were taken
+`metadata.csv` has `image_id` and `dx`, and `lesion_id` or `patient_id` where lesions or patients repeat: within a
+folder or from one to another, since one lesion may be in several collections. `kind` says how the images were taken
 (`dermoscopic`, `clinical`); without it the folder's name stands for the kind. Further columns are kept as attributes.
 """
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from model_layer import Bundle
     from training.dataset import LabelledImage
 
 
@@ -82,18 +83,18 @@ def evaluate(
 
     sources = sorted({image.source for image in images})
     groups = {s: [e for e in evaluations if e.image.source == s] for s in sources} | {ALL: evaluations}
-    temperature = classifier.bundle.temperature
+    own = classifier.bundle
     metrics: dict[str, Any] = {}
     curves: dict[str, Any] = {}
     for name, members in groups.items():
-        metrics[name] = {"model_version": classifier.bundle.version, **_metrics(members)}
-        answers = _answers(members)
+        metrics[name] = {"model_version": classifier.bundle.version, **_metrics(members, own)}
+        answers = _answers(members, own)
         draw_confusion(confusion(answers.truth, answers.probabilities.argmax(axis=1), len(CODES)), CODES, out, name)
-        draw_reliability(answers, temperature, out, name)
+        draw_reliability(answers, out, name)
         curves[name] = risk_coverage(answers)
         metrics[name]["risk_coverage"] = summary(curves[name])
         metrics[name]["prediction_sets"] = prediction_sets(answers)
-        metrics[name]["calibration"] = reliability(answers, temperature)
+        metrics[name]["calibration"] = reliability(answers)
         if name != ALL:  # with the kinds mixed, a group would differ by its share of photographs by phone
             metrics[name] |= _by_person(members, answers)
     _overlays(classifier, evaluations, out, extent.seed)
@@ -121,8 +122,8 @@ def _classify(classifier: Classifier, images: Sequence[LabelledImage]) -> list[E
     return evaluations
 
 
-def _metrics(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
-    answers = _answers(evaluations)
+def _metrics(evaluations: Sequence[Evaluation], bundle: Bundle) -> dict[str, Any]:
+    answers = _answers(evaluations, bundle)
     n = len(evaluations)
     return {
         "n": n,
@@ -181,7 +182,7 @@ def _overlays(classifier: Classifier, evaluations: Sequence[Evaluation], out: Pa
         draw_overlays(shown, out / f"overlays-{source}.png", f"{source}, {classifier.bundle.version}")
 
 
-def _answers(evaluations: Sequence[Evaluation]) -> Answers:
+def _answers(evaluations: Sequence[Evaluation], bundle: Bundle) -> Answers:
     looked_at = [(e.image, e.answer) for e in evaluations if isinstance(e.answer, Prediction)]
     if not looked_at:
         folders = " and ".join(sorted({e.image.source for e in evaluations}))
@@ -194,6 +195,7 @@ def _answers(evaluations: Sequence[Evaluation]) -> Answers:
         urgent=np.array([answer.triage == "urgent" for answer in answers]),
         referred=np.array([answer.status == "referred" for answer in answers]),
         lesions=np.array([image.lesion for image in images]),
+        temperatures=np.array([bundle.point(answer.kind).temperature for answer in answers]),
     )
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from model_layer import BATCH, DecodedImage
-from model_layer.decision import HEATMAP_SIDE, calibrated, logits_of
+from model_layer.decision import HEATMAP_SIDE, calibrated, kinds_of, logits_of
 from model_layer.network import Network
 from training.bootstrap import estimate, lesion_weights, rank_correlation, shares
 from training.progress import Progress
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from model_layer import Classifier
+    from model_layer import Bundle, Classifier
     from training.dataset import LabelledImage
 
 IMAGES = 100
@@ -58,7 +58,7 @@ def explanation(classifier: Classifier, images: Sequence[LabelledImage], seed: i
     stages = {name: last for name, last in stages.items() if last < depth or name == "all"}
 
     with Progress("checking heat maps", (5 + len(stages)) * len(pixels)) as progress:
-        maps, before = _answers(network, pixels, bundle.temperature, progress)
+        maps, before = _answers(network, pixels, bundle, progress)
         labels = before.argmax(axis=1)
         evidence = np.stack([evidence_of(own, int(k)) for own, k in zip(maps, labels, strict=True)])
         shuffled = {name: _shuffled(classifier, pixels, labels, last, seed, progress) for name, last in stages.items()}
@@ -67,7 +67,7 @@ def explanation(classifier: Classifier, images: Sequence[LabelledImage], seed: i
             left = []
             for sign in (1, -1):
                 covered = np.stack([masked(p, sign * e) for p, e in zip(pixels, places, strict=True)])
-                _, after = _answers(network, covered, bundle.temperature, progress)
+                _, after = _answers(network, covered, bundle, progress)
                 left.append(after[np.arange(len(labels)), labels])
             wins[name] = left[0] < left[1]
 
@@ -104,15 +104,17 @@ def masked(pixels: NDArray[np.uint8], evidence: NDArray[np.floating]) -> NDArray
 
 
 def _answers(
-    network: Network, pixels: NDArray[np.uint8], temperature: float, progress: Progress
+    network: Network, pixels: NDArray[np.uint8], bundle: Bundle, progress: Progress
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """(n, rows, columns, labels) class maps and (n, labels) calibrated probabilities."""
-    maps = []
+    maps, probabilities = [], []
     for start in range(0, len(pixels), BATCH):
-        maps.append(network.run(pixels[start : start + BATCH])[0])
-        progress.advance(len(maps[-1]))
-    joined = np.concatenate(maps)
-    return joined, calibrated(logits_of(joined), temperature)
+        outputs = network.run(pixels[start : start + BATCH])
+        temperatures = np.array([[bundle.point(kind).temperature] for kind in kinds_of(bundle, outputs)])
+        maps.append(outputs.class_maps)
+        probabilities.append(calibrated(logits_of(outputs.class_maps), temperatures))
+        progress.advance(len(outputs.class_maps))
+    return np.concatenate(maps), np.concatenate(probabilities)
 
 
 def _shuffled(
@@ -131,7 +133,7 @@ def _shuffled(
         if not len(rows):
             continue
         other = Network(replace(bundle, network=randomised(bundle.network, last, seed + k)))
-        maps, _ = _answers(other, pixels[rows], bundle.temperature, progress)
+        maps, _ = _answers(other, pixels[rows], bundle, progress)
         for row, own in zip(rows, maps, strict=True):
             evidence[row] = evidence_of(own, int(labels[row]))
     return np.stack(evidence)

@@ -5,6 +5,7 @@ Everything that is chosen here is chosen on the calibration split and on the net
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -17,6 +18,7 @@ from training.bundle_writer import NETWORK_FILE
 from training.configurations import by_folder
 from training.dataset import LABELS
 from training.export import PIXELS, export_onnx, nodes_of
+from training.kinds import KindLayer
 from training.network import CLASS_MAPS, FEATURES, HEAD, build
 from training.parity import keras_logits, parity
 from training.quantisation import quantise
@@ -26,6 +28,7 @@ from training.splits import CALIBRATION, TRAIN
 from training.unlikeness import append_nearest, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -34,13 +37,16 @@ if TYPE_CHECKING:
     from training.material import Material
 
 UNLIKE_SHARE = 0.05
-"""Of the calibration images of the kind that the network finds strangest, at most this share is referred as unlike."""
+"""Of the calibration images of the folder that looks strangest to the network, at most this share is referred."""
+KIND_IMAGES = 3_000
+"""Training images on which kinds are learned to be told apart."""
+FEWEST_LESIONS = 60
+"""In the calibration split, for a kind of image to get an operating point of its own."""
 
 
 def finish(whole: keras.Model, material: Material, config: Config, bundle: Path) -> dict[str, Any]:
-    """Writes the network file into `bundle`, and returns the manifest's `calibration`, `thresholds` and figures."""
-    held = material.rows[CALIBRATION]
-    truth, sources = material.labels(held), material.sources(held)
+    """Writes the network file into `bundle`, and returns the decisive parts of its manifest and the `figures`."""
+    held, train = material.rows[CALIBRATION], material.rows[TRAIN]
     ranges = material.squares[np.sort(material.drawn(config.quantisation_images, config.seed))]
     network, cache = bundle / NETWORK_FILE, bundle.parent / "cache"
 
@@ -51,40 +57,73 @@ def finish(whole: keras.Model, material: Material, config: Config, bundle: Path)
     export(whole, network, ranges)
     logits = answers.logits + offset  # the last layer is in float: its bias adds to every logit as it is
 
-    remembered = serve(
-        network,
-        material.squares,
-        np.unique(material.drawn(config.remembered, config.seed, EVEN)),
-        "features to remember",
-        cache,
-    ).features
+    drawn = np.unique(material.drawn(config.remembered, config.seed, EVEN))
+    remembered = serve(network, material.squares, drawn, "features to remember", cache).features
     append_nearest(network, remembered)
-    unlikeness = nearest(answers.features, remembered)
+    held_out = HeldOut(
+        logits,
+        material.labels(held),
+        material.sources(held),
+        [material.images[i].lesion for i in held],
+        nearest(answers.features, remembered),
+    )
+    decisive = operating_point(held_out, np.ones(len(held), dtype=bool))
+    figures: dict[str, Any] = {
+        "logit_adjustment": multiple,
+        "calibration_split": by_folder(logits, held, material),
+        "parity_with_keras": _parity(whole, logits, material, config, decisive["calibration"]["temperature"]),
+    }
+    if len(np.unique(material.kinds(train))) > 1:
+        some = np.random.default_rng(config.seed).permutation(train)[:KIND_IMAGES]
+        learned = serve(network, material.squares, np.sort(some), "features to tell kinds apart", cache).features
+        layer = KindLayer(learned, material.kinds(np.sort(some)))
+        layer.append(network)
+        told, true = layer.told(answers.features), material.kinds(held)
+        decisive["kinds"] = {name: operating_point(held_out, told == name) for name in layer.names}
+        figures["kinds_mistaken"] = {
+            source: float(np.mean((told != true)[held_out.sources == source])) for source in np.unique(held_out.sources)
+        }
+    return {**decisive, "figures": figures}
 
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What the shipped network says of n calibration images, and what is true of them."""
+
+    logits: NDArray[np.float64]
+    """(n, labels)"""
+    truth: NDArray[np.int64]
+    sources: NDArray[np.str_]
+    lesions: Sequence[str]
+    unlikeness: NDArray[np.float64]
+
+
+def operating_point(held: HeldOut, among: NDArray[np.bool_]) -> dict[str, Any]:
+    """The manifest's `calibration` and `thresholds`, chosen on the images `among` all; too few of them: on all."""
+    if len({lesion for lesion, one in zip(held.lesions, among, strict=True) if one}) < FEWEST_LESIONS:
+        among = np.ones(len(among), dtype=bool)
+    logits, truth, sources = held.logits[among], held.truth[among], held.sources[among]
+    lesions = [lesion for lesion, one in zip(held.lesions, among, strict=True) if one]
     temperature = calibration.temperature(logits, truth)
     thresholds = calibration.thresholds(calibrated(logits, temperature), truth, LABELS)
     thresholds["unlikeness"] = {
-        "value": unlike_threshold(unlikeness, sources),
-        "target": f"at most {UNLIKE_SHARE:.0%} of the calibration images of any kind are referred for it",
+        "value": unlike_threshold(held.unlikeness[among], sources),
+        "target": f"at most {UNLIKE_SHARE:.0%} of the calibration images of any folder are referred for it",
         "score": "1 less the cosine to the 10th nearest training image, in pooled features of blocks 4 and 5",
     }
     return {
         "calibration": {
             "temperature": temperature,
+            "images": len(truth),
             "method": "temperature scaling on the calibration split",
-            "compared": calibration.compare_scalings(logits, truth, [material.images[i].lesion for i in held]),
+            "compared": calibration.compare_scalings(logits, truth, lesions),
         },
         "thresholds": thresholds,
-        "figures": {
-            "logit_adjustment": multiple,
-            "calibration_split": by_folder(logits, held, material),
-            "parity_with_keras": _parity(whole, logits, material, config, temperature),
-        },
     }
 
 
 def unlike_threshold(unlikeness: NDArray[np.float64], sources: NDArray[np.str_]) -> float:
-    """The least value that at most `UNLIKE_SHARE` of the images of any kind lie above; (n,) scores and kinds.
+    """The least value that at most `UNLIKE_SHARE` of the images of any folder lie above; (n,) scores and folders.
 
     An image's own value, not one between two images: of 116, a twentieth are five, and not six.
     """

@@ -1,7 +1,7 @@
 """The training loop: one schedule over all layers, a checkpoint every few minutes, averaged weights kept.
 
-The learning rate is held until the last stage and lowered in it (Hu et al. 2024): that does as well as a cosine over the
-whole run, and the stages before may be lengthened while it is under way, where the time that there is was not known.
+The learning rate is held until the last stage and lowered in it (Hu et al. 2024): that does as well as a cosine over
+the whole run, and the stages before may be lengthened while it is under way, where the time was not known beforehand.
 
 Each layer learns at its own rate, the lower the slower: what the published weights see in edges and textures holds for
 skin as well. The weights that are kept are an exponential average over the run's last part, which does better than any
@@ -147,8 +147,7 @@ def _look(
 
 def _move(average: list[NDArray[Any]], weights: Sequence[NDArray[Any]], keep: float) -> None:
     for mean, value in zip(average, weights, strict=True):
-        mean *= keep
-        mean += (1 - keep) * value
+        np.add(keep * mean, (1 - keep) * value, out=mean)
 
 
 def _save(
@@ -156,14 +155,16 @@ def _save(
 ) -> None:
     """Whole or not at all: a run may be killed while it writes."""
     groups = {
-        "weights": model.get_weights(),
+        "variables": [np.asarray(variable) for variable in model.variables],  # what dropout draws from is among them
         "average": average,
         "optimizer": [np.asarray(variable) for variable in learner.optimizer.variables],
     }
-    arrays = {f"{name}_{i:03}": value for name, values in groups.items() for i, value in enumerate(values)}
+    arrays: dict[str, Any] = {
+        f"{name}_{i:03}": value for name, values in groups.items() for i, value in enumerate(values)
+    }
     text = json.dumps(vars(state), indent=1)
     partial = folder / f"partial-{CHECKPOINT}"
-    np.savez(partial, state=np.array(text), **arrays)
+    np.savez(partial, **arrays, state=np.array(text))
     partial.replace(folder / CHECKPOINT)
     beside = folder / f"partial-{STATE}"  # the same for people and `python -m training status`
     beside.write_text(text, encoding="utf-8")
@@ -175,14 +176,14 @@ def _resumed(model: keras.Model, learner: keras.Model, file: Path) -> tuple[Stat
     if not file.exists():
         return None
     with np.load(file) as kept:
-        groups: dict[str, list[NDArray[Any]]] = {"weights": [], "average": [], "optimizer": []}
+        groups: dict[str, list[NDArray[Any]]] = {"variables": [], "average": [], "optimizer": []}
         for name in sorted(set(kept.files) - {"state"}):
             groups[name.rsplit("_", 1)[0]].append(kept[name])
         state = State(**json.loads(str(kept["state"])))
     try:
-        model.set_weights(groups["weights"])
-        for variable, value in zip(learner.optimizer.variables, groups["optimizer"], strict=True):
-            variable.assign(value)
+        for name, variables in (("variables", model.variables), ("optimizer", learner.optimizer.variables)):
+            for variable, value in zip(variables, groups[name], strict=True):
+                variable.assign(value)
     except ValueError:
         raise TrainingError(
             f"The checkpoint in {file.parent} is of another network: give the command that began it, or another OUT."

@@ -53,6 +53,8 @@ class Answers:
     """(n,)"""
     lesions: NDArray[np.str_]
     """(n,) what the bootstrap resamples as a whole: images of one lesion are not independent."""
+    temperatures: NDArray[np.float64]
+    """(n,) what each image's logits were divided by."""
 
     def __getitem__(self, rows: NDArray[Any]) -> Answers:
         return Answers(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))

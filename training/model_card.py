@@ -10,6 +10,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from training.card_sections import sections, tables_and_plots
+from training.config import VGG16_CHANNELS
 from training.data_sets import DATA_SETS, NOT_COMMERCIAL, DataSet
 from training.errors import TrainingError
 from training.metrics import HEADLINES
@@ -87,25 +88,27 @@ def _details(manifest: dict[str, Any]) -> str:
 
 ## The model
 
-{_convolutions(training["configuration"].get("backbone", VGG16))}, fine-tuned, under a head of two 1x1 convolutions that
+{_convolutions(training["configuration"])}, fine-tuned, under a head of two 1x1 convolutions that
   ends in one map per class and their global average.
   The maps are the explanation (class activation maps, Zhou et al. 2016).
 - Input: {manifest["input"]["size"]} x {manifest["input"]["size"]} pixels; {manifest["input"]["resize"]}.
 - Labels: {labels}.
   akiec is pre-malignant and counts as malignant.
 - Served as an 8-bit ONNX network whose answers do not depend on the processor's instruction set.
-- Calibrated by temperature {manifest["calibration"]["temperature"]:.3f} (Guo et al. 2017) on the calibration split.
 - Licence: {training["licence"]}{_because(manifest)}. The software around it is Apache-2.0.
 - Made by `{training["command"]}` at commit {training["commit"]} ({training["backend"]}, {training["precision"]}).
 {_effort(training)}"""
 
 
-def _convolutions(backbone: str) -> str:
+def _convolutions(configuration: dict[str, Any]) -> str:
+    backbone = configuration.get("backbone", VGG16)
     if backbone != VGG16:
         return f"- {backbone}'s convolutions\n  (from keras.applications, which names its paper and licence)"
+    share = sum(configuration.get("channels", VGG16_CHANNELS)) / sum(VGG16_CHANNELS)
+    pruned = f",\n  pruned to {share:.0%} of their channels (He et al. 2017, Luo et al. 2017)" if share < 1 else ""
     return (
         "- VGG16's convolutions (Simonyan & Zisserman 2014; ImageNet weights by the Visual Geometry Group, University\n"
-        "  of Oxford, CC BY 4.0)"
+        f"  of Oxford, CC BY 4.0){pruned}"
     )
 
 
@@ -124,7 +127,7 @@ def _effort(training: dict[str, Any]) -> str:
         return ""
     machine = training.get("machine", "a machine that was not recorded")
     minutes = training["seconds"] / 60
-    return f"- Its epochs took {minutes:.0f} minutes on {machine}; docs/training.md tells what else takes time.\n"
+    return f"- Learning took {minutes:.0f} minutes on {machine}; docs/training.md says what else takes time.\n"
 
 
 def _use(manifest: dict[str, Any]) -> str:
@@ -152,18 +155,28 @@ def _data(manifest: dict[str, Any]) -> str:
 |---|---:|---:|---:|
 {rows}
 
-{cited}- No lesion, patient or identical image is on two sides (`splits.csv`). The epoch, the temperature and the
-  thresholds were chosen on the calibration split, limits of image quality on calibration and training images.
-  Validation images took part in three decisions, all of the program's and made once: the form of the prediction sets'
-  score, which score tells that an image is unlike the training data, and that it may cost 5 % of a kind
-  (docs/decisions.md). In no other.
-"""
+{cited}- No lesion, patient or identical image is on two sides (`splits.csv`), in whatever folders they are.
+  Temperatures and thresholds were chosen on the calibration split, limits of image quality on calibration and
+  training images. Validation images of an earlier bundle took part in three decisions, each made once: the form of
+  the prediction sets' score, which score tells that an image is unlike the training data, and that it may cost 5 % of
+  a folder (docs/decisions.md).
+{_joined(manifest["training"])}"""
+
+
+def _joined(training: dict[str, Any]) -> str:
+    pairs = training.get("near_duplicates_joined", {})
+    if not pairs:
+        return ""
+    listed = ", ".join(f"{folders} {count}" for folders, count in pairs.items())
+    return (
+        f"- Pairs of images that show one lesion although their ids differ, found by likeness and joined: {listed}.\n"
+    )
 
 
 def _figures(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
-    targets = "\n".join(
-        f"- {name.replace('_', ' ')} {threshold['value']:.4f}: {threshold['target']}."
-        for name, threshold in (manifest["thresholds"] | manifest.get("quality", {})).items()
+    quality = "\n".join(
+        f"- {name.replace('_', ' ')} {limit['value']:.4f}: {limit['target']}."
+        for name, limit in manifest.get("quality", {}).items()
     )
     beside = [
         f"| {source} | {own['n']:,} | {own['accuracy']:.3f} | {own['balanced_accuracy']:.3f} |"
@@ -175,18 +188,43 @@ With 95 % bootstrap intervals over lesions. "all" is dominated by the largest fo
 
 {figures_table(metrics, (*HEADLINES, "referred"))}
 
-One split is one draw of the lot. The same network on the calibration split, which chose its epoch, temperature and
+One split is one draw of the lot. The same network on the calibration split, which chose its temperatures and
 thresholds:
 
 | | images | accuracy | balanced accuracy |
 |---|---:|---:|---:|
 {chr(10).join(beside)}
 
-Thresholds:
-
-{targets}
+{_operating_points(manifest)}{quality}
 
 {_parity(manifest["training"]["parity_with_keras"])}"""
+
+
+def _operating_points(manifest: dict[str, Any]) -> str:
+    """Temperature and thresholds, of each kind of image where there are several."""
+    kinds = manifest.get("kinds") or {"all images": manifest}
+    names = list(manifest["thresholds"])
+    head = " | ".join(name.replace("_", " ") for name in names)
+    rows = "\n".join(
+        f"| {kind} | {own['calibration']['temperature']:.3f} | "
+        + " | ".join(f"{own['thresholds'][name]['value']:.4f}" for name in names)
+        + " |"
+        for kind, own in kinds.items()
+    )
+    targets = "\n".join(
+        f"- {name.replace('_', ' ')}: {threshold['target']}." for name, threshold in manifest["thresholds"].items()
+    )
+    mistaken = manifest["training"].get("kinds_mistaken", {})
+    shares = ", ".join(f"{share:.1%} of {source}" for source, share in mistaken.items())
+    told = f"The network itself tells the kinds apart; it takes {shares} for the other kind.\n\n" if mistaken else ""
+    return f"""Temperature (Guo et al. 2017) and thresholds:
+
+| | temperature | {head} |
+|---|---:|{"---:|" * len(names)}
+{rows}
+
+{told}{targets}
+"""
 
 
 def _parity(figures: dict[str, Any]) -> str:

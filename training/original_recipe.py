@@ -1,12 +1,13 @@
 """What this project began with, on today's data and split, so that the gain over it can be seen.
 
 A frozen VGG16 with its last pooling, a dense head on the flattened maps, and views turned, flipped and zoomed; images
-drawn as they come, no balance between classes or kinds, the usual cross-entropy. The frozen base runs in 8 bits like
-everything frozen here, and its views are computed once and then learned from in several passes.
+drawn as they come, no balance between classes or kinds, the usual cross-entropy. The frozen base's features are
+computed once and then learned from in several passes.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import keras
@@ -14,43 +15,36 @@ import numpy as np
 from PIL import Image
 
 from training.dataset import LABELS
-from training.frozen import Trunk
 from training.network import build, load_pretrained
 from training.progress import Progress
 from training.splits import CALIBRATION, TRAIN, VALIDATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from training.material import Material
 
 HIDDEN, DROPOUT, LEARNING_RATE, BATCH, PASSES = 256, 0.5, 1e-4, 32, 10
-RANGES = 64
-"""Training images on which the base's ranges are read off."""
 
 
 def original_recipe(
-    material: Material, weights: str, cache: Path, *, size: int, views: int, seed: int, width: float = 1.0
+    material: Material, weights: str, *, size: int, views: int, seed: int
 ) -> dict[str, NDArray[np.float64]]:
     """Trains it on `views` views; returns the logits (n, labels) of the calibration and validation images."""
-    whole = build(size, len(LABELS), width=width)
-    if weights != "none":
-        load_pretrained(whole, weights)
+    whole = build(size, len(LABELS))
+    load_pretrained(whole, weights)
     pooled = keras.layers.MaxPooling2D(2, name="block5_pool")(whole.get_layer("block5_conv3").output)
     base = keras.Model(whole.input, pooled)
+    base.compile(jit_compile=False)
     rng = np.random.default_rng(seed)
-    ranges = material.squares[np.sort(rng.permutation(material.rows[TRAIN])[:RANGES])]
-    trunk = Trunk.prepare(base, ranges, cache / f"original-base-{size}.onnx")
 
     drawn = rng.choice(material.rows[TRAIN], views)
-    seen = _features(trunk, (view(material.squares[i], rng) for i in drawn), views, "views for the original recipe")
+    seen = _features(base, (view(material.squares[i], rng) for i in drawn), views, "views for the original recipe")
     head = keras.Sequential(
         [
             keras.Input(seen.shape[1:]),
-            keras.layers.Rescaling(trunk.scale),
             keras.layers.Flatten(),
             keras.layers.Dense(HIDDEN, activation="relu"),
             keras.layers.Dropout(DROPOUT),
@@ -62,7 +56,7 @@ def original_recipe(
     logits = {}
     for split in (CALIBRATION, VALIDATION):
         rows = material.rows[split]
-        features = _features(trunk, (material.squares[i] for i in rows), len(rows), f"{split} images")
+        features = _features(base, (material.squares[i] for i in rows), len(rows), f"{split} images")
         logits[split] = np.asarray(head.predict(features, batch_size=BATCH, verbose=0), dtype=np.float64)
     return logits
 
@@ -79,14 +73,12 @@ def view(square: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint
     return np.asarray(turned.resize(square.shape[:2], Image.Resampling.BILINEAR, box=box))
 
 
-def _features(trunk: Trunk, squares: Iterable[NDArray[np.uint8]], count: int, what: str) -> NDArray[np.uint8]:
-    levels: list[NDArray[np.uint8]] = []
-    batch: list[NDArray[np.uint8]] = []
+def _features(base: keras.Model, squares: Iterable[NDArray[np.uint8]], count: int, what: str) -> NDArray[np.float16]:
+    features: list[NDArray[np.float16]] = []
+    rest = iter(squares)
     with Progress(what, count) as progress:
-        for number, square in enumerate(squares, start=1):
-            batch.append(square)
-            if len(batch) == BATCH or number == count:
-                levels.append(trunk.levels(np.stack(batch)))
-                progress.advance(len(batch))
-                batch = []
-    return np.concatenate(levels)
+        for batch in iter(lambda: list(itertools.islice(rest, BATCH)), []):
+            maps = base.predict_on_batch(np.stack(batch).astype(np.float32))
+            features.append(np.asarray(maps, np.float16))
+            progress.advance(len(batch))
+    return np.concatenate(features)

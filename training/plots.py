@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 
 from training.drawing import ACCENT, COLOURS, INK, MUTED, plt
 
@@ -18,30 +17,25 @@ if TYPE_CHECKING:
 
 
 def draw_training(history: Sequence[dict[str, Any]], file: Path) -> None:
-    """Loss, and macro AUC and balanced accuracy of each kind of image, over the epochs; phases by shading."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
-    epochs = np.arange(1, len(history) + 1)
-    left.plot(epochs, [row["loss"] for row in history], color=ACCENT, marker="o", markersize=3)
-    left.set(xlabel="epoch", ylabel="training loss")
-    sources = [name.removesuffix(" AUC") for name in history[0] if name.endswith(" AUC")]
-    for source, colour in zip(sources, COLOURS, strict=False):
-        for figure_name, style in (("AUC", "--"), ("balanced", "-")):
-            values = [row[f"{source} {figure_name}"] for row in history]
-            label = f"{source}, {'macro AUC' if figure_name == 'AUC' else 'balanced accuracy'}"
-            right.plot(epochs, values, style, color=colour, linewidth=1.4, label=label)
-    right.set(xlabel="epoch", ylabel="calibration split", ylim=(None, 1))
-    right.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
-    phases = [str(row["phase"]) for row in history]
-    for axis in (left, right):
-        for k, phase in enumerate(dict.fromkeys(phases)):
-            members = [i for i, p in enumerate(phases) if p == phase]
-            axis.axvspan(members[0] + 0.5, members[-1] + 1.5, color=MUTED, alpha=0.12 if k % 2 else 0.3, linewidth=0)
-            middle = (members[0] + members[-1]) / 2 + 1
-            axis.text(middle, 1.01, str(k + 1), fontsize=8, ha="center", transform=axis.get_xaxis_transform())
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    # Names stand below: above their phases those of short ones run into each other.
-    names = "    ".join(f"{k}: {phase}" for k, phase in enumerate(dict.fromkeys(phases), start=1))
-    figure.text(0.5, -0.06, textwrap.fill(names, 130), fontsize=8, ha="center", va="top")
+    """Loss, macro AUC and balanced accuracy of each data folder over the views; stages by shading."""
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6))
+    views = [row["views"] / 1000 for row in history]
+    axes[0].plot(views, [row["loss"] for row in history], color=ACCENT, marker="o", markersize=3)
+    sources = [name.removesuffix(" balanced") for name in history[0] if name.endswith(" balanced")]
+    for axis, name in zip(axes[1:], ("AUC", "balanced"), strict=True):
+        for source, colour in zip(sources, itertools.cycle((ACCENT, *COLOURS)), strict=False):
+            values = [row.get(f"{source} {name}", np.nan) for row in history]
+            axis.plot(views, values, color=colour, linewidth=1.4, marker="o", markersize=3, label=source)
+    for axis, title in zip(axes, ("training loss", "macro AUC, calibration", "balanced accuracy"), strict=True):
+        axis.set(xlabel="thousand views", title=title)
+        axis.title.set_fontsize(10)
+        begun = 0.0
+        for k, stage in enumerate(dict.fromkeys(row["stage"] for row in history)):
+            ended = max(v for v, row in zip(views, history, strict=True) if row["stage"] == stage)
+            axis.axvspan(begun, ended, color=MUTED, alpha=0.3 if k % 2 else 0.12, linewidth=0)
+            axis.text((begun + ended) / 2, 0.02, stage, fontsize=7, ha="center", transform=axis.get_xaxis_transform())
+            begun = ended
+    axes[2].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(file)
     plt.close(figure)
 

@@ -7,7 +7,7 @@ left below it what the whole network computes from all of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -18,6 +18,7 @@ from training.progress import Progress
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+BATCH = 8
 POSITIONS = 300
 """Of each layer and image, at which the kernel is fitted."""
 RIDGE = 1e-3
@@ -33,53 +34,69 @@ def prune(whole: keras.Model, slim: keras.Model, pixels: NDArray[np.uint8], seed
     over that of the squared output, before the ReLU.
     """
     rng = np.random.default_rng(seed)
-    kept_below = np.arange(3)
-    kept: dict[str, NDArray[np.int64]] = {}
-    errors = {}
+    kept, errors = {"pixels": np.arange(3)}, {}
+    prepared = whole.get_layer("minus_imagenet_mean")
+    ours = theirs = _through(prepared, pixels)  # what either network's next layer takes
     with Progress("pruning", len(LAYERS)) as progress:
-        for number, name in enumerate(LAYERS):
-            kernel, bias = whole.get_layer(name).get_weights()
-            channels = slim.get_layer(name).filters
-            kept[name] = _weightiest(whole, number, pixels, channels)
-            ours, theirs = _patches(slim, whole, name, pixels, rng)
-            target = theirs @ kernel[..., kept[name]].reshape(-1, channels) + bias[kept[name]]
-            fitted, offset, errors[name] = _least_squares(ours, target)
-            slim.get_layer(name).set_weights([fitted.reshape(3, 3, len(kept_below), channels), offset])
-            kept_below = kept[name]
+        for name, above in zip(LAYERS, (*LAYERS[1:], None), strict=True):
+            full, fitted = whole.get_layer(name), slim.get_layer(name)
+            outputs = _through(full, theirs)
+            kept[name] = _weightiest(outputs, above and whole.get_layer(above), fitted.filters)
+            seen, targets = _samples(ours, theirs, full, kept[name], rng)
+            kernel, bias, errors[name] = _least_squares(seen, targets)
+            fitted.set_weights([kernel.reshape(3, 3, ours.shape[-1], fitted.filters), bias])
+            ours, theirs = _through(fitted, ours), outputs
+            if above and above[:6] != name[:6]:
+                ours, theirs = _pooled(ours), _pooled(theirs)
             progress.advance(note=f"{name}, error {errors[name]:.3f}")
     _take_head(whole, slim, kept)
     return errors
 
 
-def _weightiest(whole: keras.Model, number: int, pixels: NDArray[np.uint8], channels: int) -> NDArray[np.int64]:
-    """The `channels` output channels of layer `number` that matter most above it, in their order."""
-    outputs = _run(keras.Model(whole.input, whole.get_layer(LAYERS[number]).output), pixels[:16])
-    if number + 1 < len(LAYERS):
-        kernel = whole.get_layer(LAYERS[number + 1]).get_weights()[0]  # (3, 3, channels, next channels)
-        weight = np.abs(kernel).sum(axis=(0, 1, 3)) * outputs.mean(axis=(0, 1, 2))
-    else:
+def _through(layer: keras.layers.Layer, values: NDArray[Any]) -> NDArray[np.float32]:
+    """(n, rows, columns, channels) through one layer, a few at a time."""
+    parts = [np.asarray(layer(values[i : i + BATCH].astype(np.float32))) for i in range(0, len(values), BATCH)]
+    return np.concatenate(parts)
+
+
+def _pooled(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    n, rows, columns, channels = values.shape
+    return np.asarray(values.reshape(n, rows // 2, 2, columns // 2, 2, channels).max(axis=(2, 4)))
+
+
+def _weightiest(outputs: NDArray[np.float32], above: keras.layers.Layer | None, channels: int) -> NDArray[np.int64]:
+    """The `channels` channels of `outputs` that matter most in the layer above, in their order."""
+    if above is None:
         weight = outputs.std(axis=(0, 1, 2))  # the head brings every channel to one scale first
+    else:
+        kernel = above.get_weights()[0]  # (3, 3, channels, channels above)
+        weight = np.abs(kernel).sum(axis=(0, 1, 3)) * outputs.mean(axis=(0, 1, 2))
     return np.sort(np.argsort(-weight, kind="stable")[:channels])
 
 
-def _patches(
-    slim: keras.Model, whole: keras.Model, name: str, pixels: NDArray[np.uint8], rng: np.random.Generator
+def _samples(
+    ours: NDArray[np.float32],
+    theirs: NDArray[np.float32],
+    full: keras.layers.Layer,
+    kept: NDArray[np.int64],
+    rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(rows, 9 * channels) each: what the layer `name` sees in either network, at the same places."""
-    below = [keras.Model(model.input, model.get_layer(name).input) for model in (slim, whole)]
-    seen: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [])
-    for image in pixels:
-        maps = [np.pad(_run(model, image[None])[0], ((1, 1), (1, 1), (0, 0))) for model in below]
-        side = maps[0].shape[0] - 2
-        rows, columns = rng.integers(0, side, (2, min(POSITIONS, side * side)))
-        for own, values in zip(seen, maps, strict=True):
-            parts = [values[rows + i, columns + j] for i in range(3) for j in range(3)]
-            own.append(np.stack(parts, axis=1).reshape(len(rows), -1))
-    return np.concatenate(seen[0]), np.concatenate(seen[1])
+    """What a layer sees in the slim network, and gives in the whole one before the ReLU: (samples, values) each."""
+    kernel, bias = full.get_weights()
+    side = ours.shape[1]
+    seen, targets = [], []
+    for slim, whole in zip(ours, theirs, strict=True):
+        places = rng.integers(0, side, (2, min(POSITIONS, side * side)))
+        seen.append(_patches(slim, *places))
+        targets.append(_patches(whole, *places) @ kernel[..., kept].reshape(-1, len(kept)) + bias[kept])
+    return np.concatenate(seen), np.concatenate(targets)
 
 
-def _run(model: keras.Model, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return np.asarray(model(pixels.astype(np.float32)), np.float32)
+def _patches(values: NDArray[np.float32], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(places, 9 * channels): the 3 x 3 surroundings of each place, zeros beyond the edge."""
+    padded = np.pad(values, ((1, 1), (1, 1), (0, 0)))
+    parts = [padded[rows + i, columns + j] for i in range(3) for j in range(3)]
+    return np.stack(parts, axis=1).reshape(len(rows), -1)
 
 
 def _least_squares(

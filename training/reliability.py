@@ -31,23 +31,23 @@ if TYPE_CHECKING:
 _LEAST = 0.5e-6
 
 
-def uncalibrated(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """(n, labels) probabilities as they were before they were divided by `temperature`."""
-    return calibrated(np.log(np.maximum(probabilities, _LEAST)) * temperature, 1.0)
+def uncalibrated(probabilities: NDArray[np.float64], temperatures: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, labels) probabilities as they were before their logits were divided by (n,) `temperatures`."""
+    return calibrated(np.log(np.maximum(probabilities, _LEAST)) * temperatures[:, None], 1.0)
 
 
-def reliability(answers: Answers, temperature: float) -> dict[str, Any]:
-    """`temperature`, and the expected calibration error `ece_before` and `ece_after`, each with `_ci`.
+def reliability(answers: Answers) -> dict[str, Any]:
+    """The mean `temperature`, and the expected calibration error `ece_before` and `ece_after`, each with `_ci`.
 
     `ece_by_chance` is the error that true confidences would show on so many images: its mean, and in `_ci` where 95 %
     of the draws lie.
     """
     weights = lesion_weights(answers.lesions)
-    before, before_ci = _error(uncalibrated(answers.probabilities, temperature), answers.truth, weights)
+    before, before_ci = _error(uncalibrated(answers.probabilities, answers.temperatures), answers.truth, weights)
     after, after_ci = _error(answers.probabilities, answers.truth, weights)
     chance = errors_by_chance(answers.probabilities.max(axis=1))
     return {
-        "temperature": temperature,
+        "temperature": float(answers.temperatures.mean()),
         "ece_before": before,
         "ece_before_ci": before_ci,
         "ece_after": after,
@@ -92,15 +92,18 @@ def write_reliability(file: Path, tables: dict[str, dict[str, Any]]) -> None:
             writer.writerow([data, "true confidences", "", *(f"{v:.4f}" for v in by_chance)])
 
 
-def draw_reliability(answers: Answers, temperature: float, out: Path, name: str) -> None:
+def draw_reliability(answers: Answers, out: Path, name: str) -> None:
     """`reliability-<name>.png`: how often the label is right at each confidence, over how often that occurs.
 
     On the left before temperature scaling, on the right as served.
     """
     figure, axes = plt.subplots(2, 2, figsize=(8.4, 5), height_ratios=[3, 1], sharex=True, sharey="row")
-    before = uncalibrated(answers.probabilities, temperature)
+    before = uncalibrated(answers.probabilities, answers.temperatures)
     for (top, bottom), probabilities, when in zip(
-        axes.T, (before, answers.probabilities), ("before scaling", f"temperature {temperature:.2f}"), strict=True
+        axes.T,
+        (before, answers.probabilities),
+        ("before scaling", f"mean temperature {answers.temperatures.mean():.2f}"),
+        strict=True,
     ):
         _, right, bins = _binned(probabilities, answers.truth)
         centres = (np.arange(ECE_BINS) + 0.5) / ECE_BINS

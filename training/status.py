@@ -32,10 +32,8 @@ def status(out: Path) -> str:
         raise TrainingError(f"{out} holds no training run that has come to its first checkpoint.") from None
     seen, views, seconds = state["seen"], state["views"], state["seconds"]
     left = timedelta(seconds=round(seconds / max(seen, 1) * (views - seen)))
-    lines = [
-        f"{seen:,} of {views:,} views in {timedelta(seconds=round(seconds))}; "
-        f"checkpoint {round((time.time() - written) / 60)} minutes old"
-    ]
+    age = round((time.time() - written) / 60)
+    lines = [f"{seen:,} of {views:,} views in {timedelta(seconds=round(seconds))}; checkpoint {age} minutes old"]
     if state["losses"]:
         lines.append(f"loss of the last {len(state['losses'])} steps: {np.mean(state['losses'][-200:]):.3f}")
     if state["history"]:

@@ -84,14 +84,13 @@ def train(
         "pruning_errors": pruned,
         "licence": licence([folder.resolve().name for folder in folders]),
         "history": state.history,
-        **finished["figures"],
+        **finished.pop("figures"),
     }
     return write_manifest(
         bundle,
         labels=LABELS,
         config=config,
-        calibration=finished["calibration"],
-        thresholds=finished["thresholds"],
+        decisive=finished,
         training=training,
     )
 

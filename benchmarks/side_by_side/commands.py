@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +75,20 @@ class Commands:
 
     def _answer_without_network(self) -> dict[str, Any]:
         """The network's first answer stands for all: what is left is the cost of everything around it."""
-        from model_layer.network import Network  # noqa: PLC0415
+        from model_layer.network import Network, Outputs  # noqa: PLC0415
 
         run = Network.run
         first: list[Any] = []
 
         def constant(self: Network, pixels: Any) -> Any:
             if not first:
-                first.extend(run(self, pixels[:1]))
-            return tuple(output if output is None else np.repeat(output, len(pixels), axis=0) for output in first)
+                first.append(run(self, pixels[:1]))
+            repeated = {
+                field.name: np.repeat(value, len(pixels), axis=0)
+                for field in fields(Outputs)
+                if (value := getattr(first[0], field.name)) is not None
+            }
+            return Outputs(**repeated)
 
         Network.run = constant  # type: ignore[method-assign]
         return {}

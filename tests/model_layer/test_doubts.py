@@ -7,9 +7,11 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from tiny_bundle import tiny_manifest, tiny_network, write_tiny_bundle
 
@@ -26,12 +28,12 @@ FACTS = ImageFacts("jpeg", 600, 450)
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     read = Bundle.read(write_tiny_bundle(tmp_path_factory.mktemp("bundle")))
-    return replace(read, quality=LIMITS, unlikeness=0.2)
+    return replace(read, quality=LIMITS, points=(replace(read.points[0], unlikeness=0.2),))
 
 
 def codes(bundle, **changes):
     evidence = Evidence(**({"confidence": 0.9, "unlikeness": 0.1, "quality": GOOD, "facts": FACTS} | changes))
-    return [reason.code for reason in doubts(bundle, evidence)]
+    return [reason.code for reason in doubts(bundle.points[0], bundle.quality, evidence)]
 
 
 def test_a_good_photograph_that_is_known_and_sure_raises_no_doubt(bundle):
@@ -62,7 +64,7 @@ def test_all_reasons_are_given_what_can_be_mended_first(bundle):
 
 
 def test_a_bundle_that_does_not_judge_photographs_raises_no_doubt_about_them(bundle):
-    old = replace(bundle, quality=None, unlikeness=None)
+    old = replace(bundle, quality=None, points=(replace(bundle.points[0], unlikeness=None),))
     assert codes(old, unlikeness=None, quality=None) == []
     assert codes(old, unlikeness=None, quality=None, confidence=0.1) == ["uncertain"]
 
@@ -94,6 +96,45 @@ def test_a_limit_of_what_the_network_does_not_give_is_refused(tmp_path):
     (tmp_path / "model.onnx").write_bytes(network)
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match="unlikeness"):
+        Classifier.load(tmp_path)
+
+
+def with_kinds(network: bytes) -> bytes:
+    """The tiny network with an output `kind`: bright pictures are of the second kind."""
+    model = onnx.load_from_string(network)
+    model.graph.node.extend(
+        [
+            helper.make_node("Cast", ["pixels"], ["levels"], to=TensorProto.FLOAT),
+            helper.make_node("ReduceMean", ["levels", "all_axes"], ["brightness"], keepdims=0),
+            helper.make_node("Unsqueeze", ["brightness", "last"], ["column"]),
+            helper.make_node("Sub", ["two_fifty_five", "column"], ["darkness"]),
+            helper.make_node("Concat", ["darkness", "column"], ["kind"], axis=1),
+        ]
+    )
+    constants = {"all_axes": np.array([1, 2, 3]), "last": np.array([1]), "two_fifty_five": np.float32(255)}
+    model.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items())
+    model.graph.output.append(helper.make_tensor_value_info("kind", TensorProto.FLOAT, ["n", 2]))
+    return model.SerializeToString()
+
+
+def test_each_kind_of_image_has_its_own_operating_point(tmp_path):
+    network = with_kinds(tiny_network())
+    manifest = tiny_manifest(network, confidence=0.0)
+    strict = json.loads(json.dumps({name: manifest[name] for name in ("calibration", "thresholds")}))
+    strict["calibration"]["temperature"] = 100.0
+    strict["thresholds"]["confidence"]["value"] = 1.0
+    manifest["kinds"] = {"dark": {name: manifest[name] for name in ("calibration", "thresholds")}, "bright": strict}
+    (tmp_path / "model.onnx").write_bytes(network)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    pixels = np.random.default_rng(0).integers(0, 90, (64, 64, 3)).astype(np.uint8)
+    dark, bright = Classifier.load(tmp_path).classify([_png(pixels), _png(pixels + 150)])
+    assert (dark.kind, dark.status) == ("dark", "classified")
+    assert (bright.kind, bright.status) == ("bright", "referred")
+    assert bright.confidence < 0.2 < dark.confidence  # at a temperature of 100 all labels are nearly alike
+
+    manifest["kinds"]["third"] = strict
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="kinds dark, bright, third, which its network does not tell apart"):
         Classifier.load(tmp_path)
 
 

@@ -32,8 +32,9 @@ def answers(probabilities, truth, lesions=None) -> Answers:
         urgent=probabilities[:, 1] > 0.1,
         referred=probabilities.max(axis=1) < 0.5,
         lesions=np.array(own),
+        temperatures=np.ones(len(truth)),
     )
 
 
 def image(label: int = 0, lesion: str = "L0", source: str = "derm", **attributes: str) -> LabelledImage:
-    return LabelledImage(source, f"{lesion}-{label}", Path("nowhere.jpg"), label, lesion, (lesion,), attributes)
+    return LabelledImage(source, source, f"{lesion}-{label}", Path("nowhere.jpg"), label, lesion, (lesion,), attributes)

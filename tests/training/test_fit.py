@@ -1,94 +1,110 @@
-"""The training loop keeps the best epoch, stops when nothing gets better, and goes on where it was interrupted."""
+"""The training loop: every layer learns at its own rate, averages are kept, and a killed run loses nothing."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
-from training.config import TINY, Phase
+from training.batches import mixed
+from training.config import TINY, Stage
 from training.errors import TrainingError
-from training.fit import State, fit, mixed, schedule
-from training.network import build, cut
+from training.fit import CHECKPOINT, fit, schedule
+from training.network import block_of, build
 
-CONFIG = replace(
-    TINY, size=32, epoch=32, batch=16, phases=(Phase("head", first_block=6, epochs=6, learning_rate=1e-2),)
-)
+ROOT = Path(__file__).parents[2]
+STAGES = (Stage("first", 64, 32, (0.6, 1.0)), Stage("last", 64, 32, (0.6, 1.0)))
+CONFIG = replace(TINY, size=32, judged=64, stages=STAGES)
 
 
-class Noise:
-    """The same random features for the same step."""
+class Colours:
+    """Pictures whose class is their colour, the same for the same step."""
+
+    def __init__(self, stop_at: int = -1) -> None:
+        self._stop_at = stop_at
 
     def at(self, step):
-        rng = np.random.default_rng(step)
-        return rng.normal(size=(16, 8, 8, 8)).astype(np.float32), rng.integers(0, 3, 16)
-
-
-def network():
-    return cut(build(32, 3, width=1 / 16, hidden=8), 2)[1]
-
-
-def scripted(scores, *, interrupt_at=None):
-    """An evaluation that answers with `scores` one after the other."""
-    answers = iter(scores)
-    calls = []
-
-    def evaluate(_model):
-        calls.append(1)
-        if len(calls) == interrupt_at:
+        if step == self._stop_at:
             raise KeyboardInterrupt
-        return {"score": next(answers)}
-
-    evaluate.calls = calls
-    return evaluate
-
-
-def test_the_best_epoch_is_kept_and_patience_ends_the_phase(tmp_path):
-    model = network()
-    kept = {}
-
-    def evaluate(current):
-        kept[len(kept)] = [w.copy() for w in current.get_weights()]
-        return {"score": [0.3, 0.6, 0.5, 0.4, 0.9, 0.9][len(kept) - 1]}
-
-    state = fit(model, lambda _: Noise(), evaluate, replace(CONFIG, patience=2), tmp_path)
-    assert len(state.history) == 4  # two epochs without a better one end it: the 0.9 is never reached
-    assert state.best == 0.6
-    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), kept[1], strict=True))
+        rng = np.random.default_rng(step)
+        labels = rng.integers(0, 3, 16)
+        pixels = rng.integers(0, 80, (16, 32, 32, 3)).astype(np.float32)
+        pixels[np.arange(16), :, :, labels] += 150
+        return pixels, np.eye(3, dtype=np.float32)[labels]
 
 
-def test_an_interrupted_run_goes_on_after_its_last_whole_epoch(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        fit(network(), lambda _: Noise(), scripted([0.1, 0.2], interrupt_at=3), CONFIG, tmp_path)
-    again = scripted([0.3, 0.4, 0.5, 0.6])
-    state = fit(network(), lambda _: Noise(), again, CONFIG, tmp_path)
-    assert len(again.calls) == 4
-    assert [row["score"] for row in state.history] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-    assert state.step == 6 * 2
+def network(config=CONFIG):
+    keras.utils.set_random_seed(1)
+    return build(32, 3, **config.architecture)
 
 
-def test_only_the_free_blocks_learn(tmp_path):
+def nothing(_learner):
+    return {"figure": 0.5}
+
+
+def test_all_layers_learn_and_the_lower_ones_move_less(tmp_path):
     model = network()
     before = {layer.name: [w.copy() for w in layer.get_weights()] for layer in model.layers}
-    fit(model, lambda _: Noise(), scripted([0.1] * 6), CONFIG, tmp_path)
+    config = replace(CONFIG, layer_decay=0.5, weight_decay=0.0, average=16)
+    state = fit(model, lambda _: Colours(), nothing, config, tmp_path)
+    moved: dict[int, float] = {}
     for layer in model.layers:
-        same = all(np.array_equal(a, b) for a, b in zip(layer.get_weights(), before[layer.name], strict=True))
-        if layer.name.startswith("block"):
-            assert same, layer.name
-        elif layer.name == "class_maps":
-            assert not same
+        if layer.name.startswith("block") and layer.get_weights():
+            change = np.abs(layer.get_weights()[0] - before[layer.name][0]).mean()
+            moved[block_of(layer)] = max(moved.get(block_of(layer), 0), float(change))
+    assert all(moved[block] > 0 for block in range(1, 6))
+    assert moved[1] < moved[3] < moved[5]
+    assert [look["views"] for look in state.history] == [64, 128]
 
 
-def test_the_learning_rate_rises_then_falls_to_nothing():
-    rates = [schedule(done) for done in np.linspace(0, 1, 101)]
-    assert rates[0] < 0.02
-    assert max(rates) == pytest.approx(1, abs=0.01)
-    assert rates[10:] == sorted(rates[10:], reverse=True)
+def test_what_is_kept_is_the_average_and_not_the_last_step(tmp_path):
+    kept, last = network(), network()
+    fit(kept, lambda _: Colours(), nothing, replace(CONFIG, average=10_000), tmp_path / "kept")
+    fit(last, lambda _: Colours(), nothing, replace(CONFIG, average=1), tmp_path / "last")
+    far = [np.abs(a - b).max() for a, b in zip(kept.get_weights(), last.get_weights(), strict=True)]
+    assert max(far) > 1e-3
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.fit.CHECKPOINT_SECONDS", 0.0)
+    config = replace(CONFIG, average=32)
+    whole, broken = network(), network()
+    fit(whole, lambda _: Colours(), nothing, config, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(broken, lambda _: Colours(stop_at=5), nothing, config, tmp_path / "broken")
+    resumed = network()
+    keras.utils.set_random_seed(2)  # another process draws other numbers for its dropout, were they not kept
+    resumed.set_weights([np.zeros_like(values) for values in resumed.get_weights()])
+    state = fit(resumed, lambda _: Colours(), nothing, config, tmp_path / "broken")
+    assert state.step == 8
+    for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        assert np.allclose(one, other, atol=1e-4)
+
+
+def test_checkpoints_of_another_network_are_refused_in_a_sentence(tmp_path):
+    fit(network(), lambda _: Colours(), nothing, CONFIG, tmp_path)
+    other = replace(CONFIG, hidden=8)
+    with pytest.raises(TrainingError, match="is of another network"):
+        fit(network(other), lambda _: Colours(), nothing, other, tmp_path)
+
+
+def test_the_learning_rate_rises_is_held_and_falls_to_nothing_in_the_last_stage():
+    rates = [schedule(step, [800, 1000], 16) for step in range(1001)]
+    assert rates[0] < 0.01
+    assert rates[200:801] == [1.0] * 601
+    assert rates[800:] == sorted(rates[800:], reverse=True)
     assert rates[-1] < 1e-6
 
 
-def test_mixup_mixes_features_and_labels_by_the_same_shares():
+def test_mixup_mixes_pixels_and_labels_by_the_same_shares():
     rng = np.random.default_rng(3)
     targets = np.eye(16, dtype=np.float32)  # every item its own class: the shares can be read off the labels
     inputs = np.broadcast_to(targets[:, None, None, :], (16, 2, 2, 16)).copy()
@@ -100,18 +116,32 @@ def test_mixup_mixes_features_and_labels_by_the_same_shares():
     assert mixed(inputs, targets, 0.0, rng)[0] is inputs
 
 
-def test_what_is_gone_on_from_stays_where_nothing_gets_better(tmp_path):
-    model = network()
-    before = [w.copy() for w in model.get_weights()]
-    evaluate = scripted([0.9, *[0.5] * 6])
-    state = fit(model, lambda _: Noise(), evaluate, CONFIG, tmp_path, State(phase=0, history=[{"epoch": 1}]))
-    assert len(state.history) == 1 + CONFIG.patience
-    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
+PROGRAM = """
+import sys, time
+from dataclasses import replace
+from pathlib import Path
+from test_fit import CONFIG, STAGES, Colours, network, nothing
+import training.fit
+training.fit.CHECKPOINT_SECONDS = 0.0
+config = replace(CONFIG, stages=tuple(replace(s, views=16 * 40) for s in STAGES), judged=10**6)
+state = training.fit.fit(network(config), lambda _: Colours(), nothing, config, Path(sys.argv[1]))
+print(state.step)
+"""
 
 
-@pytest.mark.filterwarnings("ignore:Skipping nested container")
-def test_checkpoints_of_another_network_are_not_gone_on_from(tmp_path):
-    fit(network(), lambda _: Noise(), scripted([0.1] * 6), CONFIG, tmp_path)
-    other = cut(build(32, 3, width=1 / 16, hidden=8, winograd=True), 2)[1]
-    with pytest.raises(TrainingError, match="with or without --winograd"):
-        fit(other, lambda _: Noise(), scripted([0.1] * 6), CONFIG, tmp_path)
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on_from_its_last_checkpoint(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    for _ in range(2):  # twice, at whatever point: in a step or in the middle of writing
+        run = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        written = (tmp_path / CHECKPOINT).stat().st_mtime_ns if (tmp_path / CHECKPOINT).exists() else 0
+        while run.poll() is None:
+            if (tmp_path / CHECKPOINT).exists() and (tmp_path / CHECKPOINT).stat().st_mtime_ns != written:
+                time.sleep(0.05)
+                run.send_signal(signal.SIGKILL)
+                break
+            time.sleep(0.01)
+        run.wait()
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "80"
