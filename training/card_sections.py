@@ -15,6 +15,7 @@ ATTRIBUTES = {
     "age": "age",
     "site": "body site",
     "skin_type": "Fitzpatrick skin type",
+    "recorded_tone": "recorded skin tone, 0 very dark to 5 very light",
     "skin_tone": "estimated skin tone",
 }
 _GROUP_FIGURES = ("accuracy", "balanced_accuracy", "triage_sensitivity", "triage_specificity")

@@ -1,4 +1,4 @@
-"""The same figures for each kind of person: by sex, age, body site, recorded skin type and estimated skin tone.
+"""The same figures for each kind of person: by sex, age, body site, recorded skin type or tone, and estimated tone.
 
 A group's figures are given from `FEWEST` lesions on. With 30, a share near 0.75 is known to within 0.15 either way:
 enough to see a group for whom the model fails, not enough to rank groups. With fewer, a table would invite to read
@@ -142,6 +142,7 @@ def _attributes(
         "age": ([age_band(image) for image in images], (*(name for _, name in AGES), OLDEST)),
         "site": ([_recorded(image, "localization") for image in images], ()),
         "skin_type": (list(types), SKIN_TYPES),
+        "recorded_tone": ([_recorded(image, "skin_tone") for image in images], ()),
         "skin_tone": (tones, TONES),
     }
 

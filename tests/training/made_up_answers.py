@@ -22,7 +22,7 @@ def made_up(n: int, seed: int = 0, sharpness: float = 2.0):
     return logits, probabilities, truth
 
 
-def answers(probabilities, truth, lesions=None) -> Answers:
+def answers(probabilities, truth, lesions=None, temperature=1.0) -> Answers:
     """Two images of each lesion, unless told otherwise."""
     own = [f"L{i // 2}" for i in range(len(truth))] if lesions is None else lesions
     return Answers(
@@ -32,7 +32,7 @@ def answers(probabilities, truth, lesions=None) -> Answers:
         urgent=probabilities[:, 1] > 0.1,
         referred=probabilities.max(axis=1) < 0.5,
         lesions=np.array(own),
-        temperatures=np.ones(len(truth)),
+        temperatures=np.full(len(truth), temperature),
     )
 
 

@@ -57,15 +57,15 @@ def test_a_confidence_that_knows_nothing_has_a_flat_curve():
 def test_undoing_the_temperature_gives_back_what_it_was():
     logits, _, truth = made_up(300)
     served = np.round(calibrated(logits, 1.7), 6)
-    assert np.allclose(uncalibrated(served, 1.7), calibrated(logits, 1.0), atol=2e-4)
-    table = reliability(answers(served, truth), 1.7)
+    assert np.allclose(uncalibrated(served, np.full(len(served), 1.7)), calibrated(logits, 1.0), atol=2e-4)
+    table = reliability(answers(served, truth, temperature=1.7))
     assert table["ece_after"] == pytest.approx(expected_calibration_error(served, truth))
     assert table["ece_before"] == pytest.approx(expected_calibration_error(calibrated(logits, 1.0), truth), abs=2e-3)
 
 
 def test_scaling_a_boastful_model_shows_as_an_improvement_beyond_the_intervals():
     logits, _, truth = made_up(1500)
-    table = reliability(answers(calibrated(logits * 3, 3.0), truth), 3.0)
+    table = reliability(answers(calibrated(logits * 3, 3.0), truth, temperature=3.0))
     assert table["ece_after"] < 0.03
     assert table["ece_before"] > 0.1
     assert table["ece_after_ci"][1] < table["ece_before_ci"][0]
@@ -82,7 +82,7 @@ def test_true_confidences_show_an_error_that_few_images_explain(images, least, m
     probabilities = np.full((images, CLASSES), ((1 - confidence) / (CLASSES - 1))[:, None])
     probabilities[:, 0] = confidence
     truth = np.where(rng.random(images) < confidence, 0, 1)
-    table = reliability(answers(probabilities, truth), 1.0)
+    table = reliability(answers(probabilities, truth))
     low, high = table["ece_by_chance_ci"]
     assert low <= table["ece_after"] <= high
     assert least < table["ece_by_chance"] < most
@@ -90,7 +90,7 @@ def test_true_confidences_show_an_error_that_few_images_explain(images, least, m
 
 def test_an_error_of_boastful_confidences_lies_above_what_chance_gives():
     logits, _, truth = made_up(1500)
-    table = reliability(answers(calibrated(logits * 3, 1.0), truth), 1.0)
+    table = reliability(answers(calibrated(logits * 3, 1.0), truth))
     assert table["ece_after"] > table["ece_by_chance_ci"][1]
 
 
