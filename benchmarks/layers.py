@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 
 from benchmarks.side_by_side import machine
@@ -24,14 +25,22 @@ from model_layer.network import INPUT
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = 20
-_BLOCKS = ((1, 224, 3, 64, 2), (2, 112, 64, 128, 2), (3, 56, 128, 256, 3), (4, 28, 256, 512, 3), (5, 14, 512, 512, 3))
-"""Number, side, channels in, channels out, convolutions."""
-VGG16: tuple[tuple[str, int, int, int], ...] = tuple(
-    (f"block{block}_conv{i + 1}", side, before if i == 0 else channels, channels)
-    for block, side, before, channels, convolutions in _BLOCKS
-    for i in range(convolutions)
-)
-"""Layer, side of its output, channels in, channels out; 3 x 3 convolutions."""
+
+
+def convolutions(network: Path) -> list[tuple[str, int, int, int]]:
+    """Layer, side of its output, channels in and channels out of a VGG16's 3 x 3 convolutions, as the file has them."""
+    graph = onnx.load(network).graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    shapes |= {
+        n.output[0]: shapes[n.input[0]] for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in shapes
+    }
+    found = []
+    for node in graph.node:
+        layer = re.search(r"block(\d)_conv\d", node.name)
+        if node.op_type == "Conv" and layer:
+            channels, before, _, _ = shapes[node.input[1]]
+            found.append((layer[0], 224 >> (int(layer[1]) - 1), before, channels))
+    return found
 
 
 def operations(side: int, before: int, channels: int) -> float:
@@ -44,14 +53,15 @@ def layers(network: Path) -> dict[str, Any]:
     fastest = _profile(network)
     ceiling = peak(1).int8 if measurable() else None
     rows: list[dict[str, Any]] = []
-    for layer, side, before, channels in VGG16:
+    shapes = convolutions(network)
+    for layer, side, before, channels in shapes:
         (ms,) = [ms for (kind, name), ms in fastest.items() if kind == "QLinearConv" and layer in name]
         rate = operations(side, before, channels) / (ms / 1000)
         share = round(rate / ceiling, 3) if ceiling else None
         rows.append({"step": layer, "ms": round(ms, 2), "gops": round(rate / 1e9), "share_of_peak": share})
     whole = sum(fastest.values())
     rest = whole - sum(row["ms"] for row in rows)
-    floor = sum(operations(*layer[1:]) for layer in VGG16) / ceiling * 1000 if ceiling else None
+    floor = sum(operations(*layer[1:]) for layer in shapes) / ceiling * 1000 if ceiling else None
     return {
         "rows": rows,
         "other_steps_ms": round(rest, 2),
