@@ -207,13 +207,13 @@ def _bmps() -> Iterator[tuple[str, Maker]]:
         for kind, unit in runs.items():
             yield (
                 f"{kind} {name}",
-                lambda n, u=unit, c=compression: bmp(2800, 2800, times(u, n), compression=c, bits=8 if c == 1 else 4),
+                lambda n, u=unit, c=compression: bmp(700, 700, times(u, n), compression=c, bits=8 if c == 1 else 4),
             )
     # A row that is longer than what a decoder is given at a time.
     yield "long rows", lambda n: bmp(max(SIDE, n // 48 // 3), 48, bytes(n), bits=24)
     yield "what follows the pixels", lambda n: sound("BMP") + bytes(n)
-    yield "pixels far behind the header", lambda n: _far_bmp(n)
-    yield "many colours", lambda n: _colourful_bmp(n)
+    yield "pixels far behind the header", _far_bmp
+    yield "many colours", _colourful_bmp
 
 
 def _far_bmp(length: int) -> bytes:
@@ -278,7 +278,26 @@ def _pages(length: int, tags: int, follow: Callable[[int, int], int], **entry: i
 
 
 def _tiffs() -> Iterator[tuple[str, Maker]]:
-    for tag in (254, 256, 258, 259, 273, 274, 279, 320, 330, 347, 700, 33723, 34377, 34665, 34675, 34853, 50706, 0x9000):
+    for tag in (
+        254,
+        256,
+        258,
+        259,
+        273,
+        274,
+        279,
+        320,
+        330,
+        347,
+        700,
+        33723,
+        34377,
+        34665,
+        34675,
+        34853,
+        50706,
+        0x9000,
+    ):
         for kind, count in ((4, 1), (7, 2**20), (3, 0), (4, 2**32 - 1), (99, 7)):
             yield (
                 f"entries {tag} of type {kind} that count {count}",
@@ -311,7 +330,7 @@ def _tiffs() -> Iterator[tuple[str, Maker]]:
         yield f"nothing but {mark!r}", _run(mark)
         yield f"ones behind {mark!r}", lambda n, m=mark: m + times(b"\1", n)
         yield f"zeros behind {mark!r}", lambda n, m=mark: m + bytes(n)
-    yield "a big directory", lambda n: _big_directory(n)
+    yield "a big directory", _big_directory
     yield "what follows the pixels", lambda n: sound("TIFF") + bytes(n)
 
 
@@ -327,7 +346,12 @@ def _subdirectories(length: int, where: int | None) -> bytes:
 
 def _big_directory(length: int) -> bytes:
     entries = max(1, length // 20)
-    return b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, entries) + struct.pack("<HHQQ", 700, 7, 9999, 0) * entries + bytes(8)
+    return (
+        b"II+\0\x08\0\0\0"
+        + struct.pack("<QQ", 16, entries)
+        + struct.pack("<HHQQ", 700, 7, 9999, 0) * entries
+        + bytes(8)
+    )
 
 
 # WebP
@@ -397,7 +421,9 @@ def _iloc(version: int, widths: tuple[int, int, int, int], extents: int) -> Make
 
     def body(length: int) -> bytes:
         offset, size, base, index = widths
-        one = (struct.pack(">L", 1) if version == 2 else b"\0\1") + (b"\0\0" if version else b"") + b"\0\0" + bytes(base)
+        one = (
+            (struct.pack(">L", 1) if version == 2 else b"\0\1") + (b"\0\0" if version else b"") + b"\0\0" + bytes(base)
+        )
         wide = offset + size + (index if version else 0)
         one += struct.pack(">H", extents) + bytes(wide * (extents if wide else 0))
         items = max(1, length // len(one))
@@ -421,7 +447,12 @@ def _heics() -> Iterator[tuple[str, Maker]]:
         yield f"ones as iloc {version}", _set(b"iloc", lambda n, v=version: bytes([v, 0, 0, 0]) + times(b"\1", n))
     association = box(b"ipma", bytes(4) + b"\xff" * 4)
     yield "ipma that claims more than it holds", _add(b"iprp", lambda n: association + bytes(n))
-    for flags, unit in ((0, b"\0\1\xff" + b"\1" * 255), (1, b"\0\1\xff" + b"\0\1" * 255), (0, b"\0\1\0"), (0, b"\0\1\1\1")):
+    for flags, unit in (
+        (0, b"\0\1\xff" + b"\1" * 255),
+        (1, b"\0\1\xff" + b"\0\1" * 255),
+        (0, b"\0\1\0"),
+        (0, b"\0\1\1\1"),
+    ):
         yield (
             f"ipma {flags} of {unit[:4]!r}",
             _add(b"iprp", lambda n, f=flags, u=unit: box(b"ipma", bytes([0, 0, 0, f]), b"\xff" * 4, times(u, n))),
@@ -434,9 +465,16 @@ def _heics() -> Iterator[tuple[str, Maker]]:
     for kind in (b"dimg", b"thmb", b"cdsc"):
         itself = b"\0\1\xff\xff" + b"\0\1" * 65_535
         yield f"many {kind!r} in iref", _set(b"iref", lambda n, k=kind: bytes(4) + times(box(k, b"\0\1\0\1\0\1"), n))
-        yield f"long {kind!r} in iref", _set(b"iref", lambda n, k=kind: bytes(4) + times(box(k, itself), n))
-        yield f"{kind!r} that claims more", _set(b"iref", lambda n, k=kind: bytes(4) + times(box(k, b"\0\1\xff\xff"), n))
-    for name, unit in (("empty", box(b"free")), ("long", b"\0\0\0\1free\0\0\0\0\0\0\0\x10"), ("nameless", b"\0\0\0\x08\0\0\0\0")):
+        yield f"long {kind!r} in iref", _set(b"iref", lambda n, k=kind, i=itself: bytes(4) + times(box(k, i), n))
+        yield (
+            f"{kind!r} that claims more",
+            _set(b"iref", lambda n, k=kind: bytes(4) + times(box(k, b"\0\1\xff\xff"), n)),
+        )
+    for name, unit in (
+        ("empty", box(b"free")),
+        ("long", b"\0\0\0\1free\0\0\0\0\0\0\0\x10"),
+        ("nameless", b"\0\0\0\x08\0\0\0\0"),
+    ):
         yield f"{name} boxes in the table", _in_heic(lambda parts, n, u=unit: parts.update({b"free": times(u, n)}))
         yield f"{name} boxes before the table", lambda n, u=unit: _heic()[:24] + times(u, n) + _heic()[24:]
         yield f"{name} boxes behind", lambda n, u=unit: _heic() + times(u, n)
@@ -471,7 +509,20 @@ def _others() -> Iterator[tuple[str, Maker]]:
     for name, unit in elements.items():
         yield f"DICOM, {name}", lambda n, u=unit: preamble + times(u, n)
         yield f"DICOM without a preamble, {name}", _run(unit)
-    for mark in (b"\0", b" ", b"\n", b"<", b"<!--", b"<svg", b"<?xml ", b"%PDF", b"8BPS", b"\x1f\x8b\x08\0", b"{", b"BM"):
+    for mark in (
+        b"\0",
+        b" ",
+        b"\n",
+        b"<",
+        b"<!--",
+        b"<svg",
+        b"<?xml ",
+        b"%PDF",
+        b"8BPS",
+        b"\x1f\x8b\x08\0",
+        b"{",
+        b"BM",
+    ):
         yield f"nothing but {mark!r}", _run(mark)
     yield "a raw photograph's header", lambda n: b"FUJIFILMCCD-RAW " + times(b"\xff\xd8", n)
 
@@ -487,3 +538,172 @@ FILES: dict[str, dict[str, Maker]] = {
     "none": dict(_others()),
 }
 """By the name of the format that the first bytes say."""
+
+# Profiles, EXIF and XMP by themselves
+
+
+def _profile(tags: dict[bytes, bytes]) -> bytes:
+    """A profile of RGB of these tags, put together as ICC.1:2022 says."""
+    white = struct.pack(">3l", 63_190, 65_536, 54_061)
+    head = b"lcms\x04\x20\0\0mntrRGB XYZ " + struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acspAPPL" + bytes(24) + white
+    head = head.ljust(124, b"\0") + struct.pack(">L", len(tags))
+    table, body, at = list[bytes](), list[bytes](), 4 + len(head) + 12 * len(tags)
+    for name, data in tags.items():
+        table.append(struct.pack(">4sLL", name, at, len(data)))
+        body.append(data + bytes(-len(data) % 4))
+        at += len(body[-1])
+    return struct.pack(">L", at) + head + b"".join(table + body)
+
+
+def _pipeline(length: int) -> bytes:
+    """Half of it a table of colours, the other half places where such a table is found: all of them the same."""
+    steps = max(1, length // 16)
+    side = max(2, round((length / 24) ** (1 / 3)))
+    table = b"clut" + bytes(4) + struct.pack(">HH", 3, 3) + bytes([side] * 3 + [0] * 13) + bytes(12 * side**3)
+    return (
+        b"mpet"
+        + bytes(4)
+        + struct.pack(">HHL", 3, 3, steps)
+        + struct.pack(">LL", 16 + 8 * steps, len(table)) * steps
+        + table
+    )
+
+
+def _curves(length: int) -> dict[bytes, bytes]:
+    """What every profile of a screen has, with curves as long as one likes."""
+    point = b"XYZ " + bytes(4) + struct.pack(">3l", 28_000, 28_000, 28_000)
+    curve = b"curv" + bytes(4) + struct.pack(">L", length // 6) + bytes(2 * (length // 6))
+    return {b"rXYZ": point, b"gXYZ": point, b"bXYZ": point, b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}
+
+
+def _in_profile(profile: Maker) -> Maker:
+    def make(length: int) -> bytes:
+        data = sound("WEBP")
+        canvas = riff_chunk(b"VP8X", bytes([0x20, 0, 0, 0]) + (SIDE - 1).to_bytes(3, "little") * 2)
+        return riff(canvas, riff_chunk(b"ICCP", profile(length)), data[12:])
+
+    return make
+
+
+def _profiles() -> Iterator[tuple[str, Maker]]:
+    for number in range(4):
+        yield (
+            f"a pipeline D2B{number}",
+            _in_profile(lambda n, t=b"D2B%d" % number: _profile({**_curves(600), t: _pipeline(n)})),
+        )
+    yield "long curves", _in_profile(lambda n: _profile(_curves(n)))
+    yield "many tags", _in_profile(lambda n: _profile({b"%04x" % tag: b"" for tag in range(min(n // 12, 65_000))}))
+    yield (
+        "tags that are the whole profile",
+        _in_profile(lambda n: _profile(_curves(600))[:128] + times(b"\0\0\0\x63", n)),
+    )
+    yield "zeros", _in_profile(bytes)
+
+
+FILES["profile"] = dict(_profiles())
+
+EXIF: dict[str, Maker] = {
+    "other tags": directory,
+    "orientations of no type": lambda n: directory(n, 0x0112, kind=99),
+    "directories of themselves": lambda n: directory(n, 0x8769, value=8),
+    "values that are the block itself": lambda n: directory(n, 0x9286, kind=7, count=2**20, value=0),
+    "marks": _run(_EXIF),
+    "zeros": bytes,
+    "ones behind a mark": lambda n: b"MM\0*" + times(b"\1", n),
+}
+
+XMP: dict[str, Maker] = {
+    name: _run(unit)
+    for name, unit in {
+        "beginnings of an orientation": b"tiff:Orientation",
+        "orientations that are none": b'tiff:Orientation="9',
+        "elements in one another": b"<tiff:Orientation>",
+        "namespaces": b" xmlns:tiff='x'",
+        "quotes": b'"',
+        "spaces": b" ",
+        "entities": b"&lt;",
+        "zeros": b"\0",
+        "half a letter": b"\xc3",
+    }.items()
+}
+
+# Events and settings
+
+
+def queued(body: str, **more: object) -> dict[str, object]:
+    """An event of one message, as SQS writes it."""
+    record = {
+        "messageId": "19dd0b57-b21e-4ac1-bd88-01bbb068cb78",
+        "receiptHandle": "AQEBzbVv",
+        "body": body,
+        "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "1732354200000"},
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:uploads",
+    }
+    return {"Records": [{**record, **more}]}
+
+
+def _record(key: str = "a.jpg", time: str = "2026-11-23T09:30:00.125Z", **more: str) -> str:
+    s3 = {"bucket": {"name": "dermbatch-images"}, "object": {"key": key, "eTag": "a" * 32, **more}}
+    return json.dumps({"eventName": "ObjectCreated:Put", "eventTime": time, "s3": s3})
+
+
+def _notified(record: str, *more: str) -> dict[str, object]:
+    return queued(f'{{"Records":[{",".join((record, *more))}]}}')
+
+
+def _envelopes(length: int) -> str:
+    """Messages within messages: each level doubles the backslashes of the one below."""
+    body = _record()
+    while len(body) < length:
+        body = json.dumps({"Type": "Notification", "Message": body})
+    return body
+
+
+EVENTS: dict[str, Callable[[int], dict[str, object]]] = {
+    "lists in one another": lambda n: queued("[" * n),
+    "objects in one another": lambda n: queued('{"Records":' * (n // 11)),
+    "messages in one another": lambda n: queued(_envelopes(n)),
+    "a long number": lambda n: queued("1" * n),
+    "a long fraction": lambda n: queued("0." + "1" * n),
+    "a long exponent": lambda n: queued("1e" + "9" * n),
+    "spaces": lambda n: queued(" " * n),
+    "escapes": lambda n: queued('"' + "\\u0041" * (n // 6)),
+    "backslashes": lambda n: queued('"' + "\\" * n),
+    "quotes": lambda n: queued('"' * n),
+    "one key again and again": lambda n: queued("{" + '"Records":[0],' * (n // 14) + '"Records":[]}'),
+    "many keys": lambda n: queued("{" + ",".join(f'"{i}":0' for i in range(n // 9)) + "}"),
+    "parts that are none": lambda n: _notified("0", *["0"] * (n // 2)),
+    "parts without an object": lambda n: _notified("{}", *['{"eventName":"ObjectCreated:Put"}'] * (n // 34)),
+    "uploads": lambda n: _notified(*[_record(f"{i}.jpg") for i in range(max(1, n // 180))]),
+    "one upload again and again": lambda n: _notified(*[_record()] * max(1, n // 180)),
+    "uploads to another bucket": lambda n: _notified(*[_record().replace("images", "x")] * max(1, n // 180)),
+    "a key of percent signs": lambda n: _notified(_record("%" * n)),
+    "a key of percent codes": lambda n: _notified(_record("%41" * (n // 3))),
+    "a key of broken codes": lambda n: _notified(_record("%ff" * (n // 3))),
+    "a key of codes and letters": lambda n: _notified(_record("é%41" * (n // 9))),
+    "a key of plus signs": lambda n: _notified(_record("+" * n)),
+    "a key of slashes": lambda n: _notified(_record("/" * n)),
+    "an etag of quotes": lambda n: _notified(_record(eTag='"' * (n // 2))),
+    "a long version": lambda n: _notified(_record(versionId="v" * n)),
+    "a long year": lambda n: _notified(_record(time="2" * n)),
+    "a long second": lambda n: _notified(_record(time="2026-11-23T09:30:00." + "1" * n + "Z")),
+    "a queue of hyphens": lambda n: queued("{}", eventSourceARN="arn:" + "a-" * (n // 2)),
+    "a queue of colons": lambda n: queued("{}", eventSourceARN="arn:aws:sqs:" + ":" * n),
+    "long counts": lambda n: queued("{}", attributes={"ApproximateReceiveCount": "1" * n, "SentTimestamp": "1" * n}),
+    "records that are no messages": lambda n: {"Records": [*queued("{}")["Records"], *[0] * (n // 2)]},
+    "messages that are no JSON": lambda n: {"Records": queued("")["Records"] * max(1, n // 330)},
+}
+
+SETTINGS: dict[str, Callable[[int], str]] = {
+    "zeros": lambda n: "0" * n,
+    "nines": lambda n: "9" * n,
+    "letters": lambda n: "a" * n,
+    "hyphens": lambda n: "a-" * (n // 2),
+    "dots": lambda n: "." * n + " .",
+    "spaces": lambda n: "a" + " " * n + "a",
+    "an address with a space": lambda n: "http://" + "a" * n + " b",
+    "an address of slashes": lambda n: "http://a" + "/" * n + "\n/",
+    "a true that is none": lambda n: "true" * (n // 4),
+}
+"""Values of an environment variable."""
