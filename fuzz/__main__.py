@@ -5,7 +5,8 @@
 atheris (libFuzzer) changes files of the test corpus, keeps those that reach new lines of `model_layer.decoding` and of
 Pillow's parsers, and changes them further. The C decoders behind them are not instrumented; they are run all the same,
 and a crash of theirs ends the run. What was found is kept in OUT and begins the next run; a file that breaks a promise
-is left in OUT as crash-*, timeout-* or oom-*, and `python -m fuzz FILE` runs it alone.
+is left in OUT as crash-*, timeout-* or oom-*, and `python -m fuzz FILE` runs it alone. What takes more than two seconds
+breaks one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from fuzz.seeds import write_seeds  # noqa: E402 (the corpus stands in tests/, w
 MOST_BYTES = 30_000
 SECONDS_AN_INPUT = 20
 MEGABYTES = 1500
-"""libFuzzer's limits; the decoder's own are `model_layer.decoding.limits`."""
+"""libFuzzer's limits, for what never ends; the decoder's own are `model_layer.decoding.limits`."""
 
 
 def _mutated(data: bytes, most: int, _seed: int) -> bytes:

@@ -72,9 +72,10 @@ def _whole(environment: Mapping[str, str], name: str, default: int, lowest: int,
     text = environment.get(name, "").strip()
     if not text:
         return default
-    # isdecimal alone would let the digits of other scripts pass, and int() alone signs and underscores.
-    if text.isascii() and text.isdecimal() and lowest <= int(text[:20]) <= highest:
-        return int(text)
+    # isdecimal alone would let the digits of other scripts pass, and int() alone signs, underscores and long computing.
+    digits = text.lstrip("0") or "0"
+    if text.isascii() and text.isdecimal() and len(digits) < 20 and lowest <= int(digits) <= highest:
+        return int(digits)
     raise ConfigurationError(f"{name} must be a whole number from {lowest} to {highest}, but is {text!r}.")
 
 
@@ -128,7 +129,7 @@ def _bundle(environment: Mapping[str, str]) -> Path:
 
 def _address(environment: Mapping[str, str]) -> str | None:
     text = environment.get("AWS_ENDPOINT_URL", "").strip()
-    if text and not re.fullmatch(r"https?://[^\s/]+\S*", text):
+    if text and not re.fullmatch(r"https?://[^\s/]\S*", text):
         raise ConfigurationError(f"AWS_ENDPOINT_URL must be an http:// or https:// address, but is {text!r}.")
     return text or None
 

@@ -43,7 +43,11 @@ def read_event(event: object, bucket: str | None = None) -> Batch:
     """
     match event:
         case {"Records": [*records]} if any(_is_queued(record) for record in records):
-            return Batch(tuple(_queued(record, bucket) for record in records), partial_response=True)
+            messages = [_queued(record, bucket) for record in records if _is_queued(record)]
+            if len(messages) < len(records):
+                problem = UnreadableMessageError("The batch holds something that is no SQS message.")
+                messages.append(Message(None, problems=(problem,)))
+            return Batch(tuple(messages), partial_response=True)
         case _:
             return Batch((_message(None, event, bucket),), partial_response=False)
 
@@ -53,8 +57,6 @@ def _is_queued(record: object) -> bool:
 
 
 def _queued(record: Any, bucket: str | None) -> Message:
-    if not _is_queued(record):
-        return Message(None, problems=(UnreadableMessageError("The batch holds something that is no SQS message."),))
     facts: dict[str, Any] = {"receives": _receives(record), "sent_at": _sent_at(record), "receipt": _receipt(record)}
     try:
         body = json.loads(record["body"])
@@ -101,19 +103,20 @@ def _message(identifier: str | None, notification: object, bucket: str | None, *
         case _:
             problem = UnreadableMessageError("The message is no event of S3.")
             return Message(identifier, problems=(problem,), **facts)
-    uploads, removals, problems = list[Upload](), list[Removal](), list[UnreadableMessageError]()
+    uploads, removals, problems = list[Upload](), list[Removal](), dict[str, UnreadableMessageError]()
     for part in parts:
         try:
             found = _ours(parse(part), bucket)
         except UnreadableMessageError as problem:
-            problems.append(problem)
+            # Each once: a megabyte of commas would make half a million, and as many lines of log.
+            problems.setdefault(problem.sentence, problem.with_traceback(None))
         else:
             match found:
                 case Upload():
                     uploads.append(found)
                 case Removal():
                     removals.append(found)
-    return Message(identifier, tuple(uploads), tuple(removals), tuple(problems), **facts)
+    return Message(identifier, tuple(uploads), tuple(removals), tuple(problems.values()), **facts)
 
 
 def _ours(found: Upload | Removal | None, bucket: str | None) -> Upload | Removal | None:

@@ -79,7 +79,10 @@ class Message:
     uploads: tuple[Upload, ...] = ()
     removals: tuple[Removal, ...] = ()
     problems: tuple[UnreadableMessageError, ...] = ()
-    """One for each part that could not be understood, or is not ours to touch; the other parts are good."""
+    """What is wrong with parts that could not be understood, or are not ours to touch, each sort once.
+
+    The other parts are good.
+    """
     receives: int = 0
     """How often it was delivered, this time included; 0 when the source does not say."""
     sent_at: str | None = None

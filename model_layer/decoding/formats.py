@@ -105,6 +105,9 @@ def _reserving(name: str, size: tuple[int, int], limits: DecodingLimits) -> Iter
 def _open_jpeg(data: bytes, _: DecodingLimits) -> OpenedImage:
     stripped = jpeg.strip(data)
     image = JpegImagePlugin.JpegImageFile(io.BytesIO(stripped.data))
+    # libjpeg begins a block of the scan again whenever more bytes come, and Pillow brings 64 KB at a time: 32 MB of
+    # fill bytes would be read 500 times over. So a file is brought in 16 parts at most.
+    image.decodermaxblock = max(image.decodermaxblock, len(stripped.data) // 16 + 1)
     profile = image.info.get("icc_profile")
     return OpenedImage("jpeg", image, stripped.orientation, profile, scales=not stripped.progressive)
 

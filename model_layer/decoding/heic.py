@@ -100,6 +100,7 @@ def _stored_bytes(data: bytes, start: int, end: int) -> int:
     version = data[start]
     offset_size, length_size = data[start + 4] >> 4, data[start + 4] & 15
     base_size, index_size = data[start + 5] >> 4, data[start + 5] & 15 if version else 0
+    width = index_size + offset_size + length_size
     id_size = 4 if version == 2 else 2
     at, total = start + 6 + id_size, 0
     for _ in range(int.from_bytes(data[start + 6 : at], "big")):
@@ -111,10 +112,11 @@ def _stored_bytes(data: bytes, start: int, end: int) -> int:
         at += base_size
         extents = int.from_bytes(data[at : at + 2], "big")
         at += 2
-        if at + extents * (index_size + offset_size + length_size) > end:
+        # Extents of no width cost the file nothing: what they claim is not believed.
+        if at + extents * width > end or (extents > 1 and not width):
             raise ImageRejectedError("corrupt")
         for _ in range(extents):
-            at += index_size + offset_size + length_size
+            at += width
             length = int.from_bytes(data[at - length_size : at], "big")
             offset = int.from_bytes(data[at - length_size - offset_size : at - length_size], "big")
             if in_file and base + offset + length > len(data):

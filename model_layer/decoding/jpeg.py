@@ -13,11 +13,16 @@ from model_layer.decoding.limits import MAX_SCANS, MAX_SEGMENTS
 from model_layer.decoding.orientation import orientation
 from model_layer.rejections import ImageRejectedError
 
-_MARKER = re.compile(rb"\xff+([^\x00\xff])")  # fill bytes before it, and stuffed zeros after an FF, are no markers
-_IN_SCAN = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # restarts belong to the scan
+# Fill bytes (more FF before a marker) are passed over, and an FF with a stuffed zero is no marker. One FF, not FF+: a
+# run of them that ends in a zero would be searched to its end from each of its bytes.
+_MARKER = re.compile(rb"\xff([^\x00\xff])")
+_IN_SCAN = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # restarts belong to the scan
 _ALONE = frozenset([0x01, *range(0xD0, 0xD9)])  # markers without a length: TEM, RST0 to RST7, SOI
 _SOS, _EOI, _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
 _EXIF, _XMP, _PROFILE = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
+
+# Segments that tell the colours, with the bytes that one has at least: what is shorter is damaged, and as if not there.
+_WHOLE = {_APP0: 14, _APP2: 14, _APP14: 12}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ def strip(data: bytes) -> StrippedJpeg:
         elif not _APP0 <= marker <= _APP15 and marker != _COM:
             progressive = progressive or marker in (0xC2, 0xC6, 0xCA, 0xCE)
             kept.append(data[found.end() - 2 : position])
-        elif marker in (_APP0, _APP14) or (marker == _APP2 and body.startswith(_PROFILE)):
+        elif len(body) >= _WHOLE.get(marker, len(body) + 1) and (marker != _APP2 or body.startswith(_PROFILE)):
             kept.append(data[found.end() - 2 : position])
     raise ImageRejectedError("too_costly")
 

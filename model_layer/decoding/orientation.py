@@ -34,7 +34,7 @@ def _in_exif(exif: bytes) -> int | None:
             tag, kind = struct.unpack_from(order + "HH", block, entry)
             if tag == _TAG:
                 return value(order, kind, block[entry + 8 : entry + 12])
-    except struct.error:
+    except (struct.error, IndexError):
         pass  # breaks off: as if it told nothing
     return None
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 
 from model_layer.decoding.limits import MAX_PROFILE_BYTES
 from model_layer.decoding.memory import raise_if_short
+from model_layer.decoding.profile import without_pipelines
 from model_layer.rejections import ImageRejectedError
 
 if TYPE_CHECKING:
@@ -124,7 +125,11 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     if profile and len(profile) <= MAX_PROFILE_BYTES and image.mode in ("RGB", "CMYK", "L"):
         try:
             converted = ImageCms.profileToProfile(
-                image, io.BytesIO(profile), _SRGB, ImageCms.Intent.RELATIVE_COLORIMETRIC, outputMode="RGB"
+                image,
+                io.BytesIO(without_pipelines(profile)),
+                _SRGB,
+                ImageCms.Intent.RELATIVE_COLORIMETRIC,
+                outputMode="RGB",
             )
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
             raise_if_short()

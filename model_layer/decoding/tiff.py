@@ -30,6 +30,7 @@ _NEEDED = frozenset(
 # of log for every damaged row. Nor the others: no camera writes them, and some decoders reserve gigabytes (LZMA).
 _COMPRESSIONS = frozenset([1, 5, 6, 7, 8, 32946, 32773])
 _BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_INTEGERS = {1: "B", 3: "H", 4: "L", 6: "B", 8: "H", 9: "L", 13: "L", 16: "Q", 17: "Q", 18: "Q"}  # by type, unsigned
 _MAX_ENTRIES = 4096
 _MAX_VALUES = 1024  # of a tag that has one value a sample
 
@@ -78,7 +79,7 @@ def strip(data: bytes, limits: DecodingLimits) -> StrippedTiff:
         inline = entry[-layout.size(layout.offset) :]
         if tag == _ORIENTATION:
             upright = _integer(layout, kind, inline) or 0
-        elif tag == _XMP and count <= MAX_PROFILE_BYTES:
+        elif tag == _XMP and xmp is None and count <= MAX_PROFILE_BYTES:
             (start,) = layout.unpack(layout.offset, inline, 0)
             xmp = data[start : start + count]
         elif tag in _NEEDED and tag not in kept:
@@ -90,6 +91,7 @@ def strip(data: bytes, limits: DecodingLimits) -> StrippedTiff:
                 sides[tag - _TILE_WIDTH] = _integer(layout, kind, inline) or 0
     if sides[0] * sides[1] > limits.max_pixels:  # a tile is decoded whole, even where the image is smaller
         raise ImageRejectedError("too_many_pixels")
+    _check_stored(layout, data, kept)
     if upright not in range(1, 9):
         upright = orientation(None, xmp)
     return StrippedTiff(_rebuilt(layout, data, kept), upright)
@@ -126,6 +128,31 @@ def _check(tag: int, kind: int, count: int) -> None:
         longest = 3 * 2**16
     if kind not in _BYTES_OF_TYPE or count > longest:
         raise ImageRejectedError("too_costly" if count > longest else "corrupt")
+
+
+def _check_stored(layout: _Layout, data: bytes, kept: dict[int, bytes]) -> None:
+    """Refuses strips or tiles that lie over one another: 65,536 times the whole file may be read for them."""
+    total = 0
+    for offsets, counts in ((273, 279), (324, 325)):
+        if offsets in kept and counts in kept:
+            places, lengths = (_integers(layout, data, kept[tag]) for tag in (offsets, counts))
+            total += sum(max(0, min(length, len(data) - at)) for at, length in zip(places, lengths, strict=False))
+    if total > 2 * len(data):
+        raise ImageRejectedError("too_costly")
+
+
+def _integers(layout: _Layout, data: bytes, entry: bytes) -> tuple[int, ...]:
+    """All values of a directory's entry, which stand in it where they fit, and else where it points to."""
+    _, kind, count, _ = layout.unpack(layout.entry, entry, 0)
+    inline = entry[-layout.size(layout.offset) :]
+    form = _INTEGERS.get(kind)
+    if form is None:
+        raise ImageRejectedError("corrupt")
+    values = f"{count}{form}"
+    if layout.size(values) <= len(inline):
+        return layout.unpack(values, inline, 0)
+    (start,) = layout.unpack(layout.offset, inline, 0)
+    return layout.unpack(values, data, start)
 
 
 def _integer(layout: _Layout, kind: int, inline: bytes) -> int | None:

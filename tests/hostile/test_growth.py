@@ -1,0 +1,125 @@
+"""No parser's work grows faster than what it reads, whatever the fields of a file claim.
+
+Each filler is made twice as long again and again, to a megabyte and until the processor time is well above the
+noise. Time that more than triples where the length doubles fails, and so does a second for a megabyte.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from functools import partial
+
+import pytest
+from hostile.fillers import EVENTS, EXIF, FILES, SETTINGS, XMP, jpeg_places, sound
+
+from handler import telemetry
+from handler.configuration import Settings
+from handler.errors import ConfigurationError
+from handler.events import read_event
+from model_layer.decoding import decode
+from model_layer.decoding.formats import _FORMATS
+from model_layer.decoding.orientation import orientation
+from model_layer.rejections import ImageRejectedError
+
+MEGA = 2**20
+SHORTEST, LONGEST = 2**10, 8 * MEGA
+"""Bytes of filler. What is still under the noise at 8 MB can grow as it likes: 32 MB are the longest file."""
+MESSAGE, VARIABLE = 2 * MEGA, 2 * MEGA
+"""Bytes at most of a message (SQS's limit is 1 MB) and of an environment variable (Linux's is 128 KB)."""
+NOISE = 0.01
+"""Seconds of processor time; what takes less is compared with nothing."""
+GROWTH, SECONDS_A_MEGABYTE = 3.0, 1.0
+"""The growth of a doubling, as the mean of two: where a cache becomes too small, it is no fault of the parser."""
+TRIES = 4
+
+
+def check_growth(work, make, longest):
+    """`work` on what `make` makes of growing lengths."""
+    taken, length = [0.0] * 3, SHORTEST
+    while length <= longest and (length <= MEGA or taken[-3] <= NOISE):
+        base = taken[-2]
+        allowed = min(SECONDS_A_MEGABYTE * max(1.0, length / MEGA), GROWTH**2 * base if base > NOISE else float("inf"))
+        taken.append(processor_seconds(work, make(length), allowed))
+        assert taken[-1] <= allowed, f"{length} bytes took {taken[-1]:.2f} s, a quarter of them {base:.2f} s"
+        length *= 2
+
+
+def processor_seconds(work, subject, allowed):
+    """Of this thread; the least of several times where one is more than `allowed`: others use this machine, too."""
+    least = float("inf")
+    for _ in range(TRIES):
+        started = time.thread_time()
+        work(subject)
+        least = min(least, time.thread_time() - started)
+        if least <= allowed or least > 4 * allowed:
+            break
+    return least
+
+
+def decode_any(data):
+    with suppress(ImageRejectedError):
+        decode(data, 32)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(make, id=f"{kind}, {name}".replace("\\x", ""))
+        for kind, makers in FILES.items()
+        for name, make in makers.items()
+    ],
+)
+def test_of_a_file(make, capfd):
+    check_growth(decode_any, make, LONGEST)
+
+
+def test_of_every_byte_in_every_place_of_a_jpeg():
+    """At one length only: a search that goes on to the end from each byte takes minutes for it, and is noticed."""
+    data = sound("JPEG")
+    for place, at in jpeg_places(data).items():
+        for byte in range(256):
+            for unit in (bytes([byte]), b"\xff" + bytes([byte]), b"\xff\xff" + bytes([byte, 0])):
+                run = unit * (2**16 // len(unit))
+                for filler in (run, run + b"\0"):
+                    started = time.thread_time()
+                    decode_any(data[:at] + filler + data[at:])
+                    assert time.thread_time() - started < SECONDS_A_MEGABYTE / 4, f"{unit!r} {place}"
+
+
+@pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in EXIF.items()])
+def test_of_exif(make):
+    check_growth(orientation, make, LONGEST)
+
+
+@pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in XMP.items()])
+def test_of_xmp(make):
+    check_growth(partial(orientation, None), make, LONGEST)
+
+
+@pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in EVENTS.items()])
+def test_of_an_event(make, capfd):
+    def work(event):
+        batch = read_event(event, "dermbatch-images")
+        telemetry.report_batch(batch, 0)
+        telemetry.metrics.clear_metrics()
+
+    check_growth(work, make, MESSAGE)
+
+
+@pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in SETTINGS.items()])
+def test_of_a_setting(make, tiny_bundle):
+    whole = {"PREDICTIONS_TABLE": "predictions", "MODEL_BUNDLE": str(tiny_bundle)}
+    numbers = ("MAX_IMAGE_BYTES", "RECORD_TTL_DAYS", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+    texts = ("PREDICTIONS_TABLE", "UPLOADS_BUCKET", "ERASE_REMOVED", "AWS_ENDPOINT_URL", "POWERTOOLS_LOG_LEVEL")
+    for name in (*numbers, *texts):
+
+        def work(value, name=name):
+            with suppress(ConfigurationError):
+                Settings.from_environment({**whole, name: value})
+
+        check_growth(work, make, VARIABLE)
+
+
+def test_every_format_has_fillers():
+    assert set(FILES) >= set(_FORMATS)
