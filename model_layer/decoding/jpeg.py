@@ -23,6 +23,7 @@ _FRAMES = frozenset([0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB,
 _SCALABLE = frozenset([0xC0, 0xC1, 0xC2, 0xC9, 0xCA])  # by DCT, and known to libjpeg
 _PROGRESSIVE = frozenset([0xC2, 0xC6, 0xCA, 0xCE])
 _COEFFICIENT_BYTES = 2
+_MAX_BLOCKS = 8  # of EXIF and of XMP: programs write a second one beside the first, and few a third
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def strip(data: bytes) -> StrippedJpeg:
 
 
 class _Metadata:
-    """What is read of the segments that the pixels do not need: some programs write a second one beside the first."""
+    """What is read of the segments that the pixels do not need."""
 
     def __init__(self) -> None:
         self.exifs: list[bytes] = []
@@ -83,9 +84,9 @@ class _Metadata:
         self.profile_pieces: list[bytes] = []
 
     def take(self, marker: int, body: bytes) -> None:
-        if marker == _APP1 and body.startswith(exif.MARK):
+        if marker == _APP1 and body.startswith(exif.MARK) and len(self.exifs) < _MAX_BLOCKS:
             self.exifs.append(body)
-        elif marker == _APP1 and body.startswith(_XMP):
+        elif marker == _APP1 and body.startswith(_XMP) and len(self.xmps) < _MAX_BLOCKS:
             self.xmps.append(body)
         elif marker == _APP2 and body.startswith(_PROFILE):
             self.profile_pieces.append(body[len(_PROFILE) :])

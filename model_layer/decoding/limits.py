@@ -19,7 +19,7 @@ MAX_SCANS = 64
 """Scans of a JPEG. Progressive photographs have 6 to 12; every further one passes over all coefficients again."""
 
 MAX_SCAN_PIXELS = 64 * 51_000_000
-"""Scans x pixels of a JPEG: half a minute of processor time at the worst, so 16 scans of 200 megapixels."""
+"""Scans x pixels of a JPEG: seconds of passing over coefficients. It leaves 16 scans of 200 megapixels."""
 
 MAX_SEGMENTS = 10_000
 """Segments of a JPEG before its first scan: a hundred for ordinary ones, 512 for 32 MB of metadata."""
