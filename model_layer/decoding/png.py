@@ -26,7 +26,7 @@ _RAW_KINDS = (b"exif", b"APP1", b"xmp", b"icc", b"icm")
 _KEYWORDS = frozenset([_XMP, *(_RAW + kind for kind in _RAW_KINDS)])
 _LONGEST_KEYWORD = 79
 _XMP_OF_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
-_GREY, _RGB = 0, 2
+_GREY, _RGB, _HAS_COLOUR = 0, 2, 2
 _GAMMAS = range(1_000, 10_000_001)  # in 1/100,000; libpng believes no others
 
 
@@ -76,6 +76,8 @@ def strip(data: bytes) -> StrippedPng:
     exifs = [block for block in (metadata.get(b"eXIf"), raw[b"exif"], raw[b"APP1"]) if block]
     xmps = [packet for packet in (texts.get(_XMP), raw[b"xmp"], raw[b"APP1"]) if packet]
     profile = _profile(metadata.get(b"iCCP")) or raw[b"icc"] or raw[b"icm"]
+    if profile and profile[16:20] == b"RGB " and not data[25] & _HAS_COLOUR:
+        profile = None  # forbidden beside greys: libpng drops it, and so does every viewer
     told_by_codes = _codes(metadata.get(b"cICP"))
     return StrippedPng(
         data if whole else b"".join(kept),

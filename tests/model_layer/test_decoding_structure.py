@@ -165,7 +165,7 @@ def test_odd_exif_never_makes_a_sound_jpeg_a_damaged_one(noise, cut, start):
     broken_off = (EXIF_MARK + exif_block(6))[:cut]
     of_bytes = (EXIF_MARK + b"II*\0\x08\0\0\0\1\0\x12\1\1\0\1\0\0\0\6\0\0\0")[:cut]  # the type of some programs
     for block in (start + noise, broken_off, of_bytes):
-        segments = jpeg_segment(0xE1, EXIF_MARK + block), jpeg_segment(0xE1, block)
+        segments = jpeg_segment(0xE1, block), jpeg_segment(0xE1, EXIF_MARK + block)
         assert decode(jpeg_behind(picture(1), *segments), SIZE).facts.format == "jpeg"
 
 
