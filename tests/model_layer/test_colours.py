@@ -415,14 +415,18 @@ KEYWORDS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+SMALL = {mode: encoded(picture(1, (64, 64)).convert("L").convert(mode), "PNG") for mode in ("L", "LA", "RGB", "P")}
+
+
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from(KEYWORDS), st.binary(max_size=40)), max_size=4),
-    st.sampled_from(["RGB", "L", "P", "LA"]),
+    st.sampled_from(sorted(SMALL)),
 )
 def test_odd_metadata_never_makes_a_sound_png_a_damaged_one(chunks, mode):
-    image = PICTURE.convert("L") if mode == "LA" else PICTURE
+    data = SMALL[mode]
+    odd = b"".join(png_chunk(kind, word + body) for kind, word, body in chunks)
     try:
-        decode(with_chunks(image.convert(mode), *(png_chunk(kind, word + body) for kind, word, body in chunks)), SIZE)
+        decode(data[:33] + odd + data[33:], SIZE)
     except ImageRejectedError as error:
         assert error.code in ("unsupported_format", "blank")  # noqa: PT017 (most files are answered)
