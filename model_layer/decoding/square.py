@@ -57,7 +57,7 @@ def _centre_square(opened: OpenedImage, size: int) -> Image.Image:
     """The centre square at `size` x `size`, decoded at reduced scale where the format can (JPEG)."""
     image = opened.image
     width, height = image.size
-    if min(width, height) > size:
+    if opened.scales and min(width, height) > size:
         image.draft(None, covering(width, height, size))
     image.load()  # only now is the size certain: a HEIC may turn out smaller than it said
     width, height = image.size
