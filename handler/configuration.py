@@ -56,7 +56,7 @@ class Settings:
             predictions_table=_table(environment),
             model_bundle=_bundle(environment),
             max_image_bytes=_whole(environment, "MAX_IMAGE_BYTES", 32 * 2**20, 1, 2**30),
-            max_image_pixels=_whole(environment, "MAX_IMAGE_PIXELS", 50_000_000, 1, 10**9),
+            max_image_pixels=_whole(environment, "MAX_IMAGE_PIXELS", 51_000_000, 1, 10**9),
             download_threads=_whole(environment, "DOWNLOAD_THREADS", 8, 1, 64),
             inference_threads=_whole(environment, "INFERENCE_THREADS", _cores(environment), 1, 64),
             max_receives=_whole(environment, "MAX_RECEIVES", 5, 1, 1000),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from handler.aws import AWS_ERRORS, error_code, unavailable
+from handler.content_encoding import unpacked
 from handler.errors import HandlerError, SupersededError
 from handler.record import FileFacts
 from model_layer import Rejection
@@ -31,8 +32,9 @@ class Download:
     """What S3 gave for an upload."""
 
     content: bytes | Rejection
-    """The whole object, or `too_large`: told from the response's headers, its body left unread."""
+    """The whole object, unpacked, or why there is none: `too_large` is told from the headers, the body left unread."""
     facts: FileFacts
+    """Of the object as it is stored."""
 
 
 class ImageStore:
@@ -56,9 +58,12 @@ class ImageStore:
                 size = response.get("ContentLength")
                 if size is not None and size > self._max_bytes:
                     return Download(Rejection("too_large"), FileFacts(_etag(response), size))
-                return self._read(body, _etag(response))
+                download = self._read(body, _etag(response))
         except AWS_ERRORS as error:
             raise _meaning(error) from error
+        if isinstance(download.content, Rejection):
+            return download
+        return replace(download, content=unpacked(download.content, response.get("ContentEncoding"), self._max_bytes))
 
     def remaining(self, removal: Removal) -> str | None:
         """What is still there of what `removal` took away: `*` all, the version that stands now, or None, nothing.

@@ -67,12 +67,13 @@ def decode(data: bytes, size: int, limits: DecodingLimits = _DEFAULT_LIMITS) -> 
         raise ImageRejectedError("empty")
     if len(data) > limits.max_bytes:
         raise ImageRejectedError("too_large")
-    facts = None
+    facts, cost = None, 0
     try:
         opened = open_image(data, limits)
         facts = _facts(opened)
-        _guard(facts, limits)
-        heavy = facts.width * facts.height > HEAVY_PIXELS and not opened.scales
+        cost = opened.decoded_pixels(size)
+        _guard(facts, cost, limits, scales=opened.scales)
+        heavy = cost > HEAVY_PIXELS
         with _one_heavy_image if heavy else nullcontext():
             pixels = upright_square(opened, size)
     except ImageRejectedError as error:
@@ -80,14 +81,15 @@ def decode(data: bytes, size: int, limits: DecodingLimits = _DEFAULT_LIMITS) -> 
     except MemoryError:
         raise  # also of a large image: it is under the limit, and a worker with more memory can tell what it shows
     except Exception as error:  # noqa: BLE001 (decoders raise what they like: struct.error, SyntaxError, ...)
-        raise_if_short(facts.width * facts.height if facts else 0)
+        raise_if_short(cost)
         raise ImageRejectedError("truncated" if _says_truncated(error) else "corrupt", facts) from None
     return DecodedImage(pixels, facts)
 
 
-def _guard(facts: ImageFacts, limits: DecodingLimits) -> None:
-    """Refuses by the header alone, before anything is allocated for pixels."""
-    if facts.width * facts.height > limits.max_pixels:
+def _guard(facts: ImageFacts, cost: int, limits: DecodingLimits, *, scales: bool) -> None:
+    """Refuses by the header alone, before anything is allocated for pixels; `cost` in pixels that are decoded whole."""
+    most = limits.max_scaled_pixels if scales else limits.max_pixels
+    if cost > limits.max_pixels or facts.width * facts.height > most:
         raise ImageRejectedError("too_many_pixels")
     if min(facts.width, facts.height) < MIN_SIDE:
         raise ImageRejectedError("too_small")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from model_layer.decoding import gif, heic, jpeg, png, tiff, webp
-from model_layer.decoding.limits import MAX_READS, MAX_RUN_LENGTH_PIXELS, DecodingLimits
+from model_layer.decoding import colour, exif, gif, heic, jpeg, png, tiff, webp
+from model_layer.decoding.limits import BYTES_A_PIXEL, MAX_READS, MAX_RUN_LENGTH_PIXELS, DecodingLimits
 from model_layer.decoding.memory import raise_if_short
 from model_layer.decoding.orientation import orientation
 from model_layer.facts import ImageFacts
@@ -59,8 +60,28 @@ class OpenedImage:
     """EXIF's, 1 to 8, which `image` does not take into account."""
     profile: bytes | None = None
     """The embedded ICC profile, unverified."""
+    space: colour.ColourSpace | None = None
+    """What the numbers mean where no profile tells it; None: sRGB."""
     scales: bool = False
-    """Whether decoding at reduced scale takes memory for the reduced image alone."""
+    """Whether it can be decoded at reduced scale."""
+    held_bytes: int = 0
+    """What its decoder holds at whatever scale, beside the pixels."""
+    spare_alpha: bool = False
+    """Whether transparency that is 0 everywhere means nothing."""
+
+    def decoded_pixels(self, size: int) -> int:
+        """How many pixels decoding to `size` x `size` costs, in those of an image that is decoded whole."""
+        width, height = self.image.size
+        wanted = covering(width, height, size)
+        fraction = min(width // max(1, wanted[0]), height // max(1, wanted[1])) if self.scales else 1
+        scale = next((known for known in (8, 4, 2) if fraction >= known), 1)  # what Pillow can ask libjpeg for
+        return width * height // scale**2 + self.held_bytes // BYTES_A_PIXEL
+
+
+def covering(width: int, height: int, size: int) -> tuple[int, int]:
+    """Width and height of the smallest copy whose shorter side is at least `size`; never more than the image's own."""
+    scale = min(1.0, size / max(1, min(width, height)))
+    return math.ceil(width * scale), math.ceil(height * scale)
 
 
 def open_image(data: bytes, limits: DecodingLimits) -> OpenedImage:
@@ -108,14 +129,17 @@ def _open_jpeg(data: bytes, _: DecodingLimits) -> OpenedImage:
     # libjpeg begins a block of the scan again whenever more bytes come, and Pillow brings 64 KB at a time: 32 MB of
     # fill bytes would be read 500 times over. So a file is brought in 16 parts at most.
     image.decodermaxblock = max(image.decodermaxblock, len(stripped.data) // 16 + 1)
-    profile = image.info.get("icc_profile")
-    return OpenedImage("jpeg", image, stripped.orientation, profile, scales=not stripped.progressive)
+    space = colour.adobe_rgb() if stripped.adobe_rgb else None
+    scales, held = stripped.scales, stripped.coefficient_bytes
+    return OpenedImage("jpeg", image, stripped.orientation, stripped.profile, space, scales=scales, held_bytes=held)
 
 
 def _open_png(data: bytes, _: DecodingLimits) -> OpenedImage:
     stripped = png.strip(data)
     image = PngImagePlugin.PngImageFile(io.BytesIO(stripped.data))
-    return OpenedImage("png", image, stripped.orientation, stripped.profile)
+    if stripped.colour_key is not None:
+        image.info["transparency"] = stripped.colour_key
+    return OpenedImage("png", image, stripped.orientation, stripped.profile, stripped.space)
 
 
 def _open_tiff(data: bytes, limits: DecodingLimits) -> OpenedImage:
@@ -127,8 +151,10 @@ def _open_tiff(data: bytes, limits: DecodingLimits) -> OpenedImage:
 def _open_webp(data: bytes, limits: DecodingLimits) -> OpenedImage:
     with _reserving("webp", webp.canvas(data), limits):
         image = WebPImagePlugin.WebPImageFile(io.BytesIO(data))
-    upright = orientation(image.info.get("exif"), image.info.get("xmp"))
-    return OpenedImage("webp", image, upright, image.info.get("icc_profile"))
+    block = image.info.get("exif")
+    space = colour.adobe_rgb() if block and exif.is_adobe_rgb(block) else None
+    upright = orientation(block, image.info.get("xmp"))
+    return OpenedImage("webp", image, upright, image.info.get("icc_profile"), space)
 
 
 def _open_gif(data: bytes, limits: DecodingLimits) -> OpenedImage:
@@ -141,7 +167,8 @@ def _open_bmp(data: bytes, _: DecodingLimits) -> OpenedImage:
     image = BmpImagePlugin.BmpImageFile(_CountedReads(data))
     if image.tile[0].codec_name == "bmp_rle" and image.width * image.height > MAX_RUN_LENGTH_PIXELS:
         raise ImageRejectedError("too_costly", ImageFacts("bmp", *image.size))
-    return OpenedImage("bmp", image)
+    # Many Windows programs leave the fourth byte at 0, also where the header calls it transparency.
+    return OpenedImage("bmp", image, spare_alpha=True)
 
 
 def _open_heic(data: bytes, limits: DecodingLimits) -> OpenedImage:
@@ -154,7 +181,15 @@ def _open_heic(data: bytes, limits: DecodingLimits) -> OpenedImage:
     options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
     image: Image.Image = HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]
     # libheif sets the image upright, and leaves EXIF's orientation as it was.
-    return OpenedImage("heic", image, 1, image.info.get("icc_profile"))
+    return OpenedImage("heic", image, 1, image.info.get("icc_profile"), _heic_space(image))
+
+
+def _heic_space(image: Image.Image) -> colour.ColourSpace | None:
+    """By the code points of nclx, whose matrix and range libheif has applied, else by EXIF."""
+    codes, block = image.info.get("nclx_profile"), image.info.get("exif")
+    if codes:
+        return colour.by_codes(codes["color_primaries"], codes["transfer_characteristics"])
+    return colour.adobe_rgb() if block and exif.is_adobe_rgb(block) else None
 
 
 _OPENERS = {

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from model_layer.decoding.limits import MAX_SCANS, MAX_SEGMENTS
-from model_layer.decoding.orientation import orientation
+from model_layer.decoding import exif
+from model_layer.decoding.limits import MAX_SCAN_PIXELS, MAX_SCANS, MAX_SEGMENTS
+from model_layer.decoding.orientation import first_orientation
 from model_layer.rejections import ImageRejectedError
 
 # Fill bytes (more FF before a marker) are passed over, and an FF with a stuffed zero is no marker. One FF, not FF+: a
@@ -19,10 +20,15 @@ _MARKER = re.compile(rb"\xff([^\x00\xff])")
 _IN_SCAN = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # restarts belong to the scan
 _ALONE = frozenset([0x01, *range(0xD0, 0xD9)])  # markers without a length: TEM, RST0 to RST7, SOI
 _SOS, _EOI, _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
-_EXIF, _XMP, _PROFILE = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
+_XMP, _PROFILE = b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
+_FRAMES = frozenset([0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF])
+_SCALABLE = frozenset([0xC0, 0xC1, 0xC2, 0xC9, 0xCA])  # by DCT, and known to libjpeg
+_PROGRESSIVE = frozenset([0xC2, 0xC6, 0xCA, 0xCE])
+_COEFFICIENT_BYTES = 2
+_MAX_BLOCKS = 8  # of EXIF and of XMP: programs write a second one beside the first, and few a third
 
-# Segments that tell the colours, with the bytes that one has at least: what is shorter is damaged, and as if not there.
-_WHOLE = {_APP0: 14, _APP2: 14, _APP14: 12}
+# Segments that tell the kind of colours, with the bytes that one has at least: a shorter one is damaged, and left out.
+_WHOLE = {_APP0: 14, _APP14: 12}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +37,22 @@ class StrippedJpeg:
 
     data: bytes
     orientation: int
-    progressive: bool
+    profile: bytes | None
+    adobe_rgb: bool
+    """Whether EXIF says so."""
+    scales: bool
+    """Whether it can be decoded at a fraction of its scale."""
+    coefficient_bytes: int
+    """What its decoder holds until the last scan, at whatever scale; 0 where one scan brings all components."""
 
 
 def strip(data: bytes) -> StrippedJpeg:
-    """Keeps tables, frame, scans, colour profile and what tells the colour space (JFIF, Adobe).
+    """Keeps tables, frame, scans and what tells the kind of colours (JFIF, Adobe); reads profile and orientation.
 
     Raises:
         ImageRejectedError: `truncated` before the first scan, or `too_costly`.
     """
-    kept, exif, xmp, progressive = [data[:2]], None, None, False
+    kept, frame, metadata = [data[:2]], b"", _Metadata()
     position = 2
     for _ in range(MAX_SEGMENTS):
         found = _MARKER.search(data, position)
@@ -48,20 +60,76 @@ def strip(data: bytes) -> StrippedJpeg:
             raise ImageRejectedError("truncated" if len(kept) > 1 else "corrupt")
         marker = found[1][0]
         if marker == _SOS:
-            kept.append(_scans(data, found.start()))
-            return StrippedJpeg(b"".join(kept), orientation(exif, xmp), progressive)
+            held, pixels = _held_coefficients(frame, data[found.end() + 2 : found.end() + 3])
+            kept.append(_scans(data, found.start(), min(MAX_SCANS, MAX_SCAN_PIXELS // max(pixels, 1))))
+            return StrippedJpeg(
+                b"".join(kept),
+                first_orientation(metadata.exifs, metadata.xmps),
+                _joined(metadata.profile_pieces),
+                any(exif.is_adobe_rgb(block) for block in metadata.exifs),
+                bool(frame) and frame[0] in _SCALABLE,
+                held,
+            )
         start, position = found.end(), _end(data, marker, found.end())
-        body = data[start + 2 : min(position, start + 80)]
-        if marker == _APP1 and body.startswith(_EXIF):
-            exif = exif or data[start + 2 : position]
-        elif marker == _APP1 and body.startswith(_XMP):
-            xmp = xmp or data[start + 2 : position]
-        elif not _APP0 <= marker <= _APP15 and marker != _COM:
-            progressive = progressive or marker in (0xC2, 0xC6, 0xCA, 0xCE)
-            kept.append(data[found.end() - 2 : position])
-        elif len(body) >= _WHOLE.get(marker, len(body) + 1) and (marker != _APP2 or body.startswith(_PROFILE)):
+        if marker in _FRAMES:
+            frame = frame or bytes([marker]) + data[start + 2 : position]
+        if marker in (_APP1, _APP2):
+            metadata.take(marker, data[start + 2 : position])
+        elif (not _APP0 <= marker <= _APP15 and marker != _COM) or position - start - 2 >= _WHOLE.get(
+            marker, len(data)
+        ):
             kept.append(data[found.end() - 2 : position])
     raise ImageRejectedError("too_costly")
+
+
+class _Metadata:
+    """What is read of the segments that the pixels do not need."""
+
+    def __init__(self) -> None:
+        self.exifs: list[bytes] = []
+        self.xmps: list[bytes] = []
+        self.profile_pieces: list[bytes] = []
+
+    def take(self, marker: int, body: bytes) -> None:
+        if marker == _APP1 and body.startswith(exif.MARK) and len(self.exifs) < _MAX_BLOCKS:
+            self.exifs.append(body)
+        elif marker == _APP1 and body.startswith(_XMP) and len(self.xmps) < _MAX_BLOCKS:
+            self.xmps.append(body)
+        elif marker == _APP2 and body.startswith(_PROFILE):
+            self.profile_pieces.append(body[len(_PROFILE) :])
+
+
+def _joined(pieces: list[bytes]) -> bytes | None:
+    """A colour profile from its pieces (ICC.1, annex B.4), each behind its number and a count of all.
+
+    Many programs write those wrongly: the count is not believed, and the numbers only where the profile is whole by
+    them. The profile itself knows its size.
+    """
+    numbered: dict[bytes, bytes] = {}
+    for piece in pieces:
+        numbered.setdefault(piece[:1], piece[2:])
+    by_number = b"".join(numbered[number] for number in sorted(numbered))
+    for profile in (by_number, b"".join(piece[2:] for piece in pieces)):
+        size = int.from_bytes(profile[:4], "big")
+        if 0 < size <= len(profile):
+            return profile[:size]
+    return by_number or None
+
+
+def _held_coefficients(frame: bytes, scan_components: bytes) -> tuple[int, int]:
+    """Bytes that libjpeg holds for all scans, and the pixels; from the frame's marker and body, 0 of what breaks off.
+
+    Each component has its blocks in proportion to its sampling factors; a scan of all of them is not held.
+    """
+    if len(frame) < 7 or len(frame) < 7 + 3 * frame[6]:
+        return 0, 0
+    pixels = int.from_bytes(frame[2:4], "big") * int.from_bytes(frame[4:6], "big")
+    if frame[0] not in _PROGRESSIVE and scan_components >= frame[6:7]:
+        return 0, pixels
+    factors = [(sampling >> 4, sampling & 15) for sampling in frame[8 : 7 + 3 * frame[6] : 3]]
+    largest = max((across for across, _ in factors), default=1) * max((down for _, down in factors), default=1)
+    samples = sum(across * down for across, down in factors) / max(largest, 1)
+    return int(_COEFFICIENT_BYTES * pixels * samples), pixels
 
 
 def _end(data: bytes, marker: int, start: int) -> int:
@@ -74,10 +142,10 @@ def _end(data: bytes, marker: int, start: int) -> int:
     return end
 
 
-def _scans(data: bytes, start: int) -> bytes:
+def _scans(data: bytes, start: int, most: int) -> bytes:
     """From the first scan on; where many seem to follow, no more than the image itself and what it is allowed."""
     # Counting is quick, and counts too many: in segments between scans, and in pictures and films behind the image.
-    if data.count(b"\xff\xda", start) <= MAX_SCANS:
+    if data.count(b"\xff\xda", start) <= most:
         return data[start:]
     scans, position = 0, start
     for _ in range(8 * MAX_SCANS):  # a scan comes with a few tables
@@ -88,7 +156,7 @@ def _scans(data: bytes, start: int) -> bytes:
         if marker == _EOI:
             return data[start : found.end()]
         scans += marker == _SOS
-        if scans > MAX_SCANS:
+        if scans > most:
             break
         position = min(_end(data, marker, found.end()), len(data))
     raise ImageRejectedError("too_costly")

@@ -18,6 +18,9 @@ BYTES_A_PIXEL = 16
 MAX_SCANS = 64
 """Scans of a JPEG. Progressive photographs have 6 to 12; every further one passes over all coefficients again."""
 
+MAX_SCAN_PIXELS = 64 * 51_000_000
+"""Scans x pixels of a JPEG: seconds of passing over coefficients. It leaves 16 scans of 200 megapixels."""
+
 MAX_SEGMENTS = 10_000
 """Segments of a JPEG before its first scan: a hundred for ordinary ones, 512 for 32 MB of metadata."""
 
@@ -49,5 +52,16 @@ class DecodingLimits:
 
     max_bytes: int = 2**25
     """Largest file, in bytes."""
-    max_pixels: int = 50_000_000
-    """Largest width x height, in pixels, as the header states them."""
+    max_pixels: int = 51_000_000
+    """Most pixels that are decoded whole: at 16 bytes each, all that decoding one image may take.
+
+    The 50 megapixels of a phone are up to 8,192 x 6,144.
+    """
+
+    @property
+    def max_scaled_pixels(self) -> int:
+        """Of a JPEG, which is decoded at reduced scale and costs a fraction: 204 million for 51.
+
+        The 200 megapixels of a phone are up to 16,384 x 12,288.
+        """
+        return 4 * self.max_pixels

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-import struct
+from typing import TYPE_CHECKING
 
-_TAG = 0x0112  # CIPA DC-008 (EXIF), Orientation
-_MAX_ENTRIES = 1000  # a camera writes about 20
-_XMP = re.compile(rb"tiff:Orientation(?:=\"|>)([1-8])")
+from model_layer.decoding import exif as exif_block
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_XMP = re.compile(rb"tiff:Orientation(?:\s*=\s*[\"']|>)\s*([1-8])")
 
 
 def orientation(exif: bytes | None, xmp: bytes | None = None) -> int:
@@ -15,37 +18,15 @@ def orientation(exif: bytes | None, xmp: bytes | None = None) -> int:
 
     1, upright, also for whatever cannot be read.
     """
-    found = _in_exif(exif) if exif else None
-    if found is None and xmp:
-        match = _XMP.search(xmp)
-        found = int(match[1]) if match else None
-    return found if found and found in range(1, 9) else 1
+    return first_orientation([exif] if exif else [], [xmp] if xmp else [])
 
 
-def _in_exif(exif: bytes) -> int | None:
-    block = exif.removeprefix(b"Exif\0\0")
-    order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    if order is None:
-        return None
-    try:
-        (start,) = struct.unpack_from(order + "L", block, 4)
-        (entries,) = struct.unpack_from(order + "H", block, start)
-        for entry in range(start + 2, start + 2 + 12 * min(entries, _MAX_ENTRIES), 12):
-            tag, kind = struct.unpack_from(order + "HH", block, entry)
-            if tag == _TAG:
-                return value(order, kind, block[entry + 8 : entry + 12])
-    except (struct.error, IndexError):
-        pass  # breaks off: as if it told nothing
-    return None
-
-
-def value(order: str, kind: int, inline: bytes) -> int | None:
-    """The number in the value field `inline` of a directory entry, for the three `kind`s that an orientation has."""
-    match kind:
-        case 1:
-            return inline[0]
-        case 3:
-            return int(struct.unpack(order + "H", inline[:2])[0])
-        case 4:
-            return int(struct.unpack(order + "L", inline[:4])[0])
-    return None
+def first_orientation(exifs: Iterable[bytes], xmps: Iterable[bytes]) -> int:
+    """Of the first EXIF block that tells one, else of the first XMP packet: programs write a second one beside it."""
+    for block in exifs:
+        if found := exif_block.orientation(block):
+            return found
+    for packet in xmps:
+        if match := _XMP.search(packet):
+            return int(match[1])
+    return 1

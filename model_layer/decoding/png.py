@@ -9,14 +9,25 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import cast
 
+from model_layer.decoding import colour, exif
 from model_layer.decoding.limits import MAX_CHUNKS, MAX_METADATA_BYTES, MAX_PROFILE_BYTES
-from model_layer.decoding.orientation import orientation
+from model_layer.decoding.orientation import first_orientation
 from model_layer.rejections import ImageRejectedError
 
-_NEEDED = frozenset([b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"])
-_METADATA = frozenset([b"iCCP", b"eXIf", b"iTXt"])
-_XMP = b"XML:com.adobe.xmp\0"
+_NEEDED = frozenset([b"IHDR", b"PLTE", b"IDAT", b"IEND"])
+_METADATA = frozenset([b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf"])
+_TEXT = frozenset([b"tEXt", b"zTXt", b"iTXt"])
+_XMP = b"XML:com.adobe.xmp"
+# How ImageMagick writes what had no chunk of its own: the keyword, then in hexadecimal digits what a JPEG would hold.
+_RAW = b"Raw profile type "
+_RAW_KINDS = (b"exif", b"APP1", b"xmp", b"icc", b"icm")
+_KEYWORDS = frozenset([_XMP, *(_RAW + kind for kind in _RAW_KINDS)])
+_LONGEST_KEYWORD = 79
+_XMP_OF_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
+_GREY, _RGB, _HAS_COLOUR = 0, 2, 2
+_GAMMAS = range(1_000, 10_000_001)  # in 1/100,000; libpng believes no others
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +37,18 @@ class StrippedPng:
     data: bytes
     orientation: int
     profile: bytes | None
+    space: colour.ColourSpace | None
+    """What its numbers mean where no profile tells it; None: sRGB."""
+    colour_key: int | tuple[int, int, int] | None
+    """The grey (of 16 bits where the image has 16) or the RGB that is transparent."""
 
 
 def strip(data: bytes) -> StrippedPng:
-    """Keeps header, palette, transparency and pixels; reads the first profile and what tells the orientation.
+    """Keeps header, palette, transparency and pixels; reads the first profile and what tells orientation and colours.
 
     Raises:
-        ImageRejectedError: `too_costly`: of more chunks than any photograph has.
+        ImageRejectedError: `too_costly`: of more chunks than any photograph has; `unsupported_format`: colours that
+            would come out wrong.
     """
     kept, metadata = [data[:8]], dict[bytes, bytes]()
     position, whole = 8, True
@@ -41,22 +57,76 @@ def strip(data: bytes) -> StrippedPng:
             break
         length, kind = struct.unpack_from(">L4s", data, position)
         end = position + 12 + length
-        if kind in _NEEDED:
+        if kind in _NEEDED or (kind == b"tRNS" and not _is_keyed(data)):
             kept.append(data[position:end])
         else:
             whole = False
-            if kind in _METADATA and (kind != b"iTXt" or data.startswith(_XMP, position + 8)):
+            name = _keyword(data, position + 8) if kind in _TEXT else kind
+            if kind in _METADATA:
                 metadata.setdefault(kind, data[position + 8 : end - 4])
+            elif name in _KEYWORDS:
+                metadata.setdefault(name, kind + data[position + 8 : end - 4])
         position = end
         if kind == b"IEND":
             break
     else:
         raise ImageRejectedError("too_costly")
+    texts = {name: _text(metadata[name]) for name in _KEYWORDS & metadata.keys()}
+    raw = {kind: _raw_profile(texts.get(_RAW + kind)) for kind in _RAW_KINDS}
+    exifs = [block for block in (metadata.get(b"eXIf"), raw[b"exif"], raw[b"APP1"]) if block]
+    xmps = [packet for packet in (texts.get(_XMP), raw[b"xmp"], raw[b"APP1"]) if packet]
+    profile = _profile(metadata.get(b"iCCP")) or raw[b"icc"] or raw[b"icm"]
+    if profile and profile[16:20] == b"RGB " and not data[25] & _HAS_COLOUR:
+        profile = None  # forbidden beside greys: libpng drops it, and so does every viewer
+    told_by_codes = _codes(metadata.get(b"cICP"))
     return StrippedPng(
         data if whole else b"".join(kept),
-        orientation(metadata.get(b"eXIf"), _xmp(metadata.get(b"iTXt"))),
-        _profile(metadata.get(b"iCCP")),
+        first_orientation(exifs, xmps),
+        None if told_by_codes else profile,
+        colour.by_codes(*told_by_codes[:2], full_range=told_by_codes[2]) if told_by_codes else _space(metadata, exifs),
+        _colour_key(data, metadata.get(b"tRNS")),
     )
+
+
+def _codes(chunk: bytes | None) -> tuple[int, int, bool] | None:
+    """cICP: code points of primaries and transfer, and whether the full range is used; it outranks any profile."""
+    if chunk is None or len(chunk) != 4 or chunk[2]:  # a matrix other than RGB's makes the chunk invalid
+        return None
+    return chunk[0], chunk[1], bool(chunk[3])
+
+
+def _space(metadata: dict[bytes, bytes], exifs: list[bytes]) -> colour.ColourSpace | None:
+    """By sRGB, else gAMA and cHRM, else EXIF."""
+    gamma, chromaticities = metadata.get(b"gAMA", b""), metadata.get(b"cHRM", b"")
+    if b"sRGB" in metadata:
+        return None
+    if len(gamma) == 4 and (told := int.from_bytes(gamma, "big")) in _GAMMAS:
+        primaries = None
+        if len(chromaticities) == 32:
+            white_x, white_y, *colours = (number / 100_000 for number in struct.unpack(">8L", chromaticities))
+            primaries = (*colours, white_x, white_y)
+        return colour.by_gamma(told / 100_000, cast("colour.Primaries | None", primaries))
+    return colour.adobe_rgb() if any(exif.is_adobe_rgb(block) for block in exifs) else None
+
+
+def _is_keyed(data: bytes) -> bool:
+    """Whether tRNS, if there is one, names one grey or RGB, and not the entries of a palette."""
+    return data[25:26] in (b"\0", b"\2")
+
+
+def _colour_key(data: bytes, chunk: bytes | None) -> int | tuple[int, int, int] | None:
+    """Read here, because Pillow compares a key of few bits with levels of eight."""
+    if chunk is None:
+        return None
+    depth, kind = data[24], data[25]
+    if kind == _GREY and len(chunk) == 2:
+        level = int.from_bytes(chunk, "big")
+        return level if depth == 16 else (level & 2**depth - 1) * 255 // (2**depth - 1)
+    if kind == _RGB and len(chunk) == 6:
+        if depth == 16:  # decoded to 8 bits, in which other colours would be taken for it
+            raise ImageRejectedError("unsupported_format")
+        return chunk[1], chunk[3], chunk[5]
+    return None
 
 
 def _profile(chunk: bytes | None) -> bytes | None:
@@ -68,13 +138,31 @@ def _profile(chunk: bytes | None) -> bytes | None:
     return profile if len(profile) <= MAX_PROFILE_BYTES else None
 
 
-def _xmp(chunk: bytes | None) -> bytes | None:
-    """iTXt: a keyword, a zero, whether compressed, the method, a language, a zero, a translation, a zero, the text."""
-    if not chunk:
+def _keyword(data: bytes, start: int) -> bytes:
+    end = data.find(b"\0", start, start + _LONGEST_KEYWORD + 1)
+    return data[start:end] if end >= 0 else b""
+
+
+def _text(chunk: bytes) -> bytes:
+    """What follows the keyword: in tEXt as it is, in zTXt behind a method, in iTXt behind method and languages."""
+    kind, (_, _, body) = chunk[:4], chunk[4:].partition(b"\0")
+    match kind:
+        case b"tEXt":
+            return body
+        case b"zTXt":
+            return _inflated(body[1:], MAX_METADATA_BYTES)
+        case _:
+            text = body[2:].split(b"\0", 2)[-1]
+            return _inflated(text, MAX_METADATA_BYTES) if body.startswith(b"\1") else text
+
+
+def _raw_profile(text: bytes | None) -> bytes | None:
+    """ImageMagick's: a line with the kind, one with the length, then lines of hexadecimal digits."""
+    try:
+        _, _, length, digits = (text or b"").lstrip(b" ").split(b"\n", 3)
+        return bytes.fromhex(digits.decode("ascii"))[: int(length)].removeprefix(_XMP_OF_JPEG)
+    except ValueError:
         return None
-    compressed = chunk[len(_XMP) : len(_XMP) + 1] == b"\1"
-    text = chunk[len(_XMP) + 2 :].split(b"\0", 2)[-1]
-    return _inflated(text, MAX_METADATA_BYTES) if compressed else text
 
 
 def _inflated(compressed: bytes, most: int) -> bytes:

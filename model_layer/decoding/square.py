@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
-from model_layer.decoding.limits import MAX_PROFILE_BYTES
-from model_layer.decoding.memory import raise_if_short
-from model_layer.decoding.profile import without_pipelines
+from model_layer.decoding.colour import to_srgb
+from model_layer.decoding.formats import covering
 from model_layer.rejections import ImageRejectedError
 
 if TYPE_CHECKING:
@@ -36,7 +34,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SRGB = ImageCms.createProfile("sRGB")
 
 
 def upright_square(opened: OpenedImage, size: int) -> NDArray[np.uint8]:
@@ -46,7 +43,8 @@ def upright_square(opened: OpenedImage, size: int) -> NDArray[np.uint8]:
         ImageRejectedError: `blank`.
         Exception: the pixels cannot be decoded; what exactly, depends on the format.
     """
-    upright = _to_srgb(_on_white(_centre_square(opened.image, size)), opened.profile)
+    square = _centre_square(opened, size)
+    upright = _on_white(to_srgb(_opaque(square), opened.profile, opened.space), square)
     if opened.orientation in _UPRIGHT:
         upright = upright.transpose(_UPRIGHT[opened.orientation])
     pixels = np.asarray(upright, dtype=np.uint8)
@@ -55,17 +53,19 @@ def upright_square(opened: OpenedImage, size: int) -> NDArray[np.uint8]:
     return pixels
 
 
-def _centre_square(image: Image.Image, size: int) -> Image.Image:
+def _centre_square(opened: OpenedImage, size: int) -> Image.Image:
     """The centre square at `size` x `size`, decoded at reduced scale where the format can (JPEG)."""
+    image = opened.image
     width, height = image.size
-    scale = size / min(width, height)
-    if scale < 1:
-        image.draft(None, (math.ceil(width * scale), math.ceil(height * scale)))
+    if opened.scales and min(width, height) > size:
+        image.draft(None, covering(width, height, size))
     image.load()  # only now is the size certain: a HEIC may turn out smaller than it said
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     box = (left, top, left + side, top + side)
+    if opened.spare_alpha and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
+        image = image.convert("RGB")
     image = _eight_bits(image)
     # reducing_gap averages whole blocks first where the source is over three times the target: as good, and faster.
     return image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
@@ -73,24 +73,37 @@ def _centre_square(image: Image.Image, size: int) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Modes that cannot be interpolated, to ones that can; 16-bit greys to 8 bits over their full range."""
+    key = image.info.get("transparency")  # a grey or an RGB that is transparent, where the mode has no transparency
     match image.mode:
         case "1":
-            return image.convert("L")
-        case "P" | "PA" | "LA" | "La" | "RGBa":
+            return _keyed(image.convert("L"), key)
+        case "L" | "RGB":
+            return _keyed(image, key)
+        case "P" | "PA" | "La" | "RGBa":
             return image.convert("RGBA" if image.has_transparency_data else "RGB")
         case "I;16" | "I;16L" | "I;16B" | "I;16N" | "I":
-            return _eight_bit_greys(image, 0.0, 65535.0)
+            return _eight_bit_greys(image, 0.0, 65535.0, key)
         case "F":
             return _eight_bit_greys(image, *_finite_range(image))
         case _:
             return image
 
 
-def _eight_bit_greys(image: Image.Image, lowest: float, highest: float) -> Image.Image:
-    greys = Image.new("L", image.size)
+def _keyed(image: Image.Image, key: Any) -> Image.Image:
+    if key is None:
+        return image
+    image.info["transparency"] = key
+    return image.convert("LA" if image.mode == "L" else "RGBA")
+
+
+def _eight_bit_greys(image: Image.Image, lowest: float, highest: float, key: int | None = None) -> Image.Image:
+    greys = Image.new("L" if key is None else "LA", image.size)
     for top, levels in _bands(image):
         scaled = np.nan_to_num((levels - lowest) * (255.0 / max(highest - lowest, 1e-6)))
-        greys.paste(Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8)), (0, top))
+        band = Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
+        if key is not None:
+            band.putalpha(Image.fromarray(np.where(levels == key, 0, 255).astype(np.uint8)))
+        greys.paste(band, (0, top))
     return greys
 
 
@@ -112,28 +125,14 @@ def _bands(image: Image.Image) -> Iterator[tuple[int, NDArray[np.float32]]]:
         yield top, np.asarray(band, dtype=np.float32)
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    """Transparent parts show white, as a viewer shows them."""
-    if image.mode != "RGBA":
-        return image
-    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, image).convert("RGB")
+def _opaque(image: Image.Image) -> Image.Image:
+    return image.convert({"LA": "L", "RGBA": "RGB"}.get(image.mode, image.mode))
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Colours as the embedded profile means them (an iPhone's Display P3, a scanner's CMYK), in sRGB."""
-    if profile and len(profile) <= MAX_PROFILE_BYTES and image.mode in ("RGB", "CMYK", "L"):
-        try:
-            converted = ImageCms.profileToProfile(
-                image,
-                io.BytesIO(without_pipelines(profile)),
-                _SRGB,
-                ImageCms.Intent.RELATIVE_COLORIMETRIC,
-                outputMode="RGB",
-            )
-        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            raise_if_short()
-            converted = None  # a broken profile is ignored, as browsers do
-        if converted is not None:
-            return converted
-    return image.convert("RGB")
+def _on_white(opaque: Image.Image, square: Image.Image) -> Image.Image:
+    """Where `square` is transparent, the `opaque` colours show white, as a viewer shows them."""
+    if square.mode not in ("LA", "RGBA"):
+        return opaque
+    white = Image.new("RGBA", square.size, (255, 255, 255, 255))
+    opaque.putalpha(square.getchannel("A"))
+    return Image.alpha_composite(white, opaque).convert("RGB")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
+import time
+import tracemalloc
 
 import pytest
 from botocore.awsrequest import AWSResponse
@@ -58,6 +61,65 @@ def test_up_to_the_limit_and_no_further(bucket):
     assert download.content == Rejection("too_large")
     assert download.facts.bytes == 101
     assert store.fetch(upload_of(bucket.put("c", b""))).content == b""
+
+
+def put_encoded(bucket, content, encoding):
+    bucket.client.put_object(Bucket="dermbatch-images", Key="a.jpg", Body=content, ContentEncoding=encoding)
+    found = bucket.client.head_object(Bucket="dermbatch-images", Key="a.jpg")
+    return Upload("dermbatch-images", "a.jpg", found["VersionId"], found["ETag"].strip('"'), None)
+
+
+PLAIN = bytes(range(256)) * 40
+ENCODED = {
+    "gzip": ("gzip", gzip.compress(PLAIN)),
+    "as HTTP also calls it": ("X-GZip", gzip.compress(PLAIN)),
+    "beside another coding": ("identity, gzip", gzip.compress(PLAIN)),
+    "in members": ("gzip", b"".join(gzip.compress(PLAIN[at : at + 3000]) for at in range(0, len(PLAIN), 3000))),
+    "with padding": ("gzip", gzip.compress(PLAIN) + bytes(500)),
+    "said of a plain file": ("gzip", PLAIN),
+    "another coding, said of a plain file": ("br", PLAIN),
+}
+
+
+@pytest.mark.parametrize("kind", ENCODED)
+def test_content_encoding_is_undone_where_it_is_true(bucket, kind):
+    encoding, stored = ENCODED[kind]
+    download = ImageStore(bucket.client, len(PLAIN) + 1000).fetch(put_encoded(bucket, stored, encoding))
+    assert download.content == PLAIN
+    assert download.facts.bytes == len(stored)
+    assert download.facts.sha256 == hashlib.sha256(stored).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("stored", "code"),
+    [
+        (gzip.compress(bytes(20_001)), "too_large"),
+        (gzip.compress(bytes(10_000)) * 3, "too_large"),
+        (gzip.compress(PLAIN)[:-9], "truncated"),
+        (gzip.compress(PLAIN)[:-8] + bytes(8), "corrupt"),
+        (b"\x1f\x8b" + PLAIN, "corrupt"),
+    ],
+    ids=["too large", "too large in members", "broken off", "wrong checksum", "two bytes only"],
+)
+def test_what_cannot_be_unpacked_says_why(bucket, stored, code):
+    assert ImageStore(bucket.client, 20_000).fetch(put_encoded(bucket, stored, "gzip")).content == Rejection(code)
+
+
+@pytest.mark.parametrize(
+    ("stored", "code"),
+    [(gzip.compress(bytes(2**28), 9), "too_large"), (gzip.compress(b"") * 100_000, "too_costly")],
+    ids=["256 MB of zeros", "100,000 members"],
+)
+def test_a_packed_bomb_costs_no_more_than_the_limit(bucket, stored, code):
+    upload = put_encoded(bucket, stored, "gzip")
+    tracemalloc.start()
+    started = time.process_time()
+    download = ImageStore(bucket.client, 2**23).fetch(upload)
+    seconds, (_, peak) = time.process_time() - started, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert download.content == Rejection(code)
+    assert peak < 2**25
+    assert seconds < 2
 
 
 class Endless(Raw):

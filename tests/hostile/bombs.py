@@ -65,9 +65,9 @@ def _exif(entries: int, size: int) -> bytes:
     return b"Exif\0\0II*\0" + struct.pack("<LH", 8, entries) + rows + bytes(4)
 
 
-def _jpeg_header(width: int, height: int) -> bytes:
-    sound = bytearray(jpeg(1))
-    frame = sound.index(b"\xff\xc0")
+def _jpeg_header(width: int, height: int, **options: object) -> bytes:
+    sound = bytearray(jpeg(1, **options))
+    frame = sound.index(b"\xff\xc2" if options else b"\xff\xc0")
     sound[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
     return bytes(sound)
 
@@ -160,6 +160,11 @@ _BOMBS: dict[str, Callable[[], bytes]] = {
     "jpeg of 100,000 empty scans": lambda: _jpeg_of_empty_scans(100_000, 3000),
     "jpeg of 1,000 refining scans": lambda: _jpeg_of_scans(1000, 500),
     "jpeg of 60 refining scans": lambda: _jpeg_of_scans(50, 3600),
+    "jpeg of 200 megapixels that breaks off": lambda: _jpeg_header(16_384, 12_288),
+    "progressive jpeg of 130 megapixels that breaks off": lambda: _jpeg_header(
+        13_000, 10_000, progressive=True, subsampling=0
+    ),
+    "jpeg of directories in 400 exif segments": lambda: _jpeg_of_segments(jpeg_segment(0xE1, _exif(5000, 60_000)), 400),
     "jpeg of a million comments": lambda: _jpeg_of_segments(jpeg_segment(0xFE), 10**6),
     "jpeg of a million notes": lambda: _jpeg_of_segments(jpeg_segment(0xE9, b"x"), 10**6),
     "jpeg of 16 MB of fill bytes": lambda: _jpeg_of_segments(b"\xff", 16 * MEGA),
@@ -177,6 +182,9 @@ _BOMBS: dict[str, Callable[[], bytes]] = {
     "png iCCP of 256 MB": lambda: png(64, 64, png_chunk(b"iCCP", b"p\0\0" + deflated(256 * MEGA))),
     "png iCCP 20,000 times": lambda: png(64, 64, *[png_chunk(b"iCCP", b"p\0\0" + deflated(MEGA))] * 20_000),
     "png zTXt of 256 MB": lambda: png(64, 64, png_chunk(b"zTXt", b"p\0\0" + deflated(256 * MEGA))),
+    "png raw profile of 256 MB": lambda: png(
+        64, 64, png_chunk(b"zTXt", b"Raw profile type exif\0\0" + deflated(256 * MEGA))
+    ),
     "png zTXt 20,000 times": lambda: png(64, 64, *[png_chunk(b"zTXt", b"p\0\0" + deflated(MEGA))] * 20_000),
     "png iTXt of 256 MB": lambda: png(64, 64, png_chunk(b"iTXt", _XMP + deflated(256 * MEGA))),
     "png of two million chunks": lambda: png(64, 64, png_chunk(b"puNK") * 2_000_000),

@@ -20,7 +20,7 @@ MALFORMED_SECONDS, MALFORMED_MB = 2.0, 128
 BOMB_SECONDS, BOMB_MB = 20.0, 900
 """Of any file: measured 2.5 s, and for 49 megapixels of WebP 784 MB, which a worker of 1,769 MB holds."""
 ADDRESS_SPACE_MB = 1300
-"""What 50 megapixels may take fits, so that no decoder that fails is thought to be short of memory."""
+"""What 51 megapixels may take fits, so that no decoder that fails is thought to be short of memory."""
 
 
 def outcomes(bundle, part, patience_s):

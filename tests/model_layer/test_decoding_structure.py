@@ -12,6 +12,8 @@ import numpy as np
 import pillow_heif
 import pytest
 from hostile.containers import gif, gif_frame, grey_tiff, jpeg_segment, png_chunk, riff, webp_canvas
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pictures import encoded, picture
 from PIL import Image, ImageCms
 
@@ -67,7 +69,60 @@ def png_with_xmp(image, orientation, *, compressed):
     return data[:33] + chunk + data[33:]
 
 
+EXIF_MARK = b"Exif\0\0"
+
+
+def exif_block(way):
+    exif = Image.Exif()
+    exif[0x0112] = way
+    return exif.tobytes().removeprefix(EXIF_MARK)
+
+
+WITHOUT_ORIENTATION = EXIF_MARK + b"II*\0\x08\0\0\0\1\0\x0f\1\2\0\4\0\0\0abc\0\0\0\0\0"
+
+
+def jpeg_behind(image, *segments):
+    data = encoded(image, "JPEG", quality=95)
+    return data[:2] + b"".join(segments) + data[2:]
+
+
+def png_with_raw_profile(image, name, profile, kind):
+    """As ImageMagick writes what it has no chunk for: PNG's text, in hexadecimal digits."""
+    lines = "".join(profile.hex()[at : at + 72] + "\n" for at in range(0, 2 * len(profile), 72))
+    text = f"\n{name}\n{len(profile):8}\n{lines}".encode()
+    before = {b"tEXt": b"", b"zTXt": b"\0", b"iTXt": b"\1\0\0\0"}[kind]
+    body = text if kind == b"tEXt" else zlib.compress(text)
+    data = encoded(image, "PNG")
+    return data[:33] + png_chunk(kind, f"Raw profile type {name}".encode() + b"\0" + before + body) + data[33:]
+
+
 WAYS = {
+    "jpeg, second exif": lambda image, way: jpeg_behind(
+        image, jpeg_segment(0xE1, WITHOUT_ORIENTATION), jpeg_segment(0xE1, EXIF_MARK + exif_block(way))
+    ),
+    "jpeg, exif mark that ends in FF": lambda image, way: jpeg_behind(
+        image, jpeg_segment(0xE1, b"Exif\0\xff" + exif_block(way))
+    ),
+    "jpeg, fill bytes": lambda image, way: jpeg_behind(
+        image, b"\xff" * 9, jpeg_segment(0xE1, EXIF_MARK + exif_block(way)), b"\xff" * 3
+    ),
+    "jpeg, xmp in the other quotes": lambda image, way: encoded(
+        image, "JPEG", quality=95, xmp=(XMP % way).replace(b'"', b"'")
+    ),
+    "png, raw profile in tEXt": lambda image, way: png_with_raw_profile(
+        image, "exif", EXIF_MARK + exif_block(way), b"tEXt"
+    ),
+    "png, raw profile in zTXt": lambda image, way: png_with_raw_profile(image, "exif", exif_block(way), b"zTXt"),
+    "png, raw APP1 in iTXt": lambda image, way: png_with_raw_profile(
+        image, "APP1", EXIF_MARK + exif_block(way), b"iTXt"
+    ),
+    "png, raw APP1 with xmp": lambda image, way: png_with_raw_profile(
+        image, "APP1", b"http://ns.adobe.com/xap/1.0/\0" + XMP % way, b"zTXt"
+    ),
+    "png, raw xmp": lambda image, way: png_with_raw_profile(image, "xmp", XMP % way, b"zTXt"),
+    "png, exif before the pixels": lambda image, way: with_exif(image, "PNG", way),
+    "webp, exif with its mark": lambda image, way: encoded(image, "WEBP", quality=95, exif=EXIF_MARK + exif_block(way)),
+    "heic": lambda image, way: heic(image, exif=exif_block(way)),
     "jpeg": lambda image, way: with_exif(image, "JPEG", way, quality=95),
     "jpeg, xmp": lambda image, way: encoded(image, "JPEG", quality=95, xmp=XMP % way),
     "webp": lambda image, way: with_exif(image, "WEBP", way, quality=95),
@@ -94,6 +149,27 @@ def test_orientation_is_undone_once_in_every_format(kind, orientation):
     assert (decoded.facts.width, decoded.facts.height) == (160, 100)
     expected = decode(encoded(upright, "PNG"), SIZE).pixels.astype(int)
     assert np.abs(decoded.pixels - expected).mean() < 3
+
+
+def test_the_first_block_that_tells_an_orientation_is_believed():
+    upright = picture(5, (160, 100))
+    blocks = [jpeg_segment(0xE1, EXIF_MARK + exif_block(way)) for way in (6, 3)]
+    expected = decode(encoded(upright, "PNG"), SIZE).pixels.astype(int)
+    assert difference(jpeg_behind(STORED[6](upright), *blocks), expected) < 3
+    assert difference(jpeg_behind(STORED[3](upright), *reversed(blocks)), expected) < 3
+
+
+PLAIN = encoded(picture(1, (64, 64)), "JPEG")
+
+
+@given(st.binary(max_size=80), st.integers(0, 80), st.sampled_from([b"", EXIF_MARK, b"II*\0\x08\0\0\0"]))
+@settings(max_examples=200, deadline=None)
+def test_odd_exif_never_makes_a_sound_jpeg_a_damaged_one(noise, cut, start):
+    broken_off = (EXIF_MARK + exif_block(6))[:cut]
+    of_bytes = (EXIF_MARK + b"II*\0\x08\0\0\0\1\0\x12\1\1\0\1\0\0\0\6\0\0\0")[:cut]  # the type of some programs
+    for block in (start + noise, broken_off, of_bytes):
+        segments = jpeg_segment(0xE1, block), jpeg_segment(0xE1, EXIF_MARK + block)
+        assert decode(PLAIN[:2] + b"".join(segments) + PLAIN[2:], SIZE).facts.format == "jpeg"
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
