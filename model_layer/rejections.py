@@ -44,4 +44,6 @@ class ImageRejectedError(Exception):
 
 def unsupported(name: str, instead: str = "save it as JPEG or PNG") -> ImageRejectedError:
     """A sound file that is not decoded here: `name` says what it is ("a PDF"), `instead` what to upload."""
-    return ImageRejectedError("unsupported_format", particular=f"The file is {name}, which is not read here; {instead}.")
+    return ImageRejectedError(
+        "unsupported_format", particular=f"The file is {name}, which is not read here; {instead}."
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from model_layer.decoding import gif, heic, jpeg, png, tiff, webp
+from model_layer.decoding import gif, heic, jpeg, png, tiff, undecoded, webp
 from model_layer.decoding.limits import MAX_READS, MAX_RUN_LENGTH_PIXELS, DecodingLimits
 from model_layer.decoding.memory import raise_if_short
 from model_layer.decoding.orientation import orientation
@@ -30,22 +30,7 @@ _FORMATS = {
     "tiff": re.compile(rb"II[*+]\0|MM\0[*+]"),
     "gif": re.compile(rb"GIF8[79]a"),
     "bmp": re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL),
-    "heic": re.compile(rb".{4}ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)", re.DOTALL),
 }
-# Recognised by their first bytes as a picture or document, but not decoded here.
-_UNSUPPORTED = (
-    (0, b"%PDF"),
-    (0, b"8BPS"),  # Photoshop
-    (0, b"\x00\x00\x00\x0cjP  "),  # JPEG 2000
-    (0, b"\xff\x4f\xff\x51"),  # JPEG 2000 code stream
-    (0, b"\xff\x0a"),  # JPEG XL
-    (0, b"\x00\x00\x00\x0cJXL "),
-    (0, b"<svg"),
-    (0, b"\x00\x00\x01\x00"),  # Windows icon
-    (128, b"DICM"),
-    (4, b"ftypavif"),
-    (4, b"ftypcrx"),  # Canon raw
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +58,10 @@ def open_image(data: bytes, limits: DecodingLimits) -> OpenedImage:
     for name, signature in _FORMATS.items():
         if signature.match(data):
             return _OPENERS[name](data, limits)
-    unsupported = any(data.startswith(mark, offset) for offset, mark in _UNSUPPORTED)
-    raise ImageRejectedError("unsupported_format" if unsupported else "not_an_image")
+    if undecoded.is_heif(data):
+        return _open_heic(data, limits)
+    undecoded.refuse_named(data)
+    raise ImageRejectedError("not_an_image")
 
 
 class _CountedReads(io.BytesIO):
@@ -110,6 +97,7 @@ def _open_jpeg(data: bytes, _: DecodingLimits) -> OpenedImage:
 
 
 def _open_png(data: bytes, _: DecodingLimits) -> OpenedImage:
+    undecoded.refuse_optimised_png(data)
     stripped = png.strip(data)
     image = PngImagePlugin.PngImageFile(io.BytesIO(stripped.data))
     return OpenedImage("png", image, stripped.orientation, stripped.profile)
@@ -135,7 +123,12 @@ def _open_gif(data: bytes, limits: DecodingLimits) -> OpenedImage:
 
 
 def _open_bmp(data: bytes, _: DecodingLimits) -> OpenedImage:
-    image = BmpImagePlugin.BmpImageFile(_CountedReads(data))
+    undecoded.refuse_bitmap(data)
+    try:
+        image = BmpImagePlugin.BmpImageFile(_CountedReads(data))
+    except OSError as error:
+        undecoded.refuse_bitmap_fields(error)
+        raise
     if image.tile[0].codec_name == "bmp_rle" and image.width * image.height > MAX_RUN_LENGTH_PIXELS:
         raise ImageRejectedError("too_costly", ImageFacts("bmp", *image.size))
     return OpenedImage("bmp", image)
@@ -145,6 +138,7 @@ def _open_heic(data: bytes, limits: DecodingLimits) -> OpenedImage:
     # Imported with the first HEIC file: libheif costs a cold start tens of milliseconds that few uploads need.
     from pillow_heif import HeifImageFile, options  # noqa: PLC0415
 
+    undecoded.refuse_heif_sequence(data)
     heic.check(data, limits)
     options.DECODE_THREADS = 1  # the worker's own pool already fills the cores
     # A preview is another image than the one that was taken: it may be older than the last edit.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from model_layer.decoding.limits import MAX_SCANS, MAX_SEGMENTS
 from model_layer.decoding.orientation import orientation
+from model_layer.decoding.undecoded import refuse_jpeg_frame
 from model_layer.rejections import ImageRejectedError
 
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")  # fill bytes before it, and stuffed zeros after an FF, are no markers
@@ -33,7 +34,7 @@ def strip(data: bytes) -> StrippedJpeg:
     """Keeps tables, frame, scans, colour profile and what tells the colour space (JFIF, Adobe).
 
     Raises:
-        ImageRejectedError: `truncated` before the first scan, or `too_costly`.
+        ImageRejectedError: `truncated` before the first scan, `too_costly`, or `unsupported_format`.
     """
     kept, exif, xmp, progressive = [data[:2]], None, None, False
     position = 2
@@ -52,6 +53,7 @@ def strip(data: bytes) -> StrippedJpeg:
         elif marker == _APP1 and body.startswith(_XMP):
             xmp = xmp or data[start + 2 : position]
         elif not _APP0 <= marker <= _APP15 and marker != _COM:
+            refuse_jpeg_frame(marker, body)
             progressive = progressive or marker in (0xC2, 0xC6, 0xCA, 0xCE)
             kept.append(data[found.end() - 2 : position])
         elif marker in (_APP0, _APP14) or (marker == _APP2 and body.startswith(_PROFILE)):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Largest spread (in levels of 255) within an image that still counts as one even colour: JPEG noise stays under.
 BLANK_SPREAD = 6
-# Greys of 16 or 32 bits are converted so many at a time: NumPy takes 12 bytes for each.
+# Greys of 16 bits are converted so many at a time: NumPy takes 12 bytes for each.
 _BAND_PIXELS = 2**20
 
 # EXIF orientation (CIPA DC-008, tag 0x0112) to the transposition that sets the image upright.
@@ -78,29 +78,16 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         case "P" | "PA" | "LA" | "La" | "RGBa":
             return image.convert("RGBA" if image.has_transparency_data else "RGB")
         case "I;16" | "I;16L" | "I;16B" | "I;16N" | "I":
-            return _eight_bit_greys(image, 0.0, 65535.0)
-        case "F":
-            return _eight_bit_greys(image, *_finite_range(image))
+            return _eight_bit_greys(image)
         case _:
             return image
 
 
-def _eight_bit_greys(image: Image.Image, lowest: float, highest: float) -> Image.Image:
+def _eight_bit_greys(image: Image.Image) -> Image.Image:
     greys = Image.new("L", image.size)
     for top, levels in _bands(image):
-        scaled = np.nan_to_num((levels - lowest) * (255.0 / max(highest - lowest, 1e-6)))
-        greys.paste(Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8)), (0, top))
+        greys.paste(Image.fromarray(np.clip(levels * (255.0 / 65535.0), 0, 255).astype(np.uint8)), (0, top))
     return greys
-
-
-def _finite_range(image: Image.Image) -> tuple[float, float]:
-    """Of all levels that are numbers; of none, 0 to 1."""
-    lowest, highest = math.inf, -math.inf
-    for _, levels in _bands(image):
-        finite = levels[np.isfinite(levels)]
-        if finite.size:
-            lowest, highest = min(lowest, float(finite.min())), max(highest, float(finite.max()))
-    return (lowest, highest) if lowest <= highest else (0.0, 1.0)
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[int, NDArray[np.float32]]]:
