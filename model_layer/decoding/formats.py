@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from model_layer.decoding import gif, heic, jpeg, png, tiff, undecoded, webp
+from model_layer.decoding import dicom, gif, heic, jpeg, png, tiff, undecoded, webp
+from model_layer.decoding.counted_reads import CountedReads
 from model_layer.decoding.limits import MAX_READS, MAX_RUN_LENGTH_PIXELS, DecodingLimits
 from model_layer.decoding.memory import raise_if_short
 from model_layer.decoding.orientation import orientation
@@ -38,7 +39,7 @@ class OpenedImage:
     """A file whose header has been read, and nothing decoded."""
 
     format: str
-    """jpeg, png, webp, tiff, bmp, gif or heic."""
+    """jpeg, png, webp, tiff, bmp, gif, heic or dicom."""
     image: Image.Image
     orientation: int = 1
     """EXIF's, 1 to 8, which `image` does not take into account."""
@@ -55,6 +56,8 @@ def open_image(data: bytes, limits: DecodingLimits) -> OpenedImage:
         ImageRejectedError: it is no image, one of an unsupported format, or one that is refused by its structure.
         Exception: the header cannot be read; what exactly, depends on the format.
     """
+    if dicom.recognised(data):  # first: its preamble may begin like a TIFF
+        return _open_dicom(data, limits)
     for name, signature in _FORMATS.items():
         if signature.match(data):
             return _OPENERS[name](data, limits)
@@ -62,18 +65,6 @@ def open_image(data: bytes, limits: DecodingLimits) -> OpenedImage:
         return _open_heic(data, limits)
     undecoded.refuse_named(data)
     raise ImageRejectedError("not_an_image")
-
-
-class _CountedReads(io.BytesIO):
-    """For the run-length BMP, which is unpacked in Python byte by byte: nothing else bounds how long it takes."""
-
-    _reads = 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self._reads += 1
-        if self._reads > MAX_READS:
-            raise ImageRejectedError("too_costly")
-        return super().read(size)
 
 
 @contextmanager
@@ -124,8 +115,8 @@ def _open_gif(data: bytes, limits: DecodingLimits) -> OpenedImage:
 
 def _open_bmp(data: bytes, _: DecodingLimits) -> OpenedImage:
     undecoded.refuse_bitmap(data)
-    try:
-        image = BmpImagePlugin.BmpImageFile(_CountedReads(data))
+    try:  # reads are counted: a run-length BMP is unpacked in Python byte by byte
+        image = BmpImagePlugin.BmpImageFile(CountedReads(data, MAX_READS))
     except OSError as error:
         undecoded.refuse_bitmap_fields(error)
         raise
@@ -146,6 +137,21 @@ def _open_heic(data: bytes, limits: DecodingLimits) -> OpenedImage:
     image: Image.Image = HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]
     # libheif sets the image upright, and leaves EXIF's orientation as it was.
     return OpenedImage("heic", image, 1, image.info.get("icc_profile"))
+
+
+def _open_dicom(data: bytes, limits: DecodingLimits) -> OpenedImage:
+    frame = dicom.read(data, limits)
+    if not isinstance(frame.pixels, bytes):
+        return OpenedImage("dicom", frame.pixels, profile=frame.profile)
+    try:
+        opened = _open_jpeg(frame.pixels, limits)
+    except ImageRejectedError as error:
+        raise (dicom.unusual_jpeg() if error.code == "unsupported_format" else error) from None
+    marked = dicom.as_rgb(frame.pixels, opened.image) if frame.tagged_rgb else None
+    if marked:
+        opened = _open_jpeg(marked, limits)
+    # DICOM shows pixels as they are stored: an orientation that a camera left in the JPEG says nothing here.
+    return replace(opened, format="dicom", orientation=1, profile=frame.profile or opened.profile)
 
 
 _OPENERS = {
