@@ -28,7 +28,7 @@ MAX_STRIPS = 2**16
 """Strips or tiles of a TIFF: one for each row of the tallest ordinary image, 1 second of work for Pillow."""
 
 MAX_DIRECTORY_ENTRIES = 2**18
-"""Entries of all directories of a TIFF together: 10,000 pages of 20 to 25; a fifth of a second of work."""
+"""Entries of all directories of a TIFF together: 10,000 pages of 25; a fifth of a second of work."""
 
 MAX_READS = 1_000_000
 """Reads of a run-length BMP, which Pillow unpacks byte by byte: about a second of them."""

@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from model_layer.decoding import jpeg
 from model_layer.decoding.limits import MAX_PROFILE_BYTES, MAX_STRIPS
 from model_layer.decoding.orientation import orientation
 from model_layer.decoding.tiff_directory import BYTES_OF_TYPE, NEEDED, Entry, Page, read_pages
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from model_layer.decoding.limits import DecodingLimits
 
 _ORIENTATION, _XMP, _TILE_WIDTH, _TILE_LENGTH = 274, 700, 322, 323
+_COMPRESSION, _JPEG = 259, 7
 _JPEG_TABLES, _COLOUR_MAP, _PROFILE = 347, 320, 34675
-_STRIPS = (273, 279, 324, 325)  # offsets and byte counts of strips and of tiles
+_STRIPS, _TILES = (273, 279), (324, 325)  # offsets and byte counts
 _MAX_VALUES = 1024  # of a tag that has one value a sample
+_JPEG_HEADER = 4096  # bytes that hold a strip's tables and frame
 _MAX_COLOURS = 3 * 2**16
 # Bits of NewSubfileType: a smaller copy of another page, a transparency mask, a depth map.
 _REDUCED, _MASKS = 1, 4 | 8
@@ -43,6 +46,8 @@ def strip(data: bytes, limits: DecodingLimits) -> StrippedTiff:
         ImageRejectedError: `truncated` before the end of a directory, `corrupt`, `too_costly`, `too_many_pixels`, or
             `unsupported_format` with what the file is.
     """
+    if data.startswith(b"MM\0+"):  # Pillow takes it for a classic TIFF
+        raise unsupported("a BigTIFF in big-endian order")
     pages = read_pages(data)
     refuse_raw(pages)
     page = _largest(pages)
@@ -52,6 +57,7 @@ def strip(data: bytes, limits: DecodingLimits) -> StrippedTiff:
         _check(tag, page.entries[tag])
     if page.integer(_TILE_WIDTH, 0) * page.integer(_TILE_LENGTH, 0) > limits.max_pixels:
         raise ImageRejectedError("too_many_pixels")  # a tile is decoded whole, even where the image is smaller
+    _check_stored(page)
     upright = page.integer(_ORIENTATION, 0)
     if upright not in range(1, 9):
         upright = orientation(None, page.blob(_XMP, MAX_PROFILE_BYTES))
@@ -74,7 +80,7 @@ def _is_reduced(page: Page) -> bool:
 def _check(tag: int, entry: Entry) -> None:
     """Refuses tables so long that reading them takes seconds."""
     longest = _MAX_VALUES
-    if tag in _STRIPS:
+    if tag in _STRIPS + _TILES:
         longest = MAX_STRIPS
     elif tag in (_JPEG_TABLES, _PROFILE):
         longest = MAX_PROFILE_BYTES
@@ -82,6 +88,29 @@ def _check(tag: int, entry: Entry) -> None:
         longest = _MAX_COLOURS
     if entry.kind not in BYTES_OF_TYPE or entry.count > longest:
         raise ImageRejectedError("too_costly" if entry.count > longest else "corrupt")
+
+
+def _check_stored(page: Page) -> None:
+    """Refuses strips or tiles that lie over one another, for which the whole file may be read 65,536 times.
+
+    Of those that are JPEGs the first one tells how they are coded.
+    """
+    total, size = 0, len(page.data)
+    for offsets, counts in (_STRIPS, _TILES):
+        places, lengths = page.integers(offsets, MAX_STRIPS), page.integers(counts, MAX_STRIPS)
+        total += sum(max(0, min(length, size - at)) for at, length in zip(places, lengths, strict=False))
+        if places and page.integer(_COMPRESSION, 1) == _JPEG:
+            _refuse_undecoded_jpeg(page.data[places[0] : places[0] + _JPEG_HEADER])
+    if total > 2 * size:
+        raise ImageRejectedError("too_costly")
+
+
+def _refuse_undecoded_jpeg(header: bytes) -> None:
+    try:
+        jpeg.strip(header)
+    except ImageRejectedError as error:
+        if error.code == "unsupported_format":
+            raise unsupported("a TIFF of JPEGs that are neither baseline nor progressive of 8 bits") from None
 
 
 def _rebuilt(page: Page) -> bytes:

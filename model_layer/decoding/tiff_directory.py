@@ -21,6 +21,7 @@ READ = NEEDED | {254, 255, 266, 271, 274, 330, 339, 700, 50706}
 """And what tells of a page what it is: its role, maker, orientation, further pages, sample format, XMP, DNG."""
 
 _SUB_DIRECTORIES = 330
+_AT_LEAST = 25  # entries that a directory counts for, however few it has: it takes as long to look at
 _MAX_SUB_DIRECTORIES = 64  # of one page: a camera raw has up to 8, a pyramid one for each halving
 _INTEGERS = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}
 BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -119,7 +120,7 @@ def read_pages(data: bytes) -> list[Page]:
             continue
         seen.add(start)
         (count,) = layout.unpack(layout.count, data, start)
-        left -= count + 1
+        left -= max(count, _AT_LEAST)
         if left < 0:
             raise ImageRejectedError("too_costly")
         page = Page(layout, data, _entries(layout, data, start + layout.size(layout.count), count))
