@@ -73,8 +73,6 @@ def photograph(
     for keyword, value in elements.items():
         setattr(dataset, keyword, value)
     if jpeg:
-        step = -(-len(pixels) // fragments)
-        step += step % 2
         dataset.PixelData = encapsulate([pixels], fragments_per_frame=fragments)
         dataset["PixelData"].is_undefined_length = True
     else:

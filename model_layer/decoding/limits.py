@@ -36,7 +36,7 @@ MAX_READS = 1_000_000
 MAX_RUN_LENGTH_PIXELS = 2**23
 """Pixels of a run-length BMP, which Pillow unpacks in Python, up to a second for each 8 megapixels."""
 
-MAX_DICOM_READS = 50_000
+MAX_DICOM_READS = 20_000
 """Reads of a DICOM header, which pydicom parses element by element: a photograph has some hundreds of elements."""
 
 MAX_FRAGMENTS = 10_000
