@@ -19,18 +19,20 @@ from model_layer.facts import ImageFacts
 from model_layer.rejections import ImageRejectedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from PIL import Image
 
-# Two letters would be too little to tell a bitmap: its header is of one of these lengths.
-_FORMATS = {
-    "jpeg": re.compile(rb"\xff\xd8\xff"),
-    "png": re.compile(rb"\x89PNG\r\n\x1a\n"),
-    "webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
-    "tiff": re.compile(rb"II[*+]\0|MM\0[*+]"),
-    "gif": re.compile(rb"GIF8[79]a"),
-    "bmp": re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL),
+_FORMATS: dict[str, Callable[[bytes], object]] = {
+    "dicom": dicom.recognised,  # first: its preamble may begin like a TIFF
+    "jpeg": re.compile(rb"\xff\xd8\xff").match,
+    "png": re.compile(rb"\x89PNG\r\n\x1a\n").match,
+    "webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL).match,
+    "tiff": re.compile(rb"II[*+]\0|MM\0[*+]").match,
+    "gif": re.compile(rb"GIF8[79]a").match,
+    # Two letters would be too little to tell a bitmap: its header is of one of these lengths.
+    "bmp": re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL).match,
+    "heic": undecoded.is_heif,
 }
 
 
@@ -56,13 +58,9 @@ def open_image(data: bytes, limits: DecodingLimits) -> OpenedImage:
         ImageRejectedError: it is no image, one of an unsupported format, or one that is refused by its structure.
         Exception: the header cannot be read; what exactly, depends on the format.
     """
-    if dicom.recognised(data):  # first: its preamble may begin like a TIFF
-        return _open_dicom(data, limits)
-    for name, signature in _FORMATS.items():
-        if signature.match(data):
+    for name, is_one in _FORMATS.items():
+        if is_one(data):
             return _OPENERS[name](data, limits)
-    if undecoded.is_heif(data):
-        return _open_heic(data, limits)
     undecoded.refuse_named(data)
     raise ImageRejectedError("not_an_image")
 
@@ -162,4 +160,5 @@ _OPENERS = {
     "gif": _open_gif,
     "bmp": _open_bmp,
     "heic": _open_heic,
+    "dicom": _open_dicom,
 }
