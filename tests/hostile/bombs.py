@@ -197,7 +197,9 @@ _BOMBS: dict[str, Callable[[], bytes]] = {
     "dicom deflated to 200 MB": lambda: dicom_deflated(bytes(200 * MEGA)),
     "dicom of four million elements": lambda: native_header(ExplicitVRLittleEndian) + b"\t\0\1\0LO\0\0" * 4_000_000,
     "dicom of a million sequences": lambda: native_header(ExplicitVRLittleEndian) + _OPEN_SEQUENCE * 1_000_000,
-    "dicom of four million fragments": lambda: photograph(b"", (64, 64))[:-8] + b"\xfe\xff\0\xe0\0\0\0\0" * 4_000_000,
+    "dicom of four million fragments": lambda: (
+        photograph(b"\0\0", (64, 64))[:-8] + b"\xfe\xff\0\xe0\0\0\0\0" * 4_000_000
+    ),
     "dicom of a jpeg 65,500 squared": lambda: photograph(_jpeg_header(65_500, 65_500), (64, 64)),
     "dicom of a jpeg of 1,000 refining scans": lambda: photograph(_jpeg_of_scans(1000, 500), (500, 500)),
     "tiff 65,535 squared": lambda: grey_tiff(65_535, 65_535, bytes(4096)),
