@@ -33,6 +33,8 @@ _DECODED: dict[tuple[int, int, int, tuple[int, ...], bool], frozenset[int]] = {
     (_RGB, 16, 3, (), False): _PLAIN,
     (_RGB, 16, 3, (), True): _PACKED,  # not uncompressed: Pillow takes each plane for one of 8 bits
     **{(_RGB, bits, 4, (extra,), False): _PLAIN for bits in (8, 16) for extra in (0, 1, 2)},
+    (_RGB, 8, 4, (2,), True): _PLAIN,
+    (_RGB, 8, 4, (1,), True): _PACKED,
     **{(_RGB, 8, 5, (extra, 0), False): _PLAIN for extra in (0, 1, 2)},
     (_INKS, 8, 4, (), False): _ANY,
     (_INKS, 8, 4, (), True): _ANY,

@@ -101,8 +101,8 @@ def test_planes_of_16_bits_are_decoded_where_they_are_compressed():
 
 
 @pytest.mark.parametrize("associated", [True, False])
-@pytest.mark.parametrize("bits", [8, 16])
-def test_alpha_shows_white(bits, associated):
+@pytest.mark.parametrize(("bits", "planar"), [(8, False), (8, True), (16, False)])
+def test_alpha_shows_white(bits, planar, associated):
     original = picture(3, SHAPE).convert("RGBA")
     original.putalpha(Image.linear_gradient("L").resize(SHAPE))
     expected = decode(encoded(original, "PNG"), SIZE).pixels.astype(int)
@@ -110,8 +110,10 @@ def test_alpha_shows_white(bits, associated):
     if associated:
         samples[..., :3] *= samples[..., 3:]
     samples = np.round(samples * (2**bits - 1)).astype(f"u{bits // 8}")
-    pixels = decode(tiff_file(page(samples, RGB, extra=(1 if associated else 2,))), SIZE).pixels
-    assert np.abs(pixels - expected).mean() < 1.5
+    extra = (1 if associated else 2,)
+    for compression in (8, 32773) if planar and associated else (1, 8, 32773):
+        one = page(samples, RGB, extra=extra, planar=planar, compression=compression)
+        assert np.abs(decode(tiff_file(one), SIZE).pixels - expected).mean() < 1.5
 
 
 @pytest.mark.parametrize("scale", [257, 1])
@@ -260,6 +262,15 @@ def test_a_tiff_of_unusual_jpegs_is_no_damaged_one(marker):
     data = encoded(picture(3, SHAPE), "TIFF", compression="jpeg")
     at = data.index(b"\xff\xc0\0")
     assert "JPEG" in refusal(data[: at + 1] + bytes([marker]) + data[at + 2 :])
+
+
+def test_a_jpeg_of_the_old_style_is_decoded():
+    """TIFF 6.0, section 22: the whole JPEG is the strip, and two tags lead to it."""
+    data = encoded(picture(3, SHAPE), "JPEG", quality=95)
+    one = page(levels(), YCBCR, compression=6).also(t530=(2, 2), t512=1, t513=70_000, t514=len(data))
+    one.parts = [data]
+    one.also(t513=tiff_file(one).index(data))
+    assert np.abs(decode(tiff_file(one), SIZE).pixels - shown()).mean() < 3
 
 
 def test_a_tiff_of_ordinary_jpegs_is_decoded():
