@@ -29,10 +29,12 @@ _PREAMBLE = 128
 # Without a preamble: the prefix itself, file meta information, or the first elements of a dataset, explicit or not.
 _BARE = re.compile(
     rb"DICM\x02\0|\x02\0[\0-\x03\x10\x12\x13]\0(?:UL|OB|UI|SH)|\x02\0\0\0\x04\0\0\0"
-    rb"|\x08\0[\0\x01\x05\x06\x08\x12-\x1a]\0(?:UL|CS|DA|TM|UI|SH|.\0\0\0)|\0\x08\0[\0\x05\x08\x16\x18](?:UL|CS|UI)",
+    rb"|\x08\0[\0\x01\x05\x06\x08\x12-\x1a]\0(?:UL|CS|DA|TM|UI|SH)|\0\x08\0[\0\x05\x08\x16\x18](?:UL|CS|UI)"
+    rb"|\x08\0(?:[\0\x01]\0\x04|[\x05\x06\x08\x12-\x1a]\0.)\0\0\0",
     re.DOTALL,
 )
 _BIG_ENDIAN, _DEFLATED, _RUN_LENGTH = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
+_PLAIN = ("", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", _DEFLATED)
 _PHOTOGRAPHS = frozenset(
     [
         "1.2.840.10008.5.1.4.1.1.77.1.4",  # VL Photographic Image Storage
@@ -116,6 +118,7 @@ class _Header:
 
         file = _readable(data)
         file.seek(_PREAMBLE + 4 if data.startswith(b"DICM", _PREAMBLE) else 4 if data.startswith(b"DICM") else 0)
+        self._prefixed = file.tell() > 0
         self._meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
         self._syntax = _text(self._meta, _TRANSFER_SYNTAX)
         start = file.tell()
@@ -150,7 +153,10 @@ class _Header:
 
     def refuse_other_objects(self) -> None:
         """Lets through one frame of a photograph."""
-        if (self.text(_CLASS) or _text(self._meta, _META_CLASS)) not in _PHOTOGRAPHS:
+        kind = self.text(_CLASS) or _text(self._meta, _META_CLASS)
+        if not kind and not self._prefixed:
+            raise ImageRejectedError("not_an_image")  # other files may begin with a few of the same small numbers
+        if kind not in _PHOTOGRAPHS:
             raise unsupported("a DICOM object other than a VL or dermoscopic photograph", _EXPORT)
         if self.text(_FRAMES) not in ("", "1"):
             raise unsupported("a DICOM object of several frames", _EXPORT)
@@ -182,6 +188,8 @@ class _Header:
 
     def image(self) -> Image.Image:
         """Samples of 8 bits, as they lie in the file."""
+        if self._syntax not in _PLAIN:
+            raise unsupported("a DICOM object whose coded pixels are not in fragments", _EXPORT)
         width, height = self._number(_COLUMNS, 0), self._number(_ROWS, 0)
         kind, samples = self.text(_PHOTOMETRIC), self._number(_SAMPLES, 1)
         bits = self._number(_ALLOCATED, 0)

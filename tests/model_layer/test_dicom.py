@@ -199,6 +199,10 @@ OTHERS = {
     "16 bits": (native(GREY, BitsAllocated=16, pixels=bytes(2 * 160 * 120)), "16 bits"),
     "palette": (native(GREY, photometric="PALETTE COLOR"), "colours"),
     "a window over greys": (native(GREY, WindowCenter="90", WindowWidth="50"), "window"),
+    "coded, but not in fragments": (
+        native(PICTURE).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0"),
+        "fragments",
+    ),
     "big-endian": (native_header("1.2.840.10008.1.2.2") + b"\0\x08\0\x16UI\0\0", "big-endian"),
 }
 
@@ -210,6 +214,11 @@ def test_other_objects_are_named(name):
     assert error.code == "unsupported_format"
     assert named in str(error)
     assert "DICOM" in str(error)
+
+
+@pytest.mark.parametrize("data", [b"\2\0\0\0\4\0\0\0" + bytes(99), b"\x08\0\1\0\4\0\0\0" + b"\7" * 99])
+def test_a_file_that_only_begins_like_an_object_is_none(data):
+    assert refused(data).code == "not_an_image"
 
 
 def test_what_breaks_off_is_truncated():
