@@ -10,7 +10,7 @@ class ImageFacts:
     """What a record tells about the file; nothing else of its metadata leaves the decoder."""
 
     format: str
-    """`jpeg`, `png`, `webp`, `bmp`, `tiff`, `gif` or `heic`, judged by content."""
+    """`jpeg`, `png`, `webp`, `bmp`, `tiff`, `gif`, `heic` or `dicom`, judged by content."""
     width: int
     """Pixels of the upright image, before any reduction."""
     height: int

@@ -6,12 +6,13 @@ import io
 import math
 import re
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from model_layer.decoding import colour, exif, gif, heic, jpeg, png, tiff, webp
+from model_layer.decoding import colour, dicom, exif, gif, heic, jpeg, png, tiff, undecoded, webp
+from model_layer.decoding.counted_reads import CountedReads
 from model_layer.decoding.limits import BYTES_A_PIXEL, MAX_READS, MAX_RUN_LENGTH_PIXELS, DecodingLimits
 from model_layer.decoding.memory import raise_if_short
 from model_layer.decoding.orientation import orientation
@@ -19,34 +20,21 @@ from model_layer.facts import ImageFacts
 from model_layer.rejections import ImageRejectedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from PIL import Image
 
-# Two letters would be too little to tell a bitmap: its header is of one of these lengths.
-_FORMATS = {
-    "jpeg": re.compile(rb"\xff\xd8\xff"),
-    "png": re.compile(rb"\x89PNG\r\n\x1a\n"),
-    "webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
-    "tiff": re.compile(rb"II[*+]\0|MM\0[*+]"),
-    "gif": re.compile(rb"GIF8[79]a"),
-    "bmp": re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL),
-    "heic": re.compile(rb".{4}ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)", re.DOTALL),
+_FORMATS: dict[str, Callable[[bytes], object]] = {
+    "dicom": dicom.recognised,  # first: its preamble may begin like a TIFF
+    "jpeg": re.compile(rb"\xff\xd8\xff").match,
+    "png": re.compile(rb"\x89PNG\r\n\x1a\n").match,
+    "webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL).match,
+    "tiff": re.compile(rb"II[*+]\0|MM\0[*+]").match,
+    "gif": re.compile(rb"GIF8[79]a").match,
+    # Two letters would be too little to tell a bitmap: its header is of one of these lengths.
+    "bmp": re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL).match,
+    "heic": undecoded.is_heif,
 }
-# Recognised by their first bytes as a picture or document, but not decoded here.
-_UNSUPPORTED = (
-    (0, b"%PDF"),
-    (0, b"8BPS"),  # Photoshop
-    (0, b"\x00\x00\x00\x0cjP  "),  # JPEG 2000
-    (0, b"\xff\x4f\xff\x51"),  # JPEG 2000 code stream
-    (0, b"\xff\x0a"),  # JPEG XL
-    (0, b"\x00\x00\x00\x0cJXL "),
-    (0, b"<svg"),
-    (0, b"\x00\x00\x01\x00"),  # Windows icon
-    (128, b"DICM"),
-    (4, b"ftypavif"),
-    (4, b"ftypcrx"),  # Canon raw
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +42,7 @@ class OpenedImage:
     """A file whose header has been read, and nothing decoded."""
 
     format: str
-    """jpeg, png, webp, tiff, bmp, gif or heic."""
+    """jpeg, png, webp, tiff, bmp, gif, heic or dicom."""
     image: Image.Image
     orientation: int = 1
     """EXIF's, 1 to 8, which `image` does not take into account."""
@@ -91,23 +79,11 @@ def open_image(data: bytes, limits: DecodingLimits) -> OpenedImage:
         ImageRejectedError: it is no image, one of an unsupported format, or one that is refused by its structure.
         Exception: the header cannot be read; what exactly, depends on the format.
     """
-    for name, signature in _FORMATS.items():
-        if signature.match(data):
+    for name, is_one in _FORMATS.items():
+        if is_one(data):
             return _OPENERS[name](data, limits)
-    unsupported = any(data.startswith(mark, offset) for offset, mark in _UNSUPPORTED)
-    raise ImageRejectedError("unsupported_format" if unsupported else "not_an_image")
-
-
-class _CountedReads(io.BytesIO):
-    """For the run-length BMP, which is unpacked in Python byte by byte: nothing else bounds how long it takes."""
-
-    _reads = 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self._reads += 1
-        if self._reads > MAX_READS:
-            raise ImageRejectedError("too_costly")
-        return super().read(size)
+    undecoded.refuse_named(data)
+    raise ImageRejectedError("not_an_image")
 
 
 @contextmanager
@@ -135,6 +111,7 @@ def _open_jpeg(data: bytes, _: DecodingLimits) -> OpenedImage:
 
 
 def _open_png(data: bytes, _: DecodingLimits) -> OpenedImage:
+    undecoded.refuse_optimised_png(data)
     stripped = png.strip(data)
     image = PngImagePlugin.PngImageFile(io.BytesIO(stripped.data))
     if stripped.colour_key is not None:
@@ -164,7 +141,12 @@ def _open_gif(data: bytes, limits: DecodingLimits) -> OpenedImage:
 
 
 def _open_bmp(data: bytes, _: DecodingLimits) -> OpenedImage:
-    image = BmpImagePlugin.BmpImageFile(_CountedReads(data))
+    undecoded.refuse_bitmap(data)
+    try:  # reads are counted: a run-length BMP is unpacked in Python byte by byte
+        image = BmpImagePlugin.BmpImageFile(CountedReads(data, MAX_READS))
+    except OSError as error:
+        undecoded.refuse_bitmap_fields(error)
+        raise
     if image.tile[0].codec_name == "bmp_rle" and image.width * image.height > MAX_RUN_LENGTH_PIXELS:
         raise ImageRejectedError("too_costly", ImageFacts("bmp", *image.size))
     # Many Windows programs leave the fourth byte at 0, also where the header calls it transparency.
@@ -175,6 +157,7 @@ def _open_heic(data: bytes, limits: DecodingLimits) -> OpenedImage:
     # Imported with the first HEIC file: libheif costs a cold start tens of milliseconds that few uploads need.
     from pillow_heif import HeifImageFile, options  # noqa: PLC0415
 
+    undecoded.refuse_heif_sequence(data)
     heic.check(data, limits)
     options.DECODE_THREADS = 1  # the worker's own pool already fills the cores
     # A preview is another image than the one that was taken: it may be older than the last edit.
@@ -192,6 +175,21 @@ def _heic_space(image: Image.Image) -> colour.ColourSpace | None:
     return colour.adobe_rgb() if block and exif.is_adobe_rgb(block) else None
 
 
+def _open_dicom(data: bytes, limits: DecodingLimits) -> OpenedImage:
+    frame = dicom.read(data, limits)
+    if not isinstance(frame.pixels, bytes):
+        return OpenedImage("dicom", frame.pixels, profile=frame.profile)
+    try:
+        opened = _open_jpeg(frame.pixels, limits)
+    except ImageRejectedError as error:
+        raise (dicom.unusual_jpeg() if error.code == "unsupported_format" else error) from None
+    marked = dicom.as_rgb(frame.pixels, opened.image) if frame.tagged_rgb else None
+    if marked:
+        opened = _open_jpeg(marked, limits)
+    # DICOM shows pixels as they are stored: an orientation that a camera left in the JPEG says nothing here.
+    return replace(opened, format="dicom", orientation=1, profile=frame.profile or opened.profile)
+
+
 _OPENERS = {
     "jpeg": _open_jpeg,
     "png": _open_png,
@@ -200,4 +198,5 @@ _OPENERS = {
     "gif": _open_gif,
     "bmp": _open_bmp,
     "heic": _open_heic,
+    "dicom": _open_dicom,
 }

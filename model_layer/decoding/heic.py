@@ -11,6 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from model_layer.decoding.limits import MAX_BOXES
+from model_layer.decoding.undecoded import refuse_heif_items
 from model_layer.rejections import ImageRejectedError
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
     from model_layer.decoding.limits import DecodingLimits
 
-# Overlays may lay one image over itself any number of times; tiled and uncompressed ones come from no camera. Of a
-# camera: hvc1 (the pixels or a tile), grid (tiles side by side), iden (turned or cropped), tmap (HDR), Exif, mime.
-_REFUSED = frozenset([b"iovl", b"tili", b"unci"])
 # An image, its alpha plane, depth map, gain map and previews: together well under this many times the limit.
 _DECODED_AT_MOST = 4
 
@@ -38,8 +36,7 @@ def check(data: bytes, limits: DecodingLimits) -> None:
         raise ImageRejectedError("truncated")
     start, end = table
     parts = {kind: (at, to) for kind, at, to in boxes.within(start + 4, end)}
-    if any(kind in _REFUSED for kind in _item_kinds(boxes, *parts.get(b"iinf", (0, 0)))):
-        raise ImageRejectedError("unsupported_format")
+    refuse_heif_items({*_item_kinds(boxes, *parts.get(b"iinf", (0, 0)))})
     if _stored_bytes(data, *parts.get(b"iloc", (0, 0))) > 2 * len(data):
         raise ImageRejectedError("too_costly")
     areas = _areas(boxes, *parts.get(b"iprp", (0, 0)))

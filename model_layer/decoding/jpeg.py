@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from model_layer.decoding import exif
 from model_layer.decoding.limits import MAX_SCAN_PIXELS, MAX_SCANS, MAX_SEGMENTS
 from model_layer.decoding.orientation import first_orientation
+from model_layer.decoding.undecoded import refuse_jpeg_frame
 from model_layer.rejections import ImageRejectedError
 
 # Fill bytes (more FF before a marker) are passed over, and an FF with a stuffed zero is no marker. One FF, not FF+: a
@@ -50,7 +51,7 @@ def strip(data: bytes) -> StrippedJpeg:
     """Keeps tables, frame, scans and what tells the kind of colours (JFIF, Adobe); reads profile and orientation.
 
     Raises:
-        ImageRejectedError: `truncated` before the first scan, or `too_costly`.
+        ImageRejectedError: `truncated` before the first scan, `too_costly`, or `unsupported_format`.
     """
     kept, frame, metadata = [data[:2]], b"", _Metadata()
     position = 2
@@ -71,13 +72,15 @@ def strip(data: bytes) -> StrippedJpeg:
                 held,
             )
         start, position = found.end(), _end(data, marker, found.end())
+        body = data[start + 2 : position]
         if marker in _FRAMES:
-            frame = frame or bytes([marker]) + data[start + 2 : position]
+            frame = frame or bytes([marker]) + body
         if marker in (_APP1, _APP2):
-            metadata.take(marker, data[start + 2 : position])
-        elif (not _APP0 <= marker <= _APP15 and marker != _COM) or position - start - 2 >= _WHOLE.get(
-            marker, len(data)
-        ):
+            metadata.take(marker, body)
+        elif not _APP0 <= marker <= _APP15 and marker != _COM:
+            refuse_jpeg_frame(marker, body)
+            kept.append(data[found.end() - 2 : position])
+        elif len(body) >= _WHOLE.get(marker, len(data)):
             kept.append(data[found.end() - 2 : position])
     raise ImageRejectedError("too_costly")
 

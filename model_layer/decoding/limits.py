@@ -30,11 +30,20 @@ MAX_CHUNKS = 100_000
 MAX_STRIPS = 2**16
 """Strips or tiles of a TIFF: one for each row of the tallest ordinary image, 1 second of work for Pillow."""
 
+MAX_DIRECTORY_ENTRIES = 2**18
+"""Entries of all directories of a TIFF together: 10,000 pages of 25; a fifth of a second of work."""
+
 MAX_READS = 1_000_000
 """Reads of a run-length BMP, which Pillow unpacks byte by byte: about a second of them."""
 
 MAX_RUN_LENGTH_PIXELS = 2**23
 """Pixels of a run-length BMP, which Pillow unpacks in Python, up to a second for each 8 megapixels."""
+
+MAX_DICOM_READS = 20_000
+"""Reads of a DICOM header, which pydicom parses element by element: a photograph has some hundreds of elements."""
+
+MAX_FRAGMENTS = 10_000
+"""Fragments of a DICOM's frame: most writers make one, some one for each 64 KB."""
 
 MAX_BOXES = 20_000
 """Boxes of a HEIC: libheif reads a thousand items at most, each with a few."""

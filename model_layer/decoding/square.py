@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 # Largest spread (in levels of 255) within an image that still counts as one even colour: JPEG noise stays under.
 BLANK_SPREAD = 6
-# Greys of 16 or 32 bits are converted so many at a time: NumPy takes 12 bytes for each.
+# Greys of 16 bits are converted so many at a time: NumPy takes 12 bytes for each.
 _BAND_PIXELS = 2**20
 
 # EXIF orientation (CIPA DC-008, tag 0x0112) to the transposition that sets the image upright.
@@ -82,9 +81,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         case "P" | "PA" | "La" | "RGBa":
             return image.convert("RGBA" if image.has_transparency_data else "RGB")
         case "I;16" | "I;16L" | "I;16B" | "I;16N" | "I":
-            return _eight_bit_greys(image, 0.0, 65535.0, key)
-        case "F":
-            return _eight_bit_greys(image, *_finite_range(image))
+            return _eight_bit_greys(image, key)
         case _:
             return image
 
@@ -96,25 +93,14 @@ def _keyed(image: Image.Image, key: Any) -> Image.Image:
     return image.convert("LA" if image.mode == "L" else "RGBA")
 
 
-def _eight_bit_greys(image: Image.Image, lowest: float, highest: float, key: int | None = None) -> Image.Image:
+def _eight_bit_greys(image: Image.Image, key: int | None) -> Image.Image:
     greys = Image.new("L" if key is None else "LA", image.size)
     for top, levels in _bands(image):
-        scaled = np.nan_to_num((levels - lowest) * (255.0 / max(highest - lowest, 1e-6)))
-        band = Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
+        band = Image.fromarray(np.clip(levels * (255.0 / 65535.0), 0, 255).astype(np.uint8))
         if key is not None:
             band.putalpha(Image.fromarray(np.where(levels == key, 0, 255).astype(np.uint8)))
         greys.paste(band, (0, top))
     return greys
-
-
-def _finite_range(image: Image.Image) -> tuple[float, float]:
-    """Of all levels that are numbers; of none, 0 to 1."""
-    lowest, highest = math.inf, -math.inf
-    for _, levels in _bands(image):
-        finite = levels[np.isfinite(levels)]
-        if finite.size:
-            lowest, highest = min(lowest, float(finite.min())), max(highest, float(finite.max()))
-    return (lowest, highest) if lowest <= highest else (0.0, 1.0)
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[int, NDArray[np.float32]]]:

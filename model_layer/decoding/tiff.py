@@ -1,7 +1,7 @@
-"""A TIFF's first directory, rebuilt from the tags that its pixels need.
+"""The page of a TIFF that is its image, in a directory rebuilt from the tags that its pixels need.
 
 Everything else (EXIF, GPS, previews, further pages) is behind tags that the rebuilt directory does not have: neither
-Pillow nor libtiff finds it. Tags are those of TIFF 6.0 and its technical notes; both TIFF and BigTIFF are read.
+Pillow nor libtiff finds it.
 """
 
 from __future__ import annotations
@@ -10,29 +10,25 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from model_layer.decoding import jpeg
 from model_layer.decoding.limits import MAX_PROFILE_BYTES, MAX_STRIPS
 from model_layer.decoding.orientation import orientation
-from model_layer.rejections import ImageRejectedError
+from model_layer.decoding.tiff_directory import BYTES_OF_TYPE, NEEDED, Entry, Page, read_pages
+from model_layer.decoding.tiff_kinds import refuse_mosaic, refuse_raw, refuse_undecoded
+from model_layer.rejections import ImageRejectedError, unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from model_layer.decoding.limits import DecodingLimits
 
-_COMPRESSION, _ORIENTATION, _TILE_WIDTH, _TILE_LENGTH, _XMP = 259, 274, 322, 323, 700
+_ORIENTATION, _XMP, _TILE_WIDTH, _TILE_LENGTH = 274, 700, 322, 323
+_COMPRESSION, _JPEG = 259, 7
 _JPEG_TABLES, _COLOUR_MAP, _PROFILE = 347, 320, 34675
-_STRIPS = (273, 279, 324, 325)  # offsets and byte counts of strips and of tiles
-# Size, samples, photometry, fill order, rows per strip, predictor, extra samples, old and new JPEG, YCbCr.
-_NEEDED = frozenset(
-    [256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 332, 338, 339, 347]
-) | {*range(512, 522), 529, 530, 531, 532, _PROFILE}
-# None, LZW, JPEG old and new, Deflate new and old, PackBits. Not fax: it shows no skin, and its decoder writes a line
-# of log for every damaged row. Nor the others: no camera writes them, and some decoders reserve gigabytes (LZMA).
-_COMPRESSIONS = frozenset([1, 5, 6, 7, 8, 32946, 32773])
-_BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_INTEGERS = {1: "B", 3: "H", 4: "L", 6: "B", 8: "H", 9: "L", 13: "L", 16: "Q", 17: "Q", 18: "Q"}  # by type, unsigned
-_MAX_ENTRIES = 4096
+_STRIPS, _TILES = (273, 279), (324, 325)  # offsets and byte counts
 _MAX_VALUES = 1024  # of a tag that has one value a sample
+_JPEG_HEADER = 4096  # bytes that hold a strip's tables and frame
+_MAX_COLOURS = 3 * 2**16
+# Bits of NewSubfileType: a smaller copy of another page, a transparency mask, a depth map.
+_REDUCED, _MASKS = 1, 4 | 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,127 +39,104 @@ class StrippedTiff:
     orientation: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """How the two kinds of TIFF write a directory: both have the same parts in different widths."""
-
-    order: str
-    count: str
-    entry: str
-    offset: str
-    header: bytes
-
-    def size(self, form: str) -> int:
-        """Bytes in the file: of a form without its order, struct would tell this machine's own."""
-        return struct.calcsize(self.order + form)
-
-    def unpack(self, form: str, data: bytes, position: int) -> tuple[int, ...]:
-        try:
-            return struct.unpack_from(self.order + form, data, position)
-        except struct.error:  # a directory often stands at the end, which a broken-off file lacks
-            raise ImageRejectedError("truncated") from None
-
-
 def strip(data: bytes, limits: DecodingLimits) -> StrippedTiff:
-    """Rebuilds the first directory behind the file's end, where it leads to the same strips or tiles.
+    """Rebuilds the image's directory behind the file's end, where it leads to the same strips or tiles.
 
     Raises:
-        ImageRejectedError: `truncated` before the directory, `corrupt`, `too_costly`, or `unsupported_format`.
+        ImageRejectedError: `truncated` before the end of a directory, `corrupt`, `too_costly`, `too_many_pixels`, or
+            `unsupported_format` with what the file is.
     """
-    layout = _layout(data)
-    kept: dict[int, bytes] = {}
-    upright, xmp = 0, None
-    sides = [0, 0]
-    for tag, kind, count, at in _entries(layout, data):
-        entry = data[at : at + layout.size(layout.entry)]
-        inline = entry[-layout.size(layout.offset) :]
-        if tag == _ORIENTATION:
-            upright = _integer(layout, kind, inline) or 0
-        elif tag == _XMP and xmp is None and count <= MAX_PROFILE_BYTES:
-            (start,) = layout.unpack(layout.offset, inline, 0)
-            xmp = data[start : start + count]
-        elif tag in _NEEDED and tag not in kept:
-            _check(tag, kind, count)
-            kept[tag] = entry
-            if tag == _COMPRESSION and _integer(layout, kind, inline) not in _COMPRESSIONS:
-                raise ImageRejectedError("unsupported_format")
-            if tag in (_TILE_WIDTH, _TILE_LENGTH):
-                sides[tag - _TILE_WIDTH] = _integer(layout, kind, inline) or 0
-    if sides[0] * sides[1] > limits.max_pixels:  # a tile is decoded whole, even where the image is smaller
-        raise ImageRejectedError("too_many_pixels")
-    _check_stored(layout, data, kept)
+    if data.startswith(b"MM\0+"):  # Pillow takes it for a classic TIFF
+        raise unsupported("a BigTIFF in big-endian order")
+    pages = read_pages(data)
+    refuse_raw(pages)
+    page = _largest(pages)
+    refuse_mosaic(pages[0], page)
+    refuse_undecoded(page)
+    for tag in NEEDED & page.entries.keys():
+        _check(tag, page.entries[tag])
+    if page.integer(_TILE_WIDTH, 0) * page.integer(_TILE_LENGTH, 0) > limits.max_pixels:
+        raise ImageRejectedError("too_many_pixels")  # a tile is decoded whole, even where the image is smaller
+    _check_stored(page)
+    upright = page.integer(_ORIENTATION, 0)
     if upright not in range(1, 9):
-        upright = orientation(None, xmp)
-    return StrippedTiff(_rebuilt(layout, data, kept), upright)
+        upright = orientation(None, page.blob(_XMP, MAX_PROFILE_BYTES))
+    return StrippedTiff(_rebuilt(page), upright)
 
 
-def _layout(data: bytes) -> _Layout:
-    order = "<" if data.startswith(b"II") else ">"
-    if data[2:4] in (b"\x2b\0", b"\0\x2b"):
-        return _Layout(order, "Q", "HHQ8s", "Q", data[:8])
-    return _Layout(order, "H", "HHL4s", "L", data[:4])
+def _largest(pages: list[Page]) -> Page:
+    """The full-resolution page with the most pixels, of several the first: others are thumbnails, masks and labels."""
+    whole = [page for page in pages if not _is_reduced(page)]
+    if not whole:
+        raise unsupported("a TIFF that holds only a preview of an image", "export the image itself as JPEG or PNG")
+    return max(whole, key=lambda page: page.integer(256, 0) * page.integer(257, 0))
 
 
-def _entries(layout: _Layout, data: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Tag, type, number of values and position of each entry of the first directory."""
-    (start,) = layout.unpack(layout.offset, data, len(layout.header))
-    (entries,) = layout.unpack(layout.count, data, start)
-    if entries > _MAX_ENTRIES:
-        raise ImageRejectedError("too_costly")
-    start += layout.size(layout.count)
-    size = layout.size(layout.entry)
-    for at in range(start, start + entries * size, size):
-        tag, kind, count, _ = layout.unpack(layout.entry, data, at)
-        yield tag, kind, count, at
+def _is_reduced(page: Page) -> bool:
+    role = page.integer(254, 0)
+    return bool(role & (_REDUCED | _MASKS)) or (254 not in page.entries and page.integer(255, 1) == 2)
 
 
-def _check(tag: int, kind: int, count: int) -> None:
+def _check(tag: int, entry: Entry) -> None:
     """Refuses tables so long that reading them takes seconds."""
     longest = _MAX_VALUES
-    if tag in _STRIPS:
+    if tag in _STRIPS + _TILES:
         longest = MAX_STRIPS
     elif tag in (_JPEG_TABLES, _PROFILE):
         longest = MAX_PROFILE_BYTES
     elif tag == _COLOUR_MAP:
-        longest = 3 * 2**16
-    if kind not in _BYTES_OF_TYPE or count > longest:
-        raise ImageRejectedError("too_costly" if count > longest else "corrupt")
+        longest = _MAX_COLOURS
+    if entry.kind not in BYTES_OF_TYPE or entry.count > longest:
+        raise ImageRejectedError("too_costly" if entry.count > longest else "corrupt")
 
 
-def _check_stored(layout: _Layout, data: bytes, kept: dict[int, bytes]) -> None:
-    """Refuses strips or tiles that lie over one another: 65,536 times the whole file may be read for them."""
-    total = 0
-    for offsets, counts in ((273, 279), (324, 325)):
-        if offsets in kept and counts in kept:
-            places, lengths = (_integers(layout, data, kept[tag]) for tag in (offsets, counts))
-            total += sum(max(0, min(length, len(data) - at)) for at, length in zip(places, lengths, strict=False))
-    if total > 2 * len(data):
+def _check_stored(page: Page) -> None:
+    """Refuses strips or tiles that lie over one another, for which the whole file may be read 65,536 times.
+
+    Of those that are JPEGs the first one tells how they are coded.
+    """
+    total, size = 0, len(page.data)
+    for offsets, counts in (_STRIPS, _TILES):
+        places, lengths = page.integers(offsets, MAX_STRIPS), page.integers(counts, MAX_STRIPS)
+        total += sum(max(0, min(length, size - at)) for at, length in zip(places, lengths, strict=False))
+        if places and page.integer(_COMPRESSION, 1) == _JPEG:
+            _refuse_undecoded_jpeg(page.data[places[0] : places[0] + _JPEG_HEADER])
+    if total > 2 * size:
         raise ImageRejectedError("too_costly")
 
 
-def _integers(layout: _Layout, data: bytes, entry: bytes) -> tuple[int, ...]:
-    """All values of a directory's entry, which stand in it where they fit, and else where it points to."""
-    _, kind, count, _ = layout.unpack(layout.entry, entry, 0)
-    inline = entry[-layout.size(layout.offset) :]
-    form = _INTEGERS.get(kind)
-    if form is None:
-        raise ImageRejectedError("corrupt")
-    values = f"{count}{form}"
-    if layout.size(values) <= len(inline):
-        return layout.unpack(values, inline, 0)
-    (start,) = layout.unpack(layout.offset, inline, 0)
-    return layout.unpack(values, data, start)
+def _refuse_undecoded_jpeg(header: bytes) -> None:
+    try:
+        jpeg.strip(header)
+    except ImageRejectedError as error:
+        if error.code == "unsupported_format":
+            raise unsupported("a TIFF of JPEGs that are neither baseline nor progressive of 8 bits") from None
 
 
-def _integer(layout: _Layout, kind: int, inline: bytes) -> int | None:
-    form = {1: "B", 3: "H", 4: "L", 16: "Q"}.get(kind)
-    return layout.unpack(form, inline.ljust(8, b"\0"), 0)[0] if form else None
-
-
-def _rebuilt(layout: _Layout, data: bytes, kept: dict[int, bytes]) -> bytes:
+def _rebuilt(page: Page) -> bytes:
+    layout, data = page.layout, page.data
+    kept = {tag: page.entries[tag] for tag in NEEDED & page.entries.keys()}
     padding = b"\0" * (-len(data) % 8)
-    start = struct.pack(layout.order + layout.offset, len(data) + len(padding))
-    directory = struct.pack(layout.order + layout.count, len(kept)) + b"".join(kept[tag] for tag in sorted(kept))
+    behind = len(data) + len(padding)
+    colours = _full_range_colours(page)
+    if colours:
+        offset = struct.pack(layout.order + layout.offset, behind)
+        kept[_COLOUR_MAP] = Entry(3, len(colours) // 2, offset)
+    start = struct.pack(layout.order + layout.offset, behind + len(colours))
+    directory = struct.pack(layout.order + layout.count, len(kept)) + b"".join(
+        struct.pack(layout.order + layout.entry, tag, entry.kind, entry.count, entry.inline)
+        for tag, entry in sorted(kept.items())
+    )
     end_of_directories = bytes(layout.size(layout.offset))
     body = memoryview(data)[len(layout.header) + len(start) :]
-    return b"".join((layout.header, start, body, padding, directory, end_of_directories))
+    return b"".join((layout.header, start, body, padding, colours, directory, end_of_directories))
+
+
+def _full_range_colours(page: Page) -> bytes:
+    """A palette of 8 bits, as some writers leave it, in the 16 bits that TIFF asks for; of a right one nothing."""
+    colours = page.integers(_COLOUR_MAP, _MAX_COLOURS)
+    if not colours or max(colours) > 255:
+        return b""
+    return struct.pack(f"{page.layout.order}{len(colours)}H", *(257 * colour for colour in colours)) + bytes(
+        -2 * len(colours) % 8
+    )

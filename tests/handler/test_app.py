@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from dicom_objects import SECRETS, photograph
 from pictures import jpeg
 from s3_events import BUCKET, handed_back, queue_event
 from worker_rig import TABLE
@@ -101,6 +102,25 @@ def test_powertools_own_switch_does_not_log_events_with_their_keys(lambda_handle
     lambda_handler(queue_event(bucket.put("Jane-Doe.jpg", jpeg(1))), context)
     assert log()[-1]["function_request_id"] == context.aws_request_id
     assert "Jane-Doe" not in json.dumps(log())
+
+
+def test_nothing_of_a_dicoms_patient_is_recorded_or_logged(lambda_handler, bucket, table, context, log, capfd):
+    """No name, identifier or date: of the object the record holds the picture's format, size and answer."""
+    whole = photograph(jpeg(1), (160, 120), nested=2)
+    uploads = {
+        "a.dcm": whole,
+        "b.dcm": whole[: len(whole) // 2],
+        "c.dcm": photograph(jpeg(1), (160, 120), frames="2"),
+        "d.dcm": photograph(jpeg(1), (160, 120), sop_class="1.2.840.10008.5.1.4.1.1.2"),
+    }
+    lambda_handler(queue_event(*[bucket.put(key, data) for key, data in uploads.items()]), context)
+    found = {record["object"]["key"]: record for record in table.everything()}
+    assert found["a.dcm"]["status"] in ("classified", "referred")
+    assert found["a.dcm"]["object"]["format"] == "dicom"
+    assert {found[key]["status"] for key in ("b.dcm", "c.dcm", "d.dcm")} == {"rejected"}
+    assert "several frames" in found["c.dcm"]["reasons"][0]["sentence"]
+    told = json.dumps([*found.values(), *log()], default=str) + "".join(capfd.readouterr())
+    assert [secret for secret in SECRETS if secret in told] == []
 
 
 def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -7,6 +7,8 @@ import struct
 from typing import TYPE_CHECKING
 
 import pillow_heif
+from dicom_objects import deflated as dicom_deflated
+from dicom_objects import native_header, photograph
 from hostile.containers import (
     bmp,
     box,
@@ -26,11 +28,13 @@ from hostile.containers import (
 )
 from pictures import encoded, jpeg, picture
 from PIL import Image
+from pydicom.uid import ExplicitVRLittleEndian
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MEGA = 2**20
+_OPEN_SEQUENCE = b"\t\0\1\0SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff"
 _XMP = b"XML:com.adobe.xmp\0\1\0\0\0"  # keyword, compressed, method, no language, no translation
 
 
@@ -198,6 +202,14 @@ _BOMBS: dict[str, Callable[[], bytes]] = {
     "gif of 500,000 frames": lambda: gif(64, 64, gif_frame(64, 64) * 500_000),
     "gif of ten million comments": lambda: _gif_of_comments(10_000_000),
     "gif of a million extensions": lambda: gif(64, 64, b"!\xf9\x04\0\0\0\0\0" * 1_000_000, gif_frame(64, 64)),
+    "dicom deflated to 200 MB": lambda: dicom_deflated(bytes(200 * MEGA)),
+    "dicom of four million elements": lambda: native_header(ExplicitVRLittleEndian) + b"\t\0\1\0LO\0\0" * 4_000_000,
+    "dicom of a million sequences": lambda: native_header(ExplicitVRLittleEndian) + _OPEN_SEQUENCE * 1_000_000,
+    "dicom of four million fragments": lambda: (
+        photograph(b"\0\0", (64, 64))[:-8] + b"\xfe\xff\0\xe0\0\0\0\0" * 4_000_000
+    ),
+    "dicom of a jpeg 65,500 squared": lambda: photograph(_jpeg_header(65_500, 65_500), (64, 64)),
+    "dicom of a jpeg of 1,000 refining scans": lambda: photograph(_jpeg_of_scans(1000, 500), (500, 500)),
     "tiff 65,535 squared": lambda: grey_tiff(65_535, 65_535, bytes(4096)),
     "tiff 2^32 squared": lambda: grey_tiff(2**32 - 1, 2**32 - 1, bytes(4096)),
     "tiff 7,000 squared deflated": lambda: grey_tiff(7000, 7000, deflated(47 * MEGA), compression=8),

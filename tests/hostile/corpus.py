@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pillow_heif
+from dicom_objects import native, photograph
 from hostile.containers import PNG_SIGNATURE, boxes, png_chunk
 from pictures import encoded, picture
 from PIL import Image, ImageCms
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,9 +58,13 @@ ENCODERS = {
     "deflate.tif": lambda p: encoded(p, "TIFF", compression="tiff_adobe_deflate"),
     "jpeg.tif": lambda p: encoded(p, "TIFF", compression="jpeg"),
     "big.tif": lambda p: encoded(p, "TIFF", compression="packbits", big_tiff=True),
-    "float.tif": lambda p: encoded(Image.fromarray(np.asarray(p.convert("L"), np.float32) / 255), "TIFF"),
+    "grey16.tif": lambda p: encoded(_grey16(p), "TIFF"),
+    "paged.tif": lambda p: encoded(picture(8, (60, 50)), "TIFF", save_all=True, append_images=[p]),
     "heic": _heic,
     "tiled.heic": lambda p: _heic(p, tile_size=64),
+    "dcm": lambda p: photograph(encoded(p, "JPEG"), p.size, fragments=3, nested=1),
+    "plain.dcm": native,
+    "deflated.dcm": lambda p: native(p, syntax=DeflatedExplicitVRLittleEndian),
 }
 """Every format and variant that is decoded; a name's last part is the extension."""
 

@@ -491,10 +491,7 @@ def _nested(kind: bytes, length: int) -> bytes:
     return b"".join(struct.pack(">L", length - 12 * level) + kind + bytes(4) for level in range(deep))
 
 
-# What is no image, or none that is decoded
-
-
-def _others() -> Iterator[tuple[str, Maker]]:
+def _dicoms() -> Iterator[tuple[str, Maker]]:
     preamble = bytes(128) + b"DICM"
     sequence = b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff"
     elements = {
@@ -507,8 +504,14 @@ def _others() -> Iterator[tuple[str, Maker]]:
         "ones": b"\xff",
     }
     for name, unit in elements.items():
-        yield f"DICOM, {name}", lambda n, u=unit: preamble + times(u, n)
-        yield f"DICOM without a preamble, {name}", _run(unit)
+        yield name, lambda n, u=unit: preamble + times(u, n)
+        yield f"{name}, without a preamble", _run(unit)
+
+
+# What is no image, or none that is decoded
+
+
+def _others() -> Iterator[tuple[str, Maker]]:
     for mark in (
         b"\0",
         b" ",
@@ -535,6 +538,7 @@ FILES: dict[str, dict[str, Maker]] = {
     "tiff": dict(_tiffs()),
     "webp": dict(_webps()),
     "heic": dict(_heics()),
+    "dicom": dict(_dicoms()),
     "none": dict(_others()),
 }
 """By the name of the format that the first bytes say."""

@@ -85,6 +85,9 @@ def test_files_that_ask_for_much_get_little(tiny_bundle):
     assert codes["tiff with an LZMA dictionary"] == "unsupported_format"
     assert codes["heic of one tile again and again"] == "too_many_pixels"
     assert codes["zeros of 200 MB"] == "too_large"
+    assert codes["dicom deflated to 200 MB"] == "too_costly"
+    assert codes["dicom of four million elements"] == "too_costly"
+    assert codes["dicom of a jpeg of 1,000 refining scans"] == "too_costly"
 
 
 def test_the_corpus_covers_every_format():
@@ -93,5 +96,5 @@ def test_the_corpus_covers_every_format():
     from model_layer.decoding.formats import _FORMATS
 
     extensions = {kind.rpartition(".")[2] for kind in ENCODERS}
-    assert {"jpg": "jpeg", "tif": "tiff"}.keys() <= extensions
+    assert {"jpg": "jpeg", "tif": "tiff", "dcm": "dicom"}.keys() <= extensions
     assert len(extensions) == len(_FORMATS)

@@ -57,34 +57,6 @@ def separate_scans(image):
     return grey[0][:start] + jpeg_segment(0xC0, frame) + tables + scans + b"\xff\xd9"
 
 
-def lossless(grey):
-    """A JPEG of process 14 (T.81, annex H), which knows no smaller scale: each level by its difference to the left."""
-    levels = np.asarray(grey).astype(int)
-    left = np.roll(levels, 1, axis=1)
-    left[1:, 0] = levels[:-1, 0]
-    left[0, 0] = 128
-    bits = []
-    for difference in (levels - left).ravel().tolist():
-        length = abs(difference).bit_length()
-        rest = difference if difference >= 0 else difference + 2**length - 1
-        bits.append(f"{length:04b}" + (f"{rest:0{length}b}" if length else ""))
-    stream = "".join(bits)
-    stream += "1" * (-len(stream) % 8)
-    pixels = int(stream, 2).to_bytes(len(stream) // 8, "big").replace(b"\xff", b"\xff\0")
-    frame = struct.pack(">BHHBBBB", 8, grey.height, grey.width, 1, 1, 0x11, 0)
-    codes = bytes([0, 0, 0, 0, 9, *[0] * 12, *range(9)])  # nine codes of four bits
-    scan = bytes([1, 1, 0, 1, 0, 0])
-    parts = jpeg_segment(0xC4, codes) + jpeg_segment(0xC3, frame) + jpeg_segment(0xDA, scan)
-    return b"\xff\xd8" + parts + pixels + b"\xff\xd9"
-
-
-def test_a_jpeg_without_smaller_scales_is_decoded_whole():
-    """Asked for a smaller scale, libjpeg delivers the whole all the same."""
-    grey = picture(3, (700, 600)).convert("L")
-    expected = decode(encoded(grey, "PNG"), SIZE).pixels
-    assert np.array_equal(decode(lossless(grey), SIZE).pixels, expected)
-
-
 def test_separate_scans_show_the_same_picture():
     data = separate_scans(picture(3, (320, 240)))
     expected = decode(encoded(picture(3, (320, 240)), "PNG"), SIZE).pixels.astype(int)
@@ -104,7 +76,6 @@ SMALLEST_LIMIT = {
     "progressive jpeg, 4:4:4": (lambda: encoded(IMAGE, "JPEG", progressive=True, subsampling=0), 6 / 16 + 1 / 64),
     "progressive jpeg, CMYK": (lambda: encoded(IMAGE.convert("CMYK"), "JPEG", progressive=True), 8 / 16 + 1 / 64),
     "jpeg in separate scans": (lambda: separate_scans(IMAGE), 6 / 16 + 1 / 64),
-    "jpeg, lossless": (lambda: lossless(IMAGE.convert("L")), 1.0),
     "long jpeg, of no smaller scale": (lambda: encoded(IMAGE.resize((PIXELS // 96, 96)), "JPEG"), 1.0),
 }
 

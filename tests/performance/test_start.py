@@ -73,7 +73,7 @@ print(json.dumps(sorted({
 def test_what_few_uploads_need_is_imported_when_the_first_one_comes(tiny_bundle):
     code = "import json, sys, handler.app; print(json.dumps(sorted(sys.modules)))"
     modules = set(child(code, tiny_bundle))
-    assert not {"pillow_heif", "aws_xray_sdk", "PIL.ImageFont", "PIL.ImageDraw"} & modules
+    assert not {"pillow_heif", "pydicom", "aws_xray_sdk", "PIL.ImageFont", "PIL.ImageDraw"} & modules
 
 
 def test_the_model_is_on_its_way_before_boto3_is_imported(tiny_bundle):
