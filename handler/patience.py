@@ -43,8 +43,9 @@ class Patience:
         self._endless = endless
 
     def endless(self) -> Patience:
-        """The same time, for a request that must succeed."""
-        return Patience(self._seconds_left, endless=True)
+        """The time that is left by now, for a request that must succeed."""
+        end = time.monotonic() + self._seconds_left()
+        return Patience(lambda: min(self._seconds_left(), end - time.monotonic()), endless=True)
 
     def call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
         """`operation(**arguments)`; raises its last error when that is none that passes, or there is no time left."""

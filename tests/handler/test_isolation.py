@@ -11,8 +11,10 @@ import boto3
 import pytest
 from pictures import jpeg
 from s3_events import Put, handed_back, message, notification
+from test_deadline import Countdown
 from worker_rig import BOTH_CLOUDS, answer, states
 
+from handler import telemetry
 from handler.errors import TryAgainError
 from handler.events import read_event
 from handler.record import Finding, build_record
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def batch(*deliveries: tuple[Put, int], sent: datetime | None = None) -> dict:
-    """An event of (upload, receive count) pairs, `message-0` first."""
+def batch(*deliveries: tuple[Put, int], sent: datetime | None = None, ago: float | None = None) -> dict:
+    """An event of (upload, receive count) pairs, `message-0` first, all first received `ago` seconds ago."""
     records = [message(number, notification(put), receives) for number, (put, receives) in enumerate(deliveries)]
     for one in records:
         one["attributes"]["SentTimestamp"] = str(int((sent or datetime(2026, 1, 1, tzinfo=UTC)).timestamp() * 1000))
+        if ago is not None:
+            one["attributes"]["ApproximateFirstReceiveTimestamp"] = str(int((time.time() - ago) * 1000))
     return {"Records": records}
 
 
@@ -92,12 +96,29 @@ def test_suspects_are_tried_one_after_the_other_the_least_suspicious_and_most_pr
     assert begun == [2, 2, 1], "never more than one begun beside the one that had died"
 
 
-def test_what_this_process_handed_back_itself_is_no_suspect(rig, table, puts):
+# (receive, seconds since the first, whether a death fits in): the hand-backs alone take 12, 49 and 195 s.
+TIMES = [(2, 15, False), (2, 600, False), (2, 780, True), (3, 70, False), (3, 800, True), (4, 260, False)]
+
+
+@pytest.mark.parametrize(("receives", "ago", "suspect"), TIMES)
+def test_what_was_handed_back_is_no_suspect_whoever_handed_it_back(make_rig, table, puts, receives, ago, suspect):
+    rig = make_rig(MAX_RECEIVES=9)
     writes = rig.break_call("dynamodb.PutItem", lambda _: None)
-    rig.break_call("s3.GetObject", lambda n: answer(403) if n == 0 else None)
-    assert handed_back(rig.handle(batch((puts[0], 1)))) == ["message-0"]
+    assert handed_back(rig.handle(batch((puts[0], receives), ago=ago))) == []
+    assert len(writes) == (2 if suspect else 1)
+
+
+def test_a_message_whose_times_nobody_tells_is_a_suspect(rig, table, puts):
+    writes = rig.break_call("dynamodb.PutItem", lambda _: None)
     assert handed_back(rig.handle(batch((puts[0], 2)))) == []
-    assert len(writes) == 1
+    assert len(writes) == 2
+
+
+def test_of_several_messages_that_name_an_upload_one_whose_worker_died_suffices(rig, table, puts):
+    writes = rig.break_call("dynamodb.PutItem", lambda _: None)
+    alive, dead = batch((puts[0], 2), ago=20), batch((puts[0], 2), ago=800)
+    rig.handle({"Records": alive["Records"] + dead["Records"]})
+    assert len(writes) == 2
 
 
 def test_the_last_receive_is_recorded_as_begun_in_any_case(rig, table, puts):
@@ -130,8 +151,97 @@ def test_a_table_out_of_reach_on_the_last_receive_leaves_a_record_all_the_same(m
     gone = make_rig()
     gone.break_call("dynamodb.BatchGetItem", lambda _: answer(400, '{"__type": "x#ExpiredTokenException"}'))
     gone.break_call("dynamodb.PutItem", lambda _: answer(400, '{"__type": "x#ExpiredTokenException"}'))
-    assert handed_back(gone.handle(batch((puts[0], 5), (puts[1], 5)))) == ["message-0", "message-1"]
+    event = batch((puts[0], 5), (puts[1], 5))
+    assert handed_back(gone.handle(event, Countdown(seconds=4))) == ["message-0", "message-1"]
     assert states(table) == {"0.jpg": "failed", "1.jpg": "failed"}
+
+
+class TestNearTheEndOfItsReceivesEveryFailureIsRecorded:
+    @pytest.fixture
+    def forbidden(self, rig):
+        return rig.break_call("s3.GetObject", lambda _: answer(403, "<Error><Code>AccessDenied</Code></Error>"))
+
+    @pytest.mark.parametrize("ago", [300, 1500], ids=["handed back before", "a worker died before"])
+    def test_on_the_last_receive_but_one_suspect_or_not(self, rig, table, puts, forbidden, ago):
+        assert handed_back(rig.handle(batch((puts[0], 4), ago=ago))) == ["message-0"]
+        (found,) = table.everything()
+        assert (found["status"], found["reasons"][0]["code"]) == ("failed", "storage_unavailable")
+
+    def test_not_before(self, rig, table, puts, forbidden):
+        assert handed_back(rig.handle(batch((puts[0], 3), ago=60))) == ["message-0"]
+        assert states(table) == {}
+
+    def test_it_gives_way_to_the_answer(self, rig, table, puts):
+        rig.break_call("s3.GetObject", lambda n: answer(403) if n == 0 else None)
+        assert handed_back(rig.handle(batch((puts[0], 4), ago=300))) == ["message-0"]
+        assert states(table) == {"0.jpg": "failed"}
+        assert handed_back(rig.handle(batch((puts[0], 5), ago=700))) == []
+        assert states(table)["0.jpg"] in {"classified", "referred"}
+
+    def test_no_death_is_forgotten_over_it(self, rig, table, puts, died_on, forbidden):
+        died_on(puts[0], 1)
+        rig.handle(batch((puts[0], 4), ago=1500))
+        (item,) = table._client.scan(TableName="predictions")["Items"]
+        assert item["attempts"] == {"N": "1"}
+
+    def test_nor_where_the_table_could_not_be_looked_up(self, rig, table, puts, died_on):
+        died_on(puts[0], 1)
+        rig.break_call("dynamodb.BatchGetItem", lambda _: answer(400, '{"__type": "x#ExpiredTokenException"}'))
+        rig.handle(batch((puts[0], 4), ago=1500))
+        (item,) = table._client.scan(TableName="predictions")["Items"]
+        assert item["attempts"] == {"N": "1"}
+
+    def test_only_the_last_counts_as_failed(self, rig, table, puts, forbidden):
+        telemetry.metrics.clear_metrics()
+        for receives, counted in ((4, 0), (5, 1)):
+            rig.handle(batch((puts[0], receives), ago=300))
+            assert sum(telemetry.metrics.provider.metric_set.get("Failed", {"Value": []})["Value"]) == counted
+        telemetry.metrics.clear_metrics()
+
+    def test_a_death_on_the_last_receive_but_one_leaves_it_too_though_the_upload_was_no_suspect(
+        self, rig, table, puts
+    ):
+        seen = []
+        rig.break_call("s3.GetObject", lambda _: seen.append(states(table)))
+        rig.handle(batch((puts[0], 4), ago=300))
+        assert seen == [{"0.jpg": "failed"}]
+
+    @pytest.fixture
+    def away(self, rig):
+        """A table that is not there yet, for some seconds from the first request on."""
+        ends: list[float] = []
+
+        def fault(_):
+            ends.append(time.monotonic() + 1.5)
+            return answer(400, '{"__type": "x#ResourceNotFoundException"}') if time.monotonic() < ends[0] else None
+
+        for operation in ("BatchGetItem", "PutItem"):
+            rig.break_call(f"dynamodb.{operation}", fault)
+
+    def test_on_the_last_receive_for_as_long_as_there_is_time(self, rig, table, puts, forbidden, away):
+        """Look-up and writes meet a table that is not there; nothing would come back to write it later."""
+        assert handed_back(rig.handle(batch((puts[0], 5), ago=700), Countdown(seconds=20))) == ["message-0"]
+        assert states(table) == {"0.jpg": "failed"}
+
+    def test_an_answer_that_the_table_refuses_is_tried_again_behind_it(self, rig, table, puts):
+        ends: list[float] = []
+
+        def fault(_):
+            ends.append(time.monotonic() + 1.5)
+            return answer(400, '{"__type": "x#ResourceNotFoundException"}') if time.monotonic() < ends[0] else None
+
+        rig.break_call("dynamodb.PutItem", fault)
+        assert handed_back(rig.handle(batch((puts[0], 5), ago=700), Countdown(seconds=20))) == []
+        assert states(table)["0.jpg"] in {"classified", "referred"}
+
+    def test_but_no_longer_than_the_invocation_lasts(self, rig, table, puts, forbidden):
+        requests = rig.break_call(
+            "dynamodb.PutItem", lambda _: answer(400, '{"__type": "x#ResourceNotFoundException"}')
+        )
+        started = time.monotonic()
+        assert handed_back(rig.handle(batch((puts[0], 5), ago=700), Countdown(seconds=5))) == ["message-0"]
+        assert 2 < time.monotonic() - started < 5
+        assert len(requests) > 3
 
 
 def test_an_attempt_that_reports_an_error_leaves_no_record(rig, table, puts):
