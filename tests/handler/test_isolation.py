@@ -198,9 +198,7 @@ class TestNearTheEndOfItsReceivesEveryFailureIsRecorded:
             assert sum(telemetry.metrics.provider.metric_set.get("Failed", {"Value": []})["Value"]) == counted
         telemetry.metrics.clear_metrics()
 
-    def test_a_death_on_the_last_receive_but_one_leaves_it_too_though_the_upload_was_no_suspect(
-        self, rig, table, puts
-    ):
+    def test_a_death_on_the_last_receive_but_one_leaves_it_too_though_the_upload_was_no_suspect(self, rig, table, puts):
         seen = []
         rig.break_call("s3.GetObject", lambda _: seen.append(states(table)))
         rig.handle(batch((puts[0], 4), ago=300))
