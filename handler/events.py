@@ -42,7 +42,7 @@ _MARKER_DETAIL = "Delete Marker Created"
 _UPLOAD_DETAILS = frozenset({"Object Created", "Object Restore Completed"})
 _REMOVAL_DETAIL = "Object Deleted"
 
-_FOLDER_SUFFIX = "_$folder$"  # Hadoop's
+_FOLDER_SUFFIX = "$folder$"  # Hadoop's, behind an underscore
 _SYSTEM_FILES = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini"})
 _APPLE_DOUBLE = "._"
 _NO_PICTURE = 16  # bytes; the smallest GIF has 26

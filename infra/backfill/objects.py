@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 PAGE = 1000  # objects; S3's own limit
-# Those that are not read before they are restored; GLACIER_IR is. Of what Intelligent-Tiering archives no listing tells.
+# Not read before they are restored, unlike GLACIER_IR. Of what Intelligent-Tiering archives no listing tells.
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 

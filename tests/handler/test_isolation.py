@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -453,13 +454,13 @@ class Queue:
         wanted = client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
         self._arn = wanted["Attributes"]["QueueArn"]
 
-    def deliver(self, *deliveries: tuple[Put, int], more: Sequence[dict] = ()) -> dict:
-        """`batch(*deliveries)` and `more` records, as the queue hands them out."""
+    def deliver(self, *deliveries: tuple[Put, int], more: Sequence[dict] = (), hide: int = 0) -> dict:
+        """`batch(*deliveries)` and `more` records, as the queue hands them out and hides them for `hide` seconds."""
         event = batch(*deliveries)
         event["Records"] += more
         for one in event["Records"]:
             self._client.send_message(QueueUrl=self._url, MessageBody=one["body"])
-        handles = {held["Body"]: held["ReceiptHandle"] for held in self._held()}
+        handles = {held["Body"]: held["ReceiptHandle"] for held in self._held(hide)}
         for one in event["Records"]:
             one |= {"receiptHandle": handles[one["body"]], "eventSourceARN": self._arn}
         return event
@@ -469,6 +470,102 @@ class Queue:
         messages = (read_event(json.loads(held["Body"])).messages[0] for held in self._held())
         return {upload.key for one in messages for upload in one.uploads}
 
-    def _held(self) -> list[dict]:
-        answer = self._client.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10, VisibilityTimeout=0)
+    def _held(self, hide: int = 0) -> list[dict]:
+        answer = self._client.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10, VisibilityTimeout=hide)
         return answer.get("Messages", [])
+
+
+class TestWhatIsHandedBackIsShownAgainSoon:
+    @pytest.fixture
+    def queue(self, cloud) -> Queue:
+        return Queue(boto3.client("sqs"))
+
+    @pytest.fixture
+    def waits(self, cloud) -> dict[str, int]:
+        """By receipt: the seconds that the worker asked its message to be hidden for."""
+        found: dict[str, int] = {}
+
+        def look(params, **_):
+            found.update({entry["ReceiptHandle"]: entry["VisibilityTimeout"] for entry in params["Entries"]})
+
+        boto3.DEFAULT_SESSION.events.register(
+            "provide-client-params.sqs.ChangeMessageVisibilityBatch", look, unique_id="waits"
+        )
+        return found
+
+    def test_within_seconds_at_first_and_minutes_later(self, make_rig, puts, queue, waits):
+        rig = make_rig(MAX_RECEIVES=9)
+        rig.break_call("s3.GetObject", lambda _: answer(403, "<Error><Code>AccessDenied</Code></Error>"))
+        event = queue.deliver((puts[0], 1), (puts[1], 2), (puts[2], 3), (puts[3], 6))
+        assert len(handed_back(rig.handle(event))) == 4
+        handles = [record["receiptHandle"] for record in event["Records"]]
+        assert [waits[handle] for handle in handles] == [12, 48, 195, 390]
+
+    def test_in_the_queue_itself(self, make_rig, puts, queue):
+        """Of a queue whose visibility timeout is a minute the message comes back in a second, and not before."""
+        rig = make_rig(VISIBILITY_TIMEOUT=64)
+        rig.break_call("s3.GetObject", lambda _: answer(403, "<Error><Code>AccessDenied</Code></Error>"))
+        event = queue.deliver((puts[0], 1), hide=60)
+        assert handed_back(rig.handle(event)) == ["message-0"]
+        assert queue.keys() == set()
+        time.sleep(1.2)
+        assert queue.keys() == {"0.jpg"}
+
+    def test_also_what_nobody_understands_and_not_what_is_done(self, rig, puts, queue, waits):
+        event = queue.deliver((puts[0], 1), more=[message(1, "no event", 1)])
+        assert handed_back(rig.handle(event)) == ["message-1"]
+        assert list(waits) == [event["Records"][1]["receiptHandle"]]
+
+    def test_ten_in_a_request(self, rig, bucket, queue, waits):
+        puts = [Put(f"{n}.jpg", "a" * 32, bucket="not-ours") for n in range(10)]
+        events = [queue.deliver(*((put, 1) for put in puts)) for _ in range(1)]
+        more = [{**one, "messageId": f"again-{n}"} for n, one in enumerate(events[0]["Records"] * 2)]
+        assert len(handed_back(rig.handle({"Records": events[0]["Records"] + more}))) == 30
+        assert len(waits) == 10
+
+    def test_a_queue_that_refuses_changes_no_answer(self, rig, puts, queue):
+        def refuse(**_):
+            return answer(403, '{"__type": "AccessDenied"}')
+
+        boto3.DEFAULT_SESSION.events.register(
+            "before-send.sqs.ChangeMessageVisibilityBatch", refuse, unique_id="refuse"
+        )
+        rig.break_call("s3.GetObject", lambda n: answer(403) if n == 0 else None)
+        assert len(handed_back(rig.handle(queue.deliver((puts[0], 1), (puts[1], 1))))) == 1
+
+
+class TestABacklogOfWhatWasHandedBack:
+    """After an outage all messages come back at once, each to any of the workers."""
+
+    UPLOADS, BATCH = 60, 20  # tests/faults does it with 500, and with processes
+
+    def test_is_done_at_full_width_by_several_workers(self, make_rig, bucket, table):
+        puts = [bucket.put(f"{n}.jpg", jpeg(n % 8)) for n in range(self.UPLOADS)]
+        crew = [make_rig(DOWNLOAD_THREADS=8) for _ in range(3)]
+        out, writes, at_once, under_way = [True], [], [0], [0]
+        for rig in crew:
+            rig.break_call("s3.GetObject", lambda _: answer(403) if out[0] else None)
+            rig.break_call("dynamodb.PutItem", writes.append)
+        for number, start in enumerate(range(0, self.UPLOADS, self.BATCH)):
+            event = batch(*((put, 1) for put in puts[start : start + self.BATCH]))
+            assert len(handed_back(crew[number % 3].handle(event))) == self.BATCH
+        out[0] = False
+        assert not writes
+
+        def count(step):
+            def counted(**_):
+                under_way[0] += step
+                at_once[0] = max(at_once[0], under_way[0])
+
+            return counted
+
+        for rig in crew:
+            rig.s3.meta.events.register("before-call.s3.GetObject", count(1))
+            rig.s3.meta.events.register("after-call.s3.GetObject", count(-1))
+        random.Random(0).shuffle(puts)
+        for number, start in enumerate(range(0, self.UPLOADS, self.BATCH)):
+            event = batch(*((put, 2) for put in puts[start : start + self.BATCH]), ago=60)
+            assert handed_back(crew[number % 3].handle(event)) == []
+        assert len(writes) == self.UPLOADS, "one for each, and none that says that it was begun"
+        assert at_once[0] > 1, "beside each other, not one after the other"
+        assert set(states(table).values()) <= {"classified", "referred"}
