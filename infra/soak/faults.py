@@ -95,6 +95,7 @@ class Faults:
         self._direct = URLLib3Session()
         self._lock = threading.Lock()
         self._dies_at_inference = False
+        self._out_of_memory = False
         self._began = 0.0
 
     def install(self) -> None:
@@ -118,6 +119,7 @@ class Faults:
         }
         self._requests.clear()
         self._began = time.monotonic()
+        self._dies_at_inference = False
 
     def at_inference(self) -> None:
         """The network is running; the image that this process is to die of has been fetched, or is about to be run."""
@@ -126,7 +128,7 @@ class Faults:
 
     def before_response(self) -> None:
         """The handler has answered, and Lambda has not heard it yet."""
-        if self._any(KILL_RESPONSE):
+        if self._any(KILL_RESPONSE) or self._out_of_memory:
             _die()
 
     def _file(self, key: str, fault: str) -> Path:
@@ -169,6 +171,7 @@ class Faults:
         if self._now(key, TIMEOUT):
             os.kill(os.getpid(), signal.SIGSTOP)  # hangs as a whole, until Lambda ends it
         if self._now(key, OUT_OF_MEMORY):
+            self._out_of_memory = True
             _exhaust_memory()
 
     def _put_item(self, request: Any, **_: Any) -> AWSResponse | None:
