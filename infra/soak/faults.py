@@ -94,6 +94,7 @@ class Faults:
         self._requests: Counter[tuple[str, str]] = Counter()
         self._direct = URLLib3Session()
         self._lock = threading.Lock()
+        self._writes = struck.parent / "writes"
         self._dies_at_inference = False
         self._out_of_memory = False
         self._began = 0.0
@@ -175,6 +176,8 @@ class Faults:
             _exhaust_memory()
 
     def _put_item(self, request: Any, **_: Any) -> AWSResponse | None:
+        with self._writes.open("ab") as writes:  # a byte for each
+            writes.write(b".")
         item = json.loads(request.body)["Item"]
         key = item["image"]["S"].partition("/")[2]
         if self._now(key, KILL_WRITE):

@@ -40,6 +40,8 @@ class Tally:
     """Messages that went back to the queue."""
     acknowledged: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By key and version: messages that were done."""
+    workers: set[int] = field(default_factory=set)
+    """The numbers of those that took part."""
     history: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     """By key and version: what became of each delivery."""
 
@@ -128,6 +130,7 @@ class Workers:
     ) -> None:
         beside = {fault for message in messages for up in message.uploads for fault in self._plan.get(up.key, ())}
         with self._lock:
+            self.tally.workers.add(number)
             for message in messages:
                 line = (
                     f"receive {message.receives}, worker {number}, from {started - self._began:.1f} to "
