@@ -103,7 +103,7 @@ quality: $(VENV)/.installed-training ## thresholds of image quality, from degrad
 fuzz: .venv-fuzz/.installed ## looks for bytes that break the decoder, guided by coverage: SECONDS=120 OUT=build/fuzz
 	@.venv-fuzz/bin/python -m fuzz --seconds $(SECONDS) --out "$(or $(OUT),build/fuzz)"
 
-soak: $(VENV)/.installed-development ## uploads under injected faults, and the count of what became of each: N=10000 OUT=build/soak SOAK_OPTIONS="--cloud moto --seed 1"
+soak: $(VENV)/.installed-development ## uploads under injected faults, and the count of what became of each: N=10000 OUT=build/soak SOAK_OPTIONS="--cloud moto --seeds 1-20", or --pairs
 	@$(BIN)/python -m infra.soak -n $(or $(N),10000) --out "$(or $(OUT),build/soak)" $(SOAK_OPTIONS)
 
 bench: $(VENV)/.installed-bench ## performance beside a Keras worker, one table: OUT=build/bench BENCH_OPTIONS="--thorough --commit"

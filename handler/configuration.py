@@ -33,11 +33,15 @@ class Settings:
     inference_threads: int
     """Cores to compute on: as many images are decoded at a time, and as many are in the network."""
     max_receives: int
-    """The queue's maxReceiveCount: a message that fails at this receive also leaves a `failed` record."""
+    """The queue's maxReceiveCount: a message that fails at one of its last two receives leaves a `failed` record."""
+    visibility_timeout: int
+    """The queue's, in seconds: so long a message stays hidden whose worker was killed."""
     record_ttl_days: int
     """Days until DynamoDB deletes a record; 0: never."""
     uploads_bucket: str | None
     """The only bucket whose events are accepted; None: any, as on a laptop."""
+    ignore_system_files: bool
+    """Whether folder markers and files such as .DS_Store count as no uploads."""
     erase_removed: bool
     """Whether the records of objects that are deleted from the bucket are erased."""
     aws_endpoint_url: str | None
@@ -60,8 +64,10 @@ class Settings:
             download_threads=_whole(environment, "DOWNLOAD_THREADS", 8, 1, 64),
             inference_threads=_whole(environment, "INFERENCE_THREADS", _cores(environment), 1, 64),
             max_receives=_whole(environment, "MAX_RECEIVES", 5, 1, 1000),
+            visibility_timeout=_whole(environment, "VISIBILITY_TIMEOUT", 780, 1, 43_200),
             record_ttl_days=_whole(environment, "RECORD_TTL_DAYS", 0, 0, 36_500),
             uploads_bucket=_bucket(environment),
+            ignore_system_files=_switch(environment, "IGNORE_SYSTEM_FILES", default=True),
             erase_removed=_switch(environment, "ERASE_REMOVED", default=True),
             aws_endpoint_url=_address(environment),
             powertools_log_level=_log_level(environment),

@@ -1,15 +1,16 @@
 """One delivery of messages: what of it is new, what is done already, and what must be tried alone.
 
 A killed process answers nothing, so all of its messages come back, and nothing says which of their images it was. So
-a message that comes back is suspected, unless this very process handed it back. Suspects are tried after all others,
-one after the other, each behind a record that says so (`failed`, code `unfinished`, with the number of such
-attempts). If the process dies again, exactly that one image is known by its record, and the next delivery brings its
-neighbours to their end first. What is done and could not bear that death is acknowledged before the attempt.
-docs/decisions.md shows that `max_receives` suffice for that.
+a message that comes back is suspected, unless its times tell that it was handed back (`handler.redelivery`). Suspects
+are tried after all others, one after the other, each behind a record that says so (`failed`, code `unfinished`, with
+the number of such attempts). If the process dies again, exactly that one image is known by its record, and the next
+delivery brings its neighbours to their end first. What is done and could not bear that death is acknowledged before
+the attempt. docs/decisions.md shows that `max_receives` suffice for that.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -21,15 +22,16 @@ from handler.acknowledging import Ledger
 from handler.errors import TryAgainError
 from handler.patience import Patience
 from handler.pipeline import OUT_OF_TIME, Pipeline
-from handler.stages import Outcome, try_again
+from handler.redelivery import may_have_killed
+from handler.stages import NearEnd, Outcome, try_again
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
-    from handler.acknowledging import Acknowledgements
     from handler.deadline import Deadline
     from handler.erasure import Erasure
     from handler.messages import Batch, Message, Removal, Upload
+    from handler.queues import Queues
     from handler.stages import Stages
     from handler.table import State
 
@@ -49,10 +51,11 @@ class Delivery:
         batch: Batch,
         stages: Stages,
         erasure: Erasure | None,
-        acknowledgements: Acknowledgements,
+        queues: Queues,
         *,
         threads: int,
         max_receives: int,
+        visibility_timeout: int,
         deadline: Deadline,
         request_id: str,
     ) -> None:
@@ -61,9 +64,12 @@ class Delivery:
         self._batch = batch
         self._stages = stages
         self._erasure = erasure
-        self._ledger = Ledger(acknowledgements, deadline.seconds_to_begin)
+        self._ledger = Ledger(queues)
         self._threads = threads
         self._max_receives = max_receives
+        self._visibility_timeout = visibility_timeout
+        self._began = time.time()
+        self._attempts_known: dict[Upload, int] = {}
         self._deadline = deadline
         self._patience = Patience(deadline.seconds_to_write)
         self._request_id = request_id
@@ -116,7 +122,6 @@ class Delivery:
         recorded = []
         for outcome in outcomes:
             if outcome.error:
-                self._stages.handed_back.note(outcome.upload, self._receives(outcome.upload))
                 self._ledger.failed.add(outcome.upload)
                 if outcome.upload not in self._last_chance:  # what failed comes again, and is looked up then
                     yield outcome
@@ -138,21 +143,20 @@ class Delivery:
         final, fresh = [], []
         for upload in uploads:
             state: State | None = states.get(upload)
-            attempts = self._attempts(upload, state)
+            attempts = self._attempts_known[upload] = self._attempts(upload, state)
             if state and state.final:
                 final.append(Outcome(upload))
             elif attempts or self._is_suspect(upload):
                 suspects[upload] = attempts, state
             else:
                 fresh.append(upload)
-        soon = self._max_receives - 1
-        self._announce({u: suspects[u][0] for u in uploads if u in suspects and self._receives(u) >= soon})
+        self._announce([*fresh, *(upload for upload in uploads if upload in suspects)])
         yield from self._settled(final)
         if fresh:  # any of them may end this process
             self._acknowledge_on_last_receive()
         yield from self._settled(self._pipeline().run(fresh))
 
-    def _announce(self, uploads: Mapping[Upload, int]) -> None:
+    def _announce(self, uploads: Iterable[Upload]) -> None:
         """Records those on their last two receives as begun, before anything else might end this process or its time.
 
         Nothing would come back to say why they are in the dead-letter queue, and on the last receive alone the table
@@ -161,8 +165,11 @@ class Delivery:
         """
         with _Threads(self._threads, "announce") as threads:
             futures = [
-                threads.submit(self._stages.begin, upload, attempts, self._request_id, self._patience)
-                for upload, attempts in uploads.items()
+                threads.submit(
+                    self._stages.begin, upload, self._attempts_known[upload], self._request_id, self._patience
+                )
+                for upload in uploads
+                if self._is_near_end(upload)
             ]
             wait(futures, self._deadline.seconds_to_begin())
 
@@ -177,11 +184,11 @@ class Delivery:
             except Exception as error:  # noqa: BLE001 (see `Stages`)
                 yield from self._pipeline().refuse([upload], _in_words(error))
                 return
-            if not begun and not (state and state.status == "superseded"):
+            if not begun and (not state or state.final or state.status == "failed"):
                 yield Outcome(upload)  # another worker has come to its end with it
                 return
         for outcome in self._pipeline().run([upload]):
-            if outcome.error and upload not in self._last_chance:
+            if outcome.error and not self._is_near_end(upload):
                 self._take_back(upload, attempts)
             yield outcome
 
@@ -203,7 +210,7 @@ class Delivery:
         if attempts > 1:
             return _WORKER_DIED if others else None
         weak = [message for message in others if self._max_receives - message.receives < 1 + attempts]
-        self._ledger.acknowledge(weak)
+        self._acknowledge(weak)
         last_chance = upload in self._last_chance
         # What waits behind it had as many deaths or more, and no better claim to a last attempt.
         harm = (not last_chance and any(map(self._ledger.waits, weak))) or any(map(self._ledger.is_done_in_vain, weak))
@@ -212,7 +219,14 @@ class Delivery:
         return _WORKER_DIED if attempts else _BAD_COMPANY
 
     def _acknowledge_on_last_receive(self) -> None:
-        self._ledger.acknowledge(message for message in self._batch.messages if self._max_receives <= message.receives)
+        self._acknowledge(message for message in self._batch.messages if self._max_receives <= message.receives)
+
+    def _acknowledge(self, messages: Iterable[Message]) -> None:
+        self._ledger.acknowledge(messages, self._deadline.seconds_to_begin())
+
+    def hand_back(self, messages: Iterable[Message]) -> None:
+        """Has `messages`, which are not done, shown again long before the queue's visibility timeout ends."""
+        self._ledger.hand_back(messages, self._visibility_timeout, self._deadline.seconds_to_finish())
 
     def _checked(self, recorded: list[Outcome]) -> list[Outcome]:
         """`recorded`, without the records of what was deleted: a removal may have overtaken its upload."""
@@ -239,7 +253,15 @@ class Delivery:
             return threads.submit(call, *arguments).result(self._deadline.seconds_to_finish())
 
     def _pipeline(self) -> Pipeline:
-        return Pipeline(self._stages, self._threads, self._deadline, self._request_id, self._last_chance)
+        return Pipeline(self._stages, self._threads, self._deadline, self._request_id, self._near_end)
+
+    def _near_end(self, upload: Upload) -> NearEnd | None:
+        if not self._is_near_end(upload):
+            return None
+        return NearEnd(upload in self._last_chance, self._attempts_known.get(upload))
+
+    def _is_near_end(self, upload: Upload) -> bool:
+        return self._receives(upload) >= self._max_receives - 1
 
     @cached_property
     def _last_chance(self) -> frozenset[Upload]:
@@ -253,10 +275,10 @@ class Delivery:
         return max(message.receives for message in self.named[upload])
 
     def _is_suspect(self, upload: Upload) -> bool:
-        receives = self._receives(upload)
-        if upload in self._last_chance:
-            return True  # nothing else would leave a `failed` record if the process ends now
-        return receives > 1 and not self._stages.handed_back.was_alive(upload, receives)
+        """On the last receive everything is: no later one could mend what a death then does to its neighbours."""
+        return upload in self._last_chance or any(
+            may_have_killed(message, self._visibility_timeout, self._began) for message in self.named[upload]
+        )
 
     def _attempts(self, upload: Upload, state: State | None) -> int:
         """Those since the message came into the queue: a redrive begins anew."""

@@ -5,15 +5,19 @@ What arrives, and how each writes an object's key:
 | event | key |
 |---|---|
 | S3 notification, invoking the function directly | as a form's field: `+` is a space, the rest percent-encoded |
-| EventBridge's `Object Created` and `Object Deleted` | plain |
+| EventBridge's `Object Created`, `Object Restore Completed` and `Object Deleted` | plain |
 | SQS: a batch of messages, the body of each one of the two above | as in its body |
-| `s3:TestEvent`, other S3 events (restored, tagged, replicated, ...) | speak of no upload; they are done |
+| SNS, invoking the function or in a message of SQS: an envelope around one of these | as in the envelope |
+| `s3:TestEvent`, other S3 events (tagged, replicated, ...) | speak of no upload; they are done |
+
+A folder marker, and the files that macOS and Windows leave in every folder, are no uploads either.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
@@ -31,39 +35,73 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _QUEUE_ARN = re.compile(r"arn:[a-z-]+:sqs:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,80}")
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html
+_UPLOADS = ("ObjectCreated:", "ObjectRestore:Completed")
 _REMOVALS = ("ObjectRemoved:", "LifecycleExpiration:")
 _MARKER_EVENT = "DeleteMarkerCreated"
 _MARKER_DETAIL = "Delete Marker Created"
+_UPLOAD_DETAILS = frozenset({"Object Created", "Object Restore Completed"})
+_REMOVAL_DETAIL = "Object Deleted"
+
+_FOLDER_SUFFIX = "$folder$"  # Hadoop's, behind an underscore
+_SYSTEM_FILES = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini"})
+_APPLE_DOUBLE = "._"
+_NO_PICTURE = 16  # bytes; the smallest GIF has 26
 
 
-def read_event(event: object, bucket: str | None = None) -> Batch:
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What of all that events speak of is this worker's."""
+
+    bucket: str | None
+    ignore_system_files: bool
+
+
+def read_event(event: object, bucket: str | None = None, *, ignore_system_files: bool = True) -> Batch:
     """Reads any event, garbage too: what cannot be understood is a problem of its own message alone.
 
-    So is what names another bucket than `bucket` (None: any will do).
+    So is what names another bucket than `bucket` (None: any will do). `ignore_system_files`: whether folder markers and
+    system files count as no uploads.
     """
+    scope = _Scope(bucket, ignore_system_files)
     match event:
         case {"Records": [*records]} if any(_is_queued(record) for record in records):
-            messages = [_queued(record, bucket) for record in records if _is_queued(record)]
+            messages = [_queued(record, scope) for record in records if _is_queued(record)]
             if len(messages) < len(records):
                 problem = UnreadableMessageError("The batch holds something that is no SQS message.")
                 messages.append(Message(None, problems=(problem,)))
             return Batch(tuple(messages), partial_response=True)
+        case {"Records": [*records]} if any(_is_from_topic(record) for record in records):
+            messages = [_message(None, record, scope) for record in records]
+            return Batch(tuple(messages), partial_response=False, from_topic=True)
         case _:
-            return Batch((_message(None, event, bucket),), partial_response=False)
+            return Batch((_message(None, event, scope),), partial_response=False)
+
+
+def _is_from_topic(record: object) -> bool:
+    return isinstance(record, dict) and isinstance(record.get("Sns"), dict)
 
 
 def _is_queued(record: object) -> bool:
     return isinstance(record, dict) and isinstance(record.get("messageId"), str) and "body" in record
 
 
-def _queued(record: Any, bucket: str | None) -> Message:
-    facts: dict[str, Any] = {"receives": _receives(record), "sent_at": _sent_at(record), "receipt": _receipt(record)}
+def _queued(record: Any, scope: _Scope) -> Message:
+    sent, first_received = (_milliseconds(record, f"{name}Timestamp") for name in ("Sent", "ApproximateFirstReceive"))
+    facts: dict[str, Any] = {"receives": _receives(record), "receipt": _receipt(record)}
+    facts["sent_at"] = None if sent is None else iso8601(datetime.fromtimestamp(sent / 1000, UTC))
+    facts["first_received_at"] = None if first_received is None else first_received / 1000
     try:
-        body = json.loads(record["body"])
-    except (ValueError, TypeError, RecursionError):
-        problem = UnreadableMessageError("The message's body is not JSON.")
+        body = _parsed(record["body"])
+    except UnreadableMessageError as problem:
         return Message(record["messageId"], problems=(problem,), **facts)
-    return _message(record["messageId"], body, bucket, **facts)
+    return _message(record["messageId"], body, scope, **facts)
+
+
+def _parsed(text: object) -> Any:
+    try:
+        return json.loads(text)  # type: ignore[arg-type]
+    except (ValueError, TypeError, RecursionError):
+        raise UnreadableMessageError("The message's body is not JSON.") from None
 
 
 def _receives(record: dict[str, Any]) -> int:
@@ -74,10 +112,11 @@ def _receives(record: dict[str, Any]) -> int:
             return 0
 
 
-def _sent_at(record: dict[str, Any]) -> str | None:
+def _milliseconds(record: dict[str, Any], name: str) -> int | None:
     match record:
-        case {"attributes": {"SentTimestamp": str(milliseconds)}} if re.fullmatch(r"[0-9]{1,14}", milliseconds):
-            return iso8601(datetime.fromtimestamp(int(milliseconds) / 1000, UTC))
+        case {"attributes": {**attributes}}:
+            text = attributes.get(name)
+            return int(text) if isinstance(text, str) and re.fullmatch(r"[0-9]{1,14}", text) else None
         case _:
             return None
 
@@ -90,45 +129,88 @@ def _receipt(record: dict[str, Any]) -> Receipt | None:
             return None
 
 
-def _message(identifier: str | None, notification: object, bucket: str | None, **facts: Any) -> Message:
+def _message(identifier: str | None, notification: object, scope: _Scope, **facts: Any) -> Message:
     """What one notification speaks of, in order, and what is wrong with its other parts."""
-    parse: Callable[[Any], Upload | Removal | None]
-    match notification:
-        case {"Records": [*parts]}:
-            parse = _from_s3
-        case {"source": "aws.s3"}:
-            parts, parse = [notification], _from_eventbridge
-        case {"Service": "Amazon S3", "Event": "s3:TestEvent"}:
-            return Message(identifier, **facts)
-        case _:
-            problem = UnreadableMessageError("The message is no event of S3.")
-            return Message(identifier, problems=(problem,), **facts)
+    try:
+        parts, parse = _parts(_without_envelope(notification))
+    except UnreadableMessageError as unreadable:
+        return Message(identifier, problems=(unreadable,), **facts)
     uploads, removals, problems = list[Upload](), list[Removal](), dict[str, UnreadableMessageError]()
+    ignored = 0
     for part in parts:
         try:
-            found = _ours(parse(part), bucket)
+            found = _ours(parse(part), scope)
         except UnreadableMessageError as problem:
             # Each once: a megabyte of commas would make half a million, and as many lines of log.
             problems.setdefault(problem.sentence, problem.with_traceback(None))
         else:
             match found:
+                case Upload(key=key) if scope.ignore_system_files and _is_no_upload(key, _size(part)):
+                    ignored += 1
                 case Upload():
                     uploads.append(found)
                 case Removal():
                     removals.append(found)
-    return Message(identifier, tuple(uploads), tuple(removals), tuple(problems.values()), **facts)
+    return Message(identifier, tuple(uploads), tuple(removals), tuple(problems.values()), ignored, **facts)
 
 
-def _ours(found: Upload | Removal | None, bucket: str | None) -> Upload | Removal | None:
-    if found and bucket and found.bucket != bucket:
+def _parts(notification: object) -> tuple[list[Any], Callable[[Any], Upload | Removal | None]]:
+    """The records of a notification, and what reads one of them."""
+    match notification:
+        case {"Records": [*parts]}:
+            return parts, _from_s3
+        case {"source": "aws.s3"}:
+            return [notification], _from_eventbridge
+        case {"Service": "Amazon S3", "Event": "s3:TestEvent"}:
+            return [], _from_s3
+        case _:
+            raise UnreadableMessageError("The message is no event of S3.")
+
+
+def _without_envelope(notification: object) -> object:
+    """What SNS wraps into text; all else as it is.
+
+    https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
+    """
+    match notification:
+        case {"Sns": {"Message": text}} | {"Type": "Notification", "Message": text}:
+            return _parsed(text)
+        case _:
+            return notification
+
+
+def _ours(found: Upload | Removal | None, scope: _Scope) -> Upload | Removal | None:
+    if found and scope.bucket and found.bucket != scope.bucket:
         raise UnreadableMessageError("A record names a bucket that is not this worker's.", "foreign_bucket")
     return found
+
+
+def _is_no_upload(key: str, size: object) -> bool:
+    """Whether S3's console, Hadoop, macOS or Windows put the object there, and no person did.
+
+    A key that ends in a slash is a folder marker only if it has a name and holds next to nothing: one that holds a
+    picture is somebody's upload, though it looks like a folder in the console.
+    """
+    folder, _, name = key.rpartition("/")
+    if not name:
+        return bool(folder.strip("/")) and not (isinstance(size, int | float) and size >= _NO_PICTURE)
+    name = name.lower()
+    return name in _SYSTEM_FILES or name.startswith(_APPLE_DOUBLE) or name.endswith(_FOLDER_SUFFIX)
+
+
+def _size(part: Any) -> object:
+    """The object's size in bytes, as a notification or EventBridge tells it."""
+    match part:
+        case {"s3": {"object": {"size": size}}} | {"detail": {"object": {"size": size}}}:
+            return size
+        case _:
+            return None
 
 
 def _from_s3(record: Any) -> Upload | Removal | None:
     """One record of a notification (https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html)."""
     match record:
-        case {"eventName": str(event)} if not event.removeprefix("s3:").startswith(("ObjectCreated:", *_REMOVALS)):
+        case {"eventName": str(event)} if not event.removeprefix("s3:").startswith((*_UPLOADS, *_REMOVALS)):
             return None
         case {"eventName": str(event), "s3": {"bucket": {"name": name}, "object": {"key": str(key), **facts}}}:
             try:
@@ -147,14 +229,14 @@ def _from_s3(record: Any) -> Upload | Removal | None:
 def _from_eventbridge(event: Any) -> Upload | Removal | None:
     """EventBridge's form (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html)."""
     match event:
-        case {"detail-type": str(kind)} if kind not in {"Object Created", "Object Deleted"}:
+        case {"detail-type": str(kind)} if kind not in _UPLOAD_DETAILS and kind != _REMOVAL_DETAIL:
             return None
         case {
             "detail-type": str(kind),
             "detail": {"bucket": {"name": name}, "object": {"key": str(key), **facts}, **detail},
         }:
             _check_names(name, key)
-            if kind == "Object Deleted":
+            if kind == _REMOVAL_DETAIL:
                 marker = detail.get("deletion-type") == _MARKER_DETAIL
                 return _removal(name, key, facts.get("version-id"), event.get("time"), marker=marker)
             return _upload(name, key, facts.get("version-id"), facts.get("etag"), event.get("time"))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from handler.aws import AWS_ERRORS, error_code, unavailable
 from handler.content_encoding import unpacked
-from handler.errors import HandlerError, SupersededError
+from handler.errors import HandlerError, RefusedError, SupersededError
 from handler.record import FileFacts
+from handler.refusals import lasting_refusal
 from model_layer import Rejection
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class ImageStore:
 
         Raises:
             SupersededError: this version of the object no longer exists.
+            RefusedError: S3 keeps it back until its owner acts.
             TryAgainError: S3 refused, failed or broke off.
         """
         try:
@@ -123,4 +125,6 @@ def _meaning(error: Exception) -> HandlerError:
         return SupersededError("deleted", "The object was deleted before it could be read.")
     if code in _OVERWRITTEN:
         return SupersededError("overwritten", "The object was overwritten before it could be read.")
+    if refusal := lasting_refusal(error):
+        return RefusedError(refusal)
     return unavailable("storage_unavailable", "GetObject", error)

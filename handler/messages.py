@@ -83,8 +83,12 @@ class Message:
 
     The other parts are good.
     """
+    ignored: int = 0
+    """How many objects it names that are no uploads: folder markers and system files."""
     receives: int = 0
     """How often it was delivered, this time included; 0 when the source does not say."""
+    first_received_at: float | None = None
+    """When its first delivery out of its queue began, in epoch seconds; None where the source does not say."""
     sent_at: str | None = None
     """When it came into its queue, or came back to it from the dead-letter queue; UTC, ISO 8601."""
     receipt: Receipt | None = None
@@ -98,6 +102,8 @@ class Batch:
     messages: tuple[Message, ...]
     partial_response: bool
     """Whether single messages can be handed back (a queue), or only the whole event (an asynchronous invocation)."""
+    from_topic: bool = False
+    """Whether SNS invoked the function: the topic's own dead-letter queue is then where what fails is looked at."""
 
 
 def iso8601(moment: datetime) -> str:

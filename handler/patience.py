@@ -27,6 +27,8 @@ PASSING = frozenset(
 )
 """DynamoDB's codes that say "later". A missing permission, table or network is left to the queue's own patience."""
 
+_OF_THE_ITEM = frozenset({"ConditionalCheckFailedException", "ValidationException"})
+
 _FIRST_WAIT = 0.1  # seconds, at most; on top of botocore's own two repetitions
 _LONGEST_WAIT = 5.0
 _ONE_REQUEST = 0.5  # seconds that must be left for the request after the wait
@@ -35,8 +37,15 @@ _ONE_REQUEST = 0.5  # seconds that must be left for the request after the wait
 class Patience:
     """Repeats what a table throttles, for as long as `seconds_left` allows; full jitter, doubling up to 5 s."""
 
-    def __init__(self, seconds_left: Callable[[], float]) -> None:
+    def __init__(self, seconds_left: Callable[[], float], *, endless: bool = False) -> None:
+        """`endless`: any error is repeated that is not about the request's own item, where no later receive is left."""
         self._seconds_left = seconds_left
+        self._endless = endless
+
+    def endless(self) -> Patience:
+        """The time that is left by now, for a request that must succeed."""
+        end = time.monotonic() + self._seconds_left()
+        return Patience(lambda: min(self._seconds_left(), end - time.monotonic()), endless=True)
 
     def call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
         """`operation(**arguments)`; raises its last error when that is none that passes, or there is no time left."""
@@ -45,9 +54,12 @@ class Patience:
             try:
                 return operation(**arguments)
             except AWS_ERRORS as error:
-                if error_code(error) not in PASSING or not self.wait(attempt):
+                if not self._passes(error_code(error)) or not self.wait(attempt):
                     raise
             attempt += 1
+
+    def _passes(self, code: str) -> bool:
+        return code in PASSING or (self._endless and code not in _OF_THE_ITEM)
 
     def wait(self, attempt: int) -> bool:
         """Sleeps before the repetition after `attempt` (from 0 on), unless there is no time for one."""

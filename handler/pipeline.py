@@ -18,11 +18,11 @@ from handler.stages import Decoded, Outcome
 from model_layer import BATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from handler.deadline import Deadline
     from handler.messages import Upload
-    from handler.stages import Stages
+    from handler.stages import NearEnd, Stages
 
 OUT_OF_TIME = TryAgainError("out_of_time", "The invocation ran out of time before this upload was done.")
 
@@ -31,18 +31,23 @@ class Pipeline:
     """The uploads of one invocation on their way. Used once."""
 
     def __init__(
-        self, stages: Stages, threads: int, deadline: Deadline, request_id: str, last_chance: Collection[Upload] = ()
+        self,
+        stages: Stages,
+        threads: int,
+        deadline: Deadline,
+        request_id: str,
+        near_end: Callable[[Upload], NearEnd | None] = lambda _: None,
     ) -> None:
         """`threads` fetch at a time, and as many write.
 
-        An upload of `last_chance` that fails leaves a `failed` record; it is an error all the same.
+        An upload that is `near_end` leaves a `failed` record when it fails; it is an error all the same.
         """
         self._stages = stages
         self._threads = threads
         self._deadline = deadline
         self._patience = Patience(deadline.seconds_to_write)
         self._request_id = request_id
-        self._last_chance = frozenset(last_chance)
+        self._near_end = near_end
         self._fetchers = ThreadPoolExecutor(threads, "fetch")
         self._writers = ThreadPoolExecutor(threads, "write")
         # Where the uploads are. Each is in one of these places, or has had its outcome.
@@ -58,7 +63,7 @@ class Pipeline:
         return self._outcomes()
 
     def refuse(self, uploads: Collection[Upload], error: TryAgainError) -> Iterator[Outcome]:
-        """Begins none of `uploads`; those of `last_chance` get their `failed` record."""
+        """Begins none of `uploads`; those near their end get their `failed` record."""
         self._found.extend(Finding(upload, error) for upload in uploads)
         return self._outcomes()
 
@@ -106,12 +111,12 @@ class Pipeline:
         """
         while self._found and len(self._writing) < 2 * self._threads:
             finding = self._found.popleft()
-            last_chance = finding.upload in self._last_chance
-            if isinstance(finding.answer, TryAgainError) and not last_chance:
-                yield self._stages.conclude(finding, self._request_id, last_chance=False)
+            near_end = self._near_end(finding.upload)
+            if isinstance(finding.answer, TryAgainError) and not near_end:
+                yield self._stages.conclude(finding, self._request_id)
                 continue
             future = self._writers.submit(
-                self._stages.conclude, finding, self._request_id, last_chance=last_chance, patience=self._patience
+                self._stages.conclude, finding, self._request_id, near_end=near_end, patience=self._patience
             )
             self._writing[future] = finding
 

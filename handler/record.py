@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypedDict
 
-from handler.errors import SupersededError, TryAgainError
+from handler.errors import RefusedError, SupersededError, TryAgainError
 from handler.messages import iso8601
 from model_layer import Prediction, Rejection
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 NOTICE = "Research use only. Not a medical device."
 
-Answer = Prediction | Rejection | SupersededError | TryAgainError
-"""What became of an upload; a `TryAgainError` is recorded only when its retries are used up."""
+Answer = Prediction | Rejection | SupersededError | RefusedError | TryAgainError
+"""What became of an upload; a `TryAgainError` is recorded only on the last two receives of its message."""
 
 
 class ReasonFields(TypedDict):
@@ -112,7 +112,7 @@ class Finding:
         match self.answer:
             case Prediction(status=status):
                 return status
-            case Rejection():
+            case Rejection() | RefusedError():
                 return "rejected"
             case SupersededError():
                 return "superseded"

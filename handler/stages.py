@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
-from handler.errors import SupersededError, TryAgainError
+from handler.errors import RefusedError, SupersededError, TryAgainError
 from handler.handed_back import HandedBack
 from handler.patience import IMPATIENT, Patience
 from handler.record import FileFacts, Finding, build_record, record_key
@@ -59,6 +59,16 @@ class Outcome:
     def unbegun(self) -> bool:
         """Whether it was handed back for want of time, before it was fetched, and without a record."""
         return bool(self.error) and self.reasons == ("out_of_time",) and not self.timings_ms and not self.status
+
+
+@dataclass(frozen=True, slots=True)
+class NearEnd:
+    """Of an upload on its message's last receive, or the one before: if it fails, its record is to say so."""
+
+    last: bool
+    """Whether no receive is left after this one."""
+    attempts: int | None
+    """How often it was tried alone without a word back, which its record keeps; None where that is not known."""
 
 
 UNFINISHED = TryAgainError(
@@ -143,9 +153,9 @@ class Stages:
         ]
 
     def conclude(
-        self, finding: Finding, request_id: str, *, last_chance: bool, patience: Patience = IMPATIENT
+        self, finding: Finding, request_id: str, *, near_end: NearEnd | None = None, patience: Patience = IMPATIENT
     ) -> Outcome:
-        """Writes the record of what was found; of what failed, only when there is no further chance."""
+        """Writes the record of what was found; of what failed, only near the end of its message's receives."""
         error = finding.answer if isinstance(finding.answer, TryAgainError) else None
         if error is None:
             try:
@@ -153,16 +163,33 @@ class Stages:
             except Exception as raised:  # noqa: BLE001 (see `_answer`)
                 error = try_again(raised)
                 self.handed_back.keep(finding)
-        if last_chance:
-            with suppress(Exception):  # the message goes to the dead-letter queue, with its record or without
-                written = self._write(replace(finding, answer=error), request_id, patience)
-                return replace(written, error=error)
-        return Outcome(finding.upload, error=error, reasons=(error.code,), timings_ms=finding.timings_ms)
+        handed_back = Outcome(finding.upload, error=error, reasons=(error.code,), timings_ms=finding.timings_ms)
+        if near_end:
+            with suppress(Exception):  # what is left then is the next receive, or the dead-letter queue
+                return self._leave_failed(finding, handed_back, request_id, near_end, patience)
+        return handed_back
 
-    def _write(self, finding: Finding, request_id: str, patience: Patience) -> Outcome:
+    def _leave_failed(
+        self, finding: Finding, handed_back: Outcome, request_id: str, near_end: NearEnd, patience: Patience
+    ) -> Outcome:
+        """Writes the `failed` record; on the last receive with all the time that is left, whatever failed before.
+
+        Where the table takes it then, the answer that it had refused is tried once more.
+        """
+        failed = replace(finding, answer=handed_back.error or UNFINISHED)
+        wait = patience.endless() if near_end.last else patience
+        written = self._write(failed, request_id, wait, near_end.attempts)
+        if not near_end.last:
+            return handed_back  # it comes again, so nothing is counted as failed yet
+        if finding.answer is not failed.answer:
+            with suppress(Exception):
+                return self._write(finding, request_id, patience)
+        return replace(written, error=handed_back.error)
+
+    def _write(self, finding: Finding, request_id: str, patience: Patience, attempts: int | None = 0) -> Outcome:
         started = time.perf_counter()
         record = build_record(finding, self._classifier.bundle, request_id)
-        written = self._table.put(record, patience=patience)
+        written = self._table.put(record, attempts=attempts, patience=patience)
         timings = {**finding.timings_ms, "write": _ms_since(started)}
         codes = tuple(reason["code"] for reason in record["reasons"])
         return Outcome(finding.upload, finding.status, written=written, reasons=codes, timings_ms=timings)
@@ -177,9 +204,9 @@ class Stages:
             return [self._predict([decoded])[0] for decoded in batch]
 
 
-def _answer(error: Exception) -> SupersededError | TryAgainError:
+def _answer(error: Exception) -> SupersededError | RefusedError | TryAgainError:
     """Any error as the answer of the upload that it struck."""
-    return error if isinstance(error, SupersededError) else try_again(error)
+    return error if isinstance(error, SupersededError | RefusedError) else try_again(error)
 
 
 def try_again(error: Exception) -> TryAgainError:

@@ -20,8 +20,9 @@ Indexes, which `handler.indexes` explains and `handler.queries` asks:
     by_problem   problem_shard, predicted_at     carries status, reasons
 
 When several events, workers or retries speak of one upload, one record stands. A prediction or a rejection is final.
-`superseded` gives way to these, because an unversioned object may come back with the same etag; `failed` gives way to
-all others, because a redrive may succeed, and to a later `failed`, which knows more.
+`superseded` gives way to these, because an unversioned object may come back with the same etag; so does a rejection for
+what S3 kept back (`handler.errors.REFUSALS`), because the object may be restored. `failed` gives way to all others,
+because a redrive may succeed, and to a later `failed`, which knows more.
 
 Beside the records, and for some weeks only, stand the marks of removed objects: `handler.erasure` shows them.
 """
@@ -33,6 +34,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from handler.aws import AWS_ERRORS, error_code, unavailable
+from handler.errors import REFUSALS
 from handler.indexes import INDEX_KEYS, index_keys
 from handler.items import plain, typed
 from handler.lookup import Key, look_up
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
     from handler.record import Record
 
 _PROVISIONAL = ("failed", "superseded")
-_GIVES_WAY_TO_IT = {"failed": ("failed",), "superseded": ("failed",)}  # every other status: _PROVISIONAL
 
 _HIDDEN = INDEX_KEYS | {"expires_at", "attempts"}
 _SECONDS_PER_DAY = 86_400
@@ -60,11 +61,13 @@ class State:
     since: str
     """The record's `predicted_at`."""
     attempts: int
+    refused: bool = False
+    """Whether it is a rejection for what S3 kept back."""
 
     @property
     def final(self) -> bool:
         """Whether it gives way to nothing."""
-        return self.status not in _PROVISIONAL
+        return self.status not in _PROVISIONAL and not self.refused
 
 
 class PredictionsTable:
@@ -76,16 +79,18 @@ class PredictionsTable:
         self._name = name
         self._ttl_days = ttl_days
 
-    def put(self, record: Record, *, attempts: int = 0, patience: Patience = IMPATIENT) -> bool:
+    def put(self, record: Record, *, attempts: int | None = 0, patience: Patience = IMPATIENT) -> bool:
         """Writes `record`, unless one that stands is there; tells whether it was written.
+
+        `attempts` None, where their number is not known, writes over no record at all: none is forgotten.
 
         Raises:
             TryAgainError: the table cannot be written now.
         """
-        replaced = _GIVES_WAY_TO_IT.get(record["status"], _PROVISIONAL)
-        item = self._item(record, attempts)
+        item = self._item(record, attempts or 0)
+        condition = _unless_one_is_there() if attempts is None else _unless_one_stands(record)
         try:
-            patience.call(self._client.put_item, TableName=self._name, Item=item, **_unless_one_stands(replaced))
+            patience.call(self._client.put_item, TableName=self._name, Item=item, **condition)
         except AWS_ERRORS as error:
             # Also the answer to a repetition by botocore, whose first try was written though its response got lost.
             if error_code(error) == "ConditionalCheckFailedException":
@@ -117,12 +122,9 @@ class PredictionsTable:
         Raises:
             TryAgainError: the table cannot be read now.
         """
-        attributes = ("image", "version", "status", "predicted_at", "attempts")
+        attributes = ("image", "version", "status", "predicted_at", "attempts", "reasons")
         found = map(plain, look_up(self._client, self._name, keys, attributes, patience=patience))
-        return {
-            (item["image"], item["version"]): State(item["status"], item["predicted_at"], item.get("attempts", 0))
-            for item in found
-        }
+        return {(item["image"], item["version"]): _state(item) for item in found}
 
     def get(self, image: str, version: str) -> Record | None:
         """The record of `image` (`<bucket>/<key>`) and `version` (`<object version>#<model version>`)."""
@@ -155,16 +157,34 @@ class PredictionsTable:
         return typed(attributes)
 
 
-def _unless_one_stands(replaced: tuple[str, ...]) -> dict[str, Any]:
-    """PutItem's condition: there is no record, or one whose status is among `replaced`."""
-    if not replaced:
-        return {"ConditionExpression": "attribute_not_exists(image)"}
+def _unless_one_is_there() -> dict[str, Any]:
+    return {"ConditionExpression": "attribute_not_exists(image)"}
+
+
+def _unless_one_stands(record: Record) -> dict[str, Any]:
+    """PutItem's condition: there is no record, or one that gives way to `record`."""
+    refused = _is_refusal(record["status"], record["reasons"])
+    replaced = ("failed",) if refused or record["status"] in _PROVISIONAL else _PROVISIONAL
     values = {f":replaced{i}": {"S": status} for i, status in enumerate(replaced)}
+    condition = f"attribute_not_exists(image) OR #status IN ({', '.join(values)})"
+    if not refused:
+        refusals = {f":refusal{i}": {"S": code} for i, code in enumerate(REFUSALS)}
+        condition += f" OR (#status = :rejected AND reasons[0].code IN ({', '.join(refusals)}))"
+        values |= {":rejected": {"S": "rejected"}, **refusals}
     return {
-        "ConditionExpression": f"attribute_not_exists(image) OR #status IN ({', '.join(values)})",
+        "ConditionExpression": condition,
         "ExpressionAttributeNames": {"#status": "status"},
         "ExpressionAttributeValues": values,
     }
+
+
+def _is_refusal(status: str, reasons: Iterable[Any]) -> bool:
+    return status == "rejected" and any(reason["code"] in REFUSALS for reason in reasons)
+
+
+def _state(item: dict[str, Any]) -> State:
+    refused = _is_refusal(item["status"], item.get("reasons", ()))
+    return State(item["status"], item["predicted_at"], item.get("attempts", 0), refused)
 
 
 def _record(item: dict[str, Any]) -> Record:

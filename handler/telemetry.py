@@ -30,6 +30,9 @@ metrics = Metrics(namespace=os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or NA
 def report_batch(batch: Batch, uploads: int) -> None:
     """The size of one event, and what in it could not be understood."""
     metrics.add_metric("BatchSize", MetricUnit.Count, uploads)
+    if ignored := sum(message.ignored for message in batch.messages):
+        metrics.add_metric("Ignored", MetricUnit.Count, ignored)
+        logger.info("folder markers and system files ignored", count=ignored)
     for message in batch.messages:
         for problem in message.problems:
             metrics.add_metric("Unreadable", MetricUnit.Count, 1)

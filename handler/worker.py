@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from handler import aws, telemetry
-from handler.acknowledging import Acknowledgements
 from handler.deadline import Deadline
 from handler.delivery import Delivery
 from handler.erasure import Erasure
@@ -13,6 +12,7 @@ from handler.errors import TryAgainError
 from handler.events import read_event
 from handler.fetching import ImageStore
 from handler.loading import load
+from handler.queues import Queues
 from handler.stages import Stages
 from handler.table import PredictionsTable
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from handler.configuration import Settings
-    from handler.messages import Batch, Removal, Upload
+    from handler.messages import Batch, Message, Removal, Upload
     from model_layer import Classifier
 
 
@@ -31,7 +31,7 @@ class Worker:
         self._settings = settings
         self._stages = stages
         self._erasure = erasure
-        self._acknowledgements = Acknowledgements(lambda: aws.client("sqs", settings))
+        self._queues = Queues(lambda: aws.client("sqs", settings))
 
     @classmethod
     def start(cls, settings: Settings, loading: Future[Classifier] | None = None) -> Worker:
@@ -57,15 +57,18 @@ class Worker:
         Raises:
             TryAgainError: only for an event that came from no queue, after all that could be done is done: Lambda
                 knows no partial response there, and retries the event as a whole.
+            UnreadableMessageError: so, and only for an event of SNS: part of it is not understood.
         """
-        batch = read_event(event, self._settings.uploads_bucket)
+        settings = self._settings
+        batch = read_event(event, settings.uploads_bucket, ignore_system_files=settings.ignore_system_files)
         delivery = Delivery(
             batch,
             self._stages,
             self._erasure,
-            self._acknowledgements,
-            threads=self._settings.download_threads,
-            max_receives=self._settings.max_receives,
+            self._queues,
+            threads=settings.download_threads,
+            max_receives=settings.max_receives,
+            visibility_timeout=settings.visibility_timeout,
             deadline=Deadline(context.get_remaining_time_in_millis),
             request_id=context.aws_request_id,
         )
@@ -85,19 +88,30 @@ class Worker:
                 telemetry.report_outcome(outcome, delivery.named[outcome.upload][0])
         if unbegun:
             telemetry.report_unbegun(unbegun)
-        if unfinished and not batch.partial_response:
-            raise TryAgainError("unfinished", f"{len(unfinished)} of {_count(batch)} uploads must come again.")
-        return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in _unfinished(batch, unfinished)]}
+        if not batch.partial_response:
+            _raise_what_is_unfinished(batch, unfinished)
+        returned = _unfinished(batch, unfinished)
+        delivery.hand_back(returned)
+        return {"batchItemFailures": [{"itemIdentifier": str(message.id)} for message in returned]}
+
+
+def _raise_what_is_unfinished(batch: Batch, unfinished: set[Upload | Removal]) -> None:
+    """What nobody can understand is logged and done, but where SNS keeps what fails for a person to look at."""
+    problems = [problem for message in batch.messages for problem in message.problems]
+    if unfinished:
+        raise TryAgainError("unfinished", f"{len(unfinished)} of {_count(batch)} uploads must come again.")
+    if problems and batch.from_topic:
+        raise problems[0]
 
 
 def _count(batch: Batch) -> int:
     return len({part for message in batch.messages for part in (*message.uploads, *message.removals)})
 
 
-def _unfinished(batch: Batch, unfinished: set[Upload | Removal]) -> list[str]:
-    """The ids of messages to hand back: each that is not understood in full, or has a part that is not done."""
+def _unfinished(batch: Batch, unfinished: set[Upload | Removal]) -> list[Message]:
+    """The messages to hand back: each that is not understood in full, or has a part that is not done."""
     return [
-        message.id
+        message
         for message in batch.messages
         if message.id and (message.problems or not unfinished.isdisjoint((*message.uploads, *message.removals)))
     ]

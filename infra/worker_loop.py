@@ -8,9 +8,9 @@
 
 What AWS documents for SQS event sources holds here too: the event's shape, batches gathered from several receives
 within the window, partial batch responses and the answers that count as failure of the whole batch. What failed
-stays in the queue until its visibility timeout ends, and moves to the dead-letter queue by the queue's own redrive.
-Two things differ: the handler runs in this process, so it can't be killed at its timeout (a batch that overran
-comes back, as after a kill), and `retry_after` may shorten the wait for a retry.
+stays in the queue until its visibility timeout ends, unless the handler shortens it, and moves to the dead-letter queue
+by the queue's own redrive. Two things differ: the handler runs in this process, so it can't be killed at its timeout (a
+batch that overran comes back, as after a kill), and `retry_after` or `after_death` may shorten the wait for a retry.
 """
 
 import importlib
@@ -79,6 +79,7 @@ def run_worker(
     lane: Lane | None = None,
     until: Callable[[], bool] | None = None,
     retry_after: int | None = None,
+    after_death: int | None = None,
     on_batch: Callable[[Invocation], None] | None = None,
 ) -> list[Invocation]:
     """Feed the handler from the lane (default: the live one) and return what was invoked.
@@ -86,11 +87,12 @@ def run_worker(
     `until` is asked after every batch and, while nothing arrives, every second; true ends the loop. By default the
     loop ends when nothing waits in the queue, is delayed, or is held back for a retry; the bucket's event of a fresh
     upload may still be on its way then, so who knows what to wait for says it with `until`. `retry_after` seconds
-    make a failed message visible again earlier than its queue would. `on_batch` is told of every batch when it is
-    done.
+    make a failed message visible again earlier than its queue would; `after_death` seconds only those of a batch that
+    failed as a whole, and what was handed back is left as the handler left it. `on_batch` is told of every batch when
+    it is done.
     """
     lane = lane or stack.live
-    source = _EventSource(stack, lane, handler, stack.endpoint.client("sqs"), retry_after)
+    source = _EventSource(stack, lane, handler, stack.endpoint.client("sqs"), retry_after, after_death)
     done = until or (lambda: waiting(stack.endpoint, lane) == 0)
     invocations = []
     while True:
@@ -124,6 +126,7 @@ class _EventSource:
     handler: Handler
     sqs: Any
     retry_after: int | None
+    after_death: int | None
 
     def gather(self) -> list[dict[str, Any]]:
         """One batch, complete when it is full or when the window has passed since its first message."""
@@ -144,10 +147,11 @@ class _EventSource:
             failed = {message["MessageId"] for message in batch}
         for group in _groups([message for message in batch if message["MessageId"] not in failed]):
             self.sqs.delete_message_batch(QueueUrl=self.lane.queue_url, Entries=_entries(group))
-        if self.retry_after is not None:
+        shown_after = self.retry_after if self.after_death is None or not error else self.after_death
+        if shown_after is not None:
             for group in _groups([message for message in batch if message["MessageId"] in failed]):
                 self.sqs.change_message_visibility_batch(
-                    QueueUrl=self.lane.queue_url, Entries=_entries(group, VisibilityTimeout=self.retry_after)
+                    QueueUrl=self.lane.queue_url, Entries=_entries(group, VisibilityTimeout=shown_after)
                 )
         return Invocation(len(batch), len(failed), (time.monotonic() - started) * 1000, error)
 

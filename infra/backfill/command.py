@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.backfill import __doc__ as purpose
-from infra.backfill.objects import Page, message, pages
+from infra.backfill.objects import Current, Page, message, pages
 from infra.backfill.progress import Progress, ProgressError, load
 from infra.backfill.sending import SendingError, send
 from infra.deployed import AWS_ERRORS, Deployed, DeployedError, client, find
@@ -63,11 +63,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(stack: Deployed, progress: Progress) -> int:
-    objects = size = 0
+    objects = size = archived = 0
     for page in pages(client("s3"), stack.bucket, progress.prefix, progress.place):
-        objects += len(page.objects)
-        size += sum(found.size for found in page.objects)
+        readable = _readable(page)
+        objects += len(readable)
+        size += sum(found.size for found in readable)
+        archived += len(page.objects) - len(readable)
     print(f"{objects:,} objects of {size / 2**20:,.1f} MB would be sent to {stack.bulk_queue_url}. Nothing was sent.")
+    _tell_archived(archived)
     return 0
 
 
@@ -75,7 +78,7 @@ def _run(stack: Deployed, progress: Progress, file: Path, per_second: float) -> 
     sqs = client("sqs")
     started, before = time.monotonic(), progress.sent
     for page in pages(client("s3"), stack.bucket, progress.prefix, progress.place):
-        send(sqs, stack.bulk_queue_url, [message(stack.bucket, found) for found in page.objects])
+        send(sqs, stack.bulk_queue_url, [message(stack.bucket, found) for found in _readable(page)])
         progress = _after(progress, page)
         # After the messages, never before: who is stopped between the two sends a page twice, and the worker knows it.
         progress.save(file)
@@ -86,8 +89,22 @@ def _run(stack: Deployed, progress: Progress, file: Path, per_second: float) -> 
             time.sleep(max(0.0, (progress.sent - before) / per_second - seconds))
     file.unlink(missing_ok=True)
     print(f"Done: {progress.sent:,} messages are in the bulk lane ({stack.bulk_queue_url}).")
+    _tell_archived(progress.archived)
     return 0
 
 
 def _after(progress: Progress, page: Page) -> Progress:
-    return replace(progress, place=page.after or progress.place, sent=progress.sent + len(page.objects))
+    sent = len(_readable(page))
+    archived = progress.archived + len(page.objects) - sent
+    return replace(progress, place=page.after or progress.place, sent=progress.sent + sent, archived=archived)
+
+
+def _readable(page: Page) -> list[Current]:
+    return [found for found in page.objects if not found.archived]
+
+
+def _tell_archived(count: int) -> None:
+    if count:
+        print(
+            f"{count:,} archived objects were skipped (GLACIER, DEEP_ARCHIVE). Each is classified once it is restored."
+        )

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 PAGE = 1000  # objects; S3's own limit
+# Not read before they are restored, unlike GLACIER_IR. Of what Intelligent-Tiering archives no listing tells.
+_ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,8 @@ class Current:
     etag: str
     size: int
     uploaded_at: datetime
+    archived: bool = False
+    """Whether it is in an archive storage class, and no copy is restored: S3 would refuse to give it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,11 @@ def pages(s3: Any, bucket: str, prefix: str, start: Place) -> Iterator[Page]:
     while place:
         markers = {"KeyMarker": place.key, "VersionIdMarker": place.version}
         listed = s3.list_object_versions(
-            Bucket=bucket, Prefix=prefix, MaxKeys=PAGE, **{name: value for name, value in markers.items() if value}
+            Bucket=bucket,
+            Prefix=prefix,
+            MaxKeys=PAGE,
+            OptionalObjectAttributes=["RestoreStatus"],
+            **{name: value for name, value in markers.items() if value},
         )
         place = None
         if listed.get("IsTruncated"):
@@ -67,6 +75,7 @@ def _current(item: Any) -> Current:
         etag=item["ETag"].strip('"'),
         size=item["Size"],
         uploaded_at=item["LastModified"],
+        archived=item.get("StorageClass") in _ARCHIVES and "RestoreExpiryDate" not in item.get("RestoreStatus", {}),
     )
 
 

@@ -18,12 +18,13 @@ class ProgressError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Everything before `place` has been sent: `sent` messages."""
+    """Everything before `place` has been sent, `sent` messages, but for `archived` objects that cannot be read."""
 
     bucket: str
     prefix: str
     place: Place = field(default_factory=Place)
     sent: int = 0
+    archived: int = 0
 
     def save(self, file: Path) -> None:
         """Whole or not at all. Only its owner may read it, as it holds a key."""
@@ -38,7 +39,9 @@ def load(file: Path, bucket: str, prefix: str) -> Progress:
     """What `file` says, or a beginning where there is none."""
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
-        progress = Progress(held["bucket"], held["prefix"], Place(**held["place"]), int(held["sent"]))
+        progress = Progress(
+            held["bucket"], held["prefix"], Place(**held["place"]), int(held["sent"]), int(held.get("archived", 0))
+        )
     except FileNotFoundError:
         return Progress(bucket, prefix)
     except (ValueError, KeyError, TypeError) as error:

@@ -51,12 +51,19 @@ def reorder(stack: Stack, is_late: Callable[[str], bool]) -> None:
 
 def drain(stack: Stack, queue_url: str) -> list[str]:
     """Takes all messages out of a queue; gives their bodies."""
-    sqs, bodies = stack.endpoint.client("sqs"), list[str]()
+    return [message["Body"] for message in take(stack, queue_url)]
+
+
+def take(stack: Stack, queue_url: str) -> list[dict[str, Any]]:
+    """Takes all messages out of a queue; gives them as SQS hands them out."""
+    sqs, taken = stack.endpoint.client("sqs"), list[dict[str, Any]]()
     while True:
-        answer = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
-        messages = answer.get("Messages", [])
+        answer = sqs.receive_message(
+            QueueUrl=queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=1, MessageSystemAttributeNames=["All"]
+        )
+        messages: list[dict[str, Any]] = answer.get("Messages", [])
         if not messages:
-            return bodies
+            return taken
+        taken += messages
         for message in messages:
-            bodies.append(message["Body"])
             sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])

@@ -16,7 +16,7 @@ from infra.template import read_template
 MAX_RECEIVES = 5
 VISIBILITY_SECONDS = 780
 TIMEOUT_SECONDS = 120
-EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")
+EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectRestore:Completed")
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """What goes wrong in a worker's process, below boto3: requests and answers are touched, our own functions are not.
 
 A plan names, for an object's key, the faults that strike its upload. Each strikes in one delivery only, whichever
-process that is in: a file in a shared folder says that it has struck. Those of `LASTING` strike each time.
+process that is in: a file in a shared folder says that it has struck. Those of `LASTING` strike each time, and
+`<fault>@4` strikes at the fourth receive.
 
 Faults of a single image: SLOW_DOWN to RACE, POISON, FORBIDDEN. The others strike the invocation that holds the image.
 """
@@ -43,6 +44,7 @@ RACE = "conditional-check race"
 THROTTLED_LOOKUP = "BatchGetItem throttled"
 EXPIRED = "expired credentials"
 LATE_TABLE = "table not there yet"
+BRIEF_TABLE = "table not there for a second"
 KILL_FETCH = "killed at fetch"
 KILL_INFERENCE = "killed at inference"
 KILL_WRITE = "killed at write"
@@ -53,9 +55,12 @@ POISON = "image kills worker"
 FORBIDDEN = "never readable"
 
 OF_IMAGES = (SLOW_DOWN, UNAVAILABLE, INTERNAL_ERROR, RESET_READING, SLOW, CUT_OFF, THROTTLED_WRITE, RESET_WRITING, RACE)
-OF_INVOCATIONS = (THROTTLED_LOOKUP, EXPIRED, LATE_TABLE, TIMEOUT, OUT_OF_MEMORY)
+OF_INVOCATIONS = (THROTTLED_LOOKUP, EXPIRED, LATE_TABLE, BRIEF_TABLE, TIMEOUT, OUT_OF_MEMORY)
 KILLS = (KILL_FETCH, KILL_INFERENCE, KILL_WRITE, KILL_RESPONSE)
 LASTING = frozenset({POISON, FORBIDDEN})
+TABLE_AWAY = frozenset({EXPIRED, LATE_TABLE})
+"""Those that keep the table out of reach for a whole invocation."""
+_BRIEFLY = 1.0  # seconds
 
 _S3_ERRORS: dict[str, tuple[int, str, int | None]] = {
     FORBIDDEN: (403, "AccessDenied", None),
@@ -65,6 +70,17 @@ _S3_ERRORS: dict[str, tuple[int, str, int | None]] = {
 }
 _JSON: Any = {"Content-Type": "application/x-amz-json-1.0"}
 _MORE_THAN_BOTOCORE_REPEATS = 4  # so the worker's own patience is needed
+
+
+def at(fault: str, receive: int) -> str:
+    """As a plan names a `fault` that strikes at one receive."""
+    return f"{fault}@{receive}"
+
+
+def strikes(planned: str, receives: int) -> str | None:
+    """The fault that `planned` names, if it may strike at this receive."""
+    fault, _, receive = planned.partition("@")
+    return fault if not receive or int(receive) == receives else None
 
 
 class Faults:
@@ -78,7 +94,10 @@ class Faults:
         self._requests: Counter[tuple[str, str]] = Counter()
         self._direct = URLLib3Session()
         self._lock = threading.Lock()
+        self._writes = struck.parent / "writes"
         self._dies_at_inference = False
+        self._out_of_memory = False
+        self._began = 0.0
 
     def install(self) -> None:
         """Into boto3's default session, which clients are made from."""
@@ -91,12 +110,17 @@ class Faults:
 
     def begin(self, event: Any) -> None:
         """A new delivery: which of the faults of its uploads may strike in it."""
-        keys = {upload.key for message in read_event(event).messages for upload in message.uploads}
-        planned = ((key, fault) for key in keys for fault in self._plan.get(key, ()))
+        named = {(up.key, message.receives) for message in read_event(event).messages for up in message.uploads}
         self._active = {
-            (key, fault) for key, fault in planned if fault in LASTING or not self._file(key, fault).exists()
+            (key, fault)
+            for key, receives in named
+            for planned in self._plan.get(key, ())
+            if (fault := strikes(planned, receives))
+            and (fault in LASTING or planned != fault or not self._file(key, fault).exists())
         }
         self._requests.clear()
+        self._began = time.monotonic()
+        self._dies_at_inference = False
 
     def at_inference(self) -> None:
         """The network is running; the image that this process is to die of has been fetched, or is about to be run."""
@@ -105,7 +129,7 @@ class Faults:
 
     def before_response(self) -> None:
         """The handler has answered, and Lambda has not heard it yet."""
-        if self._any(KILL_RESPONSE):
+        if self._any(KILL_RESPONSE) or self._out_of_memory:
             _die()
 
     def _file(self, key: str, fault: str) -> Path:
@@ -148,17 +172,18 @@ class Faults:
         if self._now(key, TIMEOUT):
             os.kill(os.getpid(), signal.SIGSTOP)  # hangs as a whole, until Lambda ends it
         if self._now(key, OUT_OF_MEMORY):
+            self._out_of_memory = True
             _exhaust_memory()
 
     def _put_item(self, request: Any, **_: Any) -> AWSResponse | None:
+        with self._writes.open("ab") as writes:  # a byte for each
+            writes.write(b".")
         item = json.loads(request.body)["Item"]
         key = item["image"]["S"].partition("/")[2]
         if self._now(key, KILL_WRITE):
             _die()
-        if self._any(LATE_TABLE):
-            return dynamodb_error("ResourceNotFoundException")
-        if self._any(EXPIRED):
-            return dynamodb_error("ExpiredTokenException")
+        if refusal := self._table_is_away():
+            return refusal
         if self._now(key, THROTTLED_WRITE, most=_MORE_THAN_BOTOCORE_REPEATS):
             return dynamodb_error("ProvisionedThroughputExceededException")
         if self._now(key, RESET_WRITING, most=1):
@@ -168,11 +193,16 @@ class Faults:
             self._direct.send(request)  # another worker is a moment faster with the same record
         return None
 
-    def _batch_get_item(self, **_: Any) -> AWSResponse | None:
+    def _table_is_away(self) -> AWSResponse | None:
         if self._any(LATE_TABLE):
             return dynamodb_error("ResourceNotFoundException")
-        if self._any(EXPIRED):
-            return dynamodb_error("ExpiredTokenException")
+        if time.monotonic() < self._began + _BRIEFLY and self._any(BRIEF_TABLE):
+            return dynamodb_error("ResourceNotFoundException")
+        return dynamodb_error("ExpiredTokenException") if self._any(EXPIRED) else None
+
+    def _batch_get_item(self, **_: Any) -> AWSResponse | None:
+        if refusal := self._table_is_away():
+            return refusal
         for key, fault in self._active:
             if fault == THROTTLED_LOOKUP and self._now(key, fault, most=_MORE_THAN_BOTOCORE_REPEATS):
                 return dynamodb_error("ProvisionedThroughputExceededException")

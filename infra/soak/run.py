@@ -15,6 +15,7 @@ from handler.table import PredictionsTable
 from infra.soak import faults
 from infra.soak.cloud_events import created, reorder, send_late
 from infra.soak.clouds import CLOUDS, MAX_RECEIVES
+from infra.soak.story import keep, story
 from infra.soak.uploads import plan
 from infra.soak.verdict import Expected, Identity, Verdict, judge
 from infra.soak.workers import Workers
@@ -63,6 +64,8 @@ def soak(
         verdict = run.upload(planned)
         if run.versions:  # moto tells nothing of deletions from a bucket with versions
             run.erase(verdict)
+        if verdict.broken():
+            keep(out, stack, verdict.letters, verdict.story)
     verdict.seconds = round(time.monotonic() - started, 1)
     verdict.conditions = {"n": count, "seed": seed, "cloud": cloud, "bundle": bundle.name, "batch_size": BATCH_SIZE}
     verdict.conditions |= {"workers": WORKERS}
@@ -107,7 +110,7 @@ class Soak:
         finally:
             workers.finish()
         self._tell("counting")
-        return judge(
+        verdict = judge(
             self._stack,
             self._expected,
             self._table.everything(),
@@ -115,6 +118,9 @@ class Soak:
             (self._scratch / "inferences").stat().st_size,
             self._struck(),
         )
+        faulty = {one.key: one.faults for one in planned}
+        verdict.story = story(verdict.to_look_at, faulty, workers.tally.history, self._scratch / "worker.log")
+        return verdict
 
     def erase(self, verdict: Verdict) -> None:
         """Deletes some of what is recorded, and something new before its creation is told: all of it must be gone."""

@@ -56,7 +56,7 @@ def plan(count: int, seed: int, batch_size: int, classifier: Classifier, *, each
     `each_fault`: every fault once, instead of its share.
     """
     rng = random.Random(seed)
-    pictures = [_rendered(seed * 1000 + number) for number in range(PICTURES)]
+    pictures = [rendered(seed * 1000 + number) for number in range(PICTURES)]
     answers = classifier.classify(pictures)
     bad = [(content, classifier.classify([content])[0]) for content in (make(seed) for make in BAD_FILES.values())]
     overwritten = set(rng.sample(range(count), round(count * OVERWRITTEN)))
@@ -64,7 +64,7 @@ def plan(count: int, seed: int, batch_size: int, classifier: Classifier, *, each
     for number in range(count - len(overwritten)):
         key = f"soak/{rng.choice(_AWKWARD)}/{number:06}.jpg" if number % 50 == 0 else f"soak/{number:06}.jpg"
         which = rng.randrange(PICTURES)
-        objects.append(Planned(key, [_marked(pictures[which], number)], [answers[which]]))
+        objects.append(Planned(key, [marked(pictures[which], number)], [answers[which]]))
     _spread(rng, objects, overwritten, bad, pictures, answers)
     _disturb(rng, objects, _each_once() if each_fault else _shares(rng, count, batch_size))
     return objects
@@ -82,7 +82,7 @@ def _spread(
     chosen = rng.sample(objects, len(objects))
     for _ in overwritten:
         one, which = chosen.pop(), rng.randrange(len(pictures))
-        one.contents.append(_marked(pictures[which], len(objects) + len(chosen)))
+        one.contents.append(marked(pictures[which], len(objects) + len(chosen)))
         one.expected.append(answers[which])
     for _ in range(round(len(objects) * DELETED)):
         chosen.pop().deleted = True
@@ -120,12 +120,13 @@ def _rounded(rng: random.Random, expected: float) -> int:
     return int(expected + rng.random())
 
 
-def _rendered(seed: int) -> bytes:
+def rendered(seed: int) -> bytes:
+    """A small JPEG of a drawn lesion."""
     buffer = io.BytesIO()
     dermoscopy(seed).resize(SIZE).save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
 
 
-def _marked(jpeg: bytes, number: int) -> bytes:
+def marked(jpeg: bytes, number: int) -> bytes:
     """The same picture in a file of its own: a comment (ITU T.81, B.2.4.5) tells it from all others."""
     return jpeg[:2] + b"\xff\xfe\x00\x0a" + f"{number:08}".encode() + jpeg[2:]

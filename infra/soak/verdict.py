@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from handler.events import read_event
-from infra.soak.cloud_events import drain
+from infra.soak.cloud_events import take
 from infra.worker_loop import waiting
 from model_layer import Prediction
 
@@ -30,6 +30,9 @@ among a few uploads (`each_fault`) there are more deaths than that.
 _ZERO = ("lost", "doubled", "wrong_state", "dead_letters_unexplained", "failed_without_letter", "queue_left")
 _ERASED = ("erased_left", "erased_wrongly")
 """None where nothing was erased."""
+
+_FOR_THE_STORY = frozenset({"to_look_at", "letters", "story"})
+"""Kept beside `soak.json`, where a promise is broken."""
 
 Identity = tuple[str, str]
 """An upload's key and version (or etag)."""
@@ -76,6 +79,12 @@ class Verdict:
     """Uploads deleted afterwards, whose records had to go."""
     erased_left: int | None = None
     erased_wrongly: int | None = None
+    to_look_at: list[Identity] = field(default_factory=list)
+    """The uploads that were lost, or have a record or a dead letter that they should not have."""
+    letters: list[dict[str, Any]] = field(default_factory=list)
+    """The dead letters, as SQS handed them out."""
+    story: list[str] = field(default_factory=list)
+    """What became of those to look at, a paragraph each."""
     seconds: float = 0.0
     conditions: dict[str, Any] = field(default_factory=dict)
 
@@ -89,7 +98,8 @@ class Verdict:
         return found
 
     def to_json(self) -> str:
-        return json.dumps({**asdict(self), "holds": not self.broken()}, indent=2) + "\n"
+        told = {name: value for name, value in asdict(self).items() if name not in _FOR_THE_STORY}
+        return json.dumps({**told, "holds": not self.broken()}, indent=2) + "\n"
 
 
 def judge(
@@ -106,7 +116,8 @@ def judge(
         found.setdefault((record["object"]["key"], record["version"].rpartition("#")[0]), []).append(record)
     states = Counter(str(record["status"]) for same in found.values() for record in same)
     failed = {identity for identity, same in found.items() if same[0]["status"] == "failed"}
-    letters = [read_event(json.loads(body)).messages[0].uploads for body in drain(stack, stack.dlq_url)]
+    taken = take(stack, stack.dlq_url)
+    letters = [read_event(json.loads(message["Body"])).messages[0].uploads for message in taken]
     unexplained = [
         uploads
         for uploads in letters
@@ -116,13 +127,15 @@ def judge(
         )
     ]
     lettered = {(upload.key, upload.object_version) for uploads in letters for upload in uploads}
+    wrong = {identity for identity, same in found.items() if not _agrees(same[0], expected.get(identity))}
+    unexplained_uploads = {(upload.key, upload.object_version) for uploads in unexplained for upload in uploads}
     predicted = states["classified"] + states["referred"]
     return Verdict(
         uploads=len(expected),
         records=sum(states.values()),
         lost=len(expected.keys() - found.keys()),
         doubled=sum(len(same) - 1 for same in found.values()),
-        wrong_state=sum(not _agrees(same[0], expected.get(identity)) for identity, same in found.items()),
+        wrong_state=len(wrong),
         inferences_per_image=round(inferences / max(1, predicted), 4),
         dead_letters=len(letters),
         dead_letters_unexplained=len(unexplained),
@@ -135,6 +148,8 @@ def judge(
         invocations=tally.invocations,
         deaths=tally.deaths,
         faults=dict(sorted(faults.items())),
+        to_look_at=sorted((expected.keys() - found.keys()) | wrong | unexplained_uploads | (failed - lettered)),
+        letters=taken,
     )
 
 

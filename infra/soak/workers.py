@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from handler.events import read_event
 from infra.lambda_contract import failed_messages
-from infra.soak.faults import TIMEOUT
-from infra.soak.sandbox import Sandbox
+from infra.soak.faults import TABLE_AWAY, TIMEOUT, strikes
+from infra.soak.sandbox import Sandbox, Snapshot
 from infra.worker_loop import Invocation, function_environment, run_worker, waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from handler.messages import Message
+    from infra.lambda_contract import LambdaContext
     from infra.stack import Stack
 
-RETRY_AFTER = 1  # seconds; on AWS it is the queue's visibility timeout, 13 minutes
-SHORT_TIMEOUT = 3.0  # seconds, of the invocations that are to run into their timeout
+# Seconds that messages stay hidden whose worker died. On AWS it is the queue's visibility timeout of 13 minutes; the
+# worker is told these instead, and what it hands back comes again in the same proportion sooner.
+AFTER_DEATH = 6
+SHORT_TIMEOUT = 3.0  # seconds, of the invocations that are to run into their timeout, or to wait for a table in vain
 EMPTY_SECONDS = 3.0  # how long the lane must stay empty: the bucket's events come a moment after the upload
 STALL_SECONDS = 300.0  # without a single answer
 
@@ -36,6 +40,10 @@ class Tally:
     """Messages that went back to the queue."""
     acknowledged: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By key and version: messages that were done."""
+    workers: set[int] = field(default_factory=set)
+    """The numbers of those that took part."""
+    history: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    """By key and version: what became of each delivery."""
 
 
 class Workers:
@@ -48,8 +56,14 @@ class Workers:
         plan: Mapping[str, Sequence[str]],
         settings: Mapping[str, str],
         count: int,
+        *,
+        short_timeout: float = SHORT_TIMEOUT,
+        alter: Callable[[Any], Any] = lambda event: event,
     ) -> None:
-        """`plan` names faults by key, and stands in `scratch` for the sandboxes; `settings` go over the template's."""
+        """`plan` names faults by key, and stands in `scratch` for the sandboxes; `settings` go over the template's.
+
+        `alter` changes events on their way.
+        """
         self.tally = Tally()
         self._stack = stack
         self._plan = plan
@@ -58,9 +72,13 @@ class Workers:
         self._last_answer = time.monotonic()
         self._empty_since: float | None = None
         self._asked = 0.0
-        environment = function_environment(stack) | dict(settings)
-        self._sandboxes = [Sandbox(environment, scratch / "plan.json", scratch, self._limit) for _ in range(count)]
-        self._threads = [threading.Thread(target=self._work, args=(sandbox,)) for sandbox in self._sandboxes]
+        self._began = time.monotonic()
+        self._short_timeout = short_timeout
+        self._alter = alter
+        environment = function_environment(stack) | {"VISIBILITY_TIMEOUT": str(AFTER_DEATH)} | dict(settings)
+        self._snapshot = Snapshot(environment, scratch / "plan.json", scratch)
+        self._sandboxes = [Sandbox(self._snapshot, self._limit) for _ in range(count)]
+        self._threads = [threading.Thread(target=self._work, args=item) for item in enumerate(self._sandboxes)]
 
     def start(self) -> None:
         for thread in self._threads:
@@ -71,28 +89,59 @@ class Workers:
         self._feeding = False
         for thread in self._threads:
             thread.join()
+        self.close()
         self.tally.deaths = sum(sandbox.deaths for sandbox in self._sandboxes)
 
-    def _work(self, sandbox: Sandbox) -> None:
+    def close(self) -> None:
+        """Ends all processes."""
+        for sandbox in self._sandboxes:
+            sandbox.close()
+        self._snapshot.close()
+
+    def _work(self, number: int, sandbox: Sandbox) -> None:
         try:
             run_worker(
                 self._stack,
-                lambda event, context: self._counted(event, sandbox(event, context)),
+                lambda event, context: self._watched(number, sandbox, self._alter(event), context),
                 until=self._done,
-                retry_after=RETRY_AFTER,
+                after_death=AFTER_DEATH,
                 on_batch=self._note,
             )
         finally:
             sandbox.close()
 
-    def _counted(self, event: Any, response: Any) -> Any:
+    def _watched(self, number: int, sandbox: Sandbox, event: Any, context: LambdaContext) -> Any:
         messages = read_event(event).messages
-        failed = failed_messages(response, [str(message.id) for message in messages], reports_item_failures=True)
-        with self._lock:
-            for message in messages:
-                if message.id not in failed:
-                    self.tally.acknowledged.update((one.key, one.object_version) for one in set(message.uploads))
+        ids = [str(message.id) for message in messages]
+        started = time.monotonic()
+        try:
+            response = sandbox(event, context)
+            failed = failed_messages(response, ids, reports_item_failures=True)
+            ends = {identifier: "handed back" if identifier in failed else "done" for identifier in ids}
+        except Exception as error:
+            ends = dict.fromkeys(ids, str(error))
+            raise
+        finally:
+            self._tell_what_became(number, started, messages, ends)
         return response
+
+    def _tell_what_became(
+        self, number: int, started: float, messages: Sequence[Message], ends: Mapping[str, str]
+    ) -> None:
+        beside = {fault for message in messages for up in message.uploads for fault in self._plan.get(up.key, ())}
+        with self._lock:
+            self.tally.workers.add(number)
+            for message in messages:
+                line = (
+                    f"receive {message.receives}, worker {number}, from {started - self._began:.1f} to "
+                    f"{time.monotonic() - self._began:.1f} s, one of {len(messages)} messages"
+                    f" (faults among them: {', '.join(sorted(beside)) or 'none'}): {ends[str(message.id)]}"
+                )
+                for one in set(message.uploads):
+                    identity = one.key, one.object_version
+                    self.tally.history.setdefault(identity, []).append(f"message {message.id}, {line}")
+                    if ends[str(message.id)] == "done":
+                        self.tally.acknowledged[identity] += 1
 
     def _note(self, invocation: Invocation) -> None:
         with self._lock:
@@ -117,5 +166,13 @@ class Workers:
             return now - self._empty_since >= EMPTY_SECONDS
 
     def _limit(self, event: Any) -> float | None:
-        keys = (upload.key for message in read_event(event).messages for upload in message.uploads)
-        return SHORT_TIMEOUT if any(TIMEOUT in self._plan.get(key, ()) for key in keys) else None
+        """Where a worker would hang, or wait to its very end for a table on somebody's last receive."""
+        messages = read_event(event).messages
+        faults = {
+            strikes(planned, message.receives)
+            for message in messages
+            for upload in message.uploads
+            for planned in self._plan.get(upload.key, ())
+        }
+        last = any(message.receives >= self._stack.live.max_receives for message in messages)
+        return self._short_timeout if TIMEOUT in faults or (last and faults & TABLE_AWAY) else None

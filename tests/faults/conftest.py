@@ -24,12 +24,12 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
 
 @pytest.fixture
 def workers(stack: Stack, tiny_bundle: Path, tmp_path: Path) -> Callable[..., Workers]:
-    """One worker in a process of its own, which faults may kill; `plan` names them by key."""
+    """Workers, each in a process of its own, which faults may kill; `plan` names them by key."""
     (tmp_path / "struck").mkdir()
 
-    def make(plan: Mapping[str, Sequence[str]], **environment: Any) -> Workers:
+    def make(plan: Mapping[str, Sequence[str]], *, count: int = 1, **environment: Any) -> Workers:
         (tmp_path / "plan.json").write_text(json.dumps(plan))
         settings = {"MODEL_BUNDLE": str(tiny_bundle), "INFERENCE_THREADS": "1", **environment}
-        return Workers(stack, tmp_path, plan, settings, 1)
+        return Workers(stack, tmp_path, plan, settings, count)
 
     return make

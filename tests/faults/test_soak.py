@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections import Counter
 
 import pytest
 
 from handler.table import PredictionsTable
-from infra.soak import faults
+from infra.soak import faults, pairs
 from infra.soak.__main__ import main
 from infra.soak.cloud_events import created, send
 from infra.soak.clouds import CLOUDS
 from infra.soak.run import soak
+from infra.soak.story import keep, story
 from infra.soak.uploads import LEAST, plan
 from infra.soak.verdict import Expected, Verdict, judge, table
 from infra.soak.workers import Tally
@@ -21,6 +23,8 @@ from model_layer import Classifier
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1200)]
 
+# Each of the two halves; `make soak SOAK_OPTIONS=--pairs` tries all of them both ways.
+HALVES = {pairs.HANDED_BACK: 0, pairs.MAYBE_DEAD: 1}
 EVERY_FAULT = {*faults.OF_IMAGES, *faults.OF_INVOCATIONS, *faults.KILLS, *faults.LASTING}
 
 
@@ -44,6 +48,27 @@ def test_each_fault_on_each_cloud(cloud, tiny_bundle, tmp_path):
     assert verdict.deaths >= 6
     assert verdict.states["failed"] == verdict.dead_letters == 2
     assert verdict.inferences <= verdict.uploads + verdict.deaths * 10, "a death costs at most its batch"
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("told_as", HALVES)
+def test_two_faults_on_one_upload_at_every_receive(told_as, tiny_bundle, tmp_path):
+    """A thousand uploads in each half: none is lost, and none is given up that a receive without fault was left."""
+    half = pairs.enumerated()[HALVES[told_as] :: 2]
+    assert len(half) > 1000
+    found = pairs.try_pairs(half, tmp_path, tiny_bundle, told_as=told_as)
+    assert found.holds, "\n\n".join(found.told[:10])
+    assert found.states.keys() == {"classified", "failed"}
+
+
+def test_the_pairs_are_all_of_them():
+    met = {frozenset(pair.faults) for pair in pairs.enumerated(5)}
+    assert len(met) == len(pairs.enumerated(5))
+    for receive, one, other in itertools.product(range(1, 5), pairs.SENT_BACK, pairs.SINGLE):
+        planned = {faults.at(one, receive), faults.at(other, receive + 1)}
+        assert planned in met or (receive == 4 and {one, other} <= pairs.NOTHING_WRITTEN)
+    forbidden_then_no_table = {faults.FORBIDDEN, faults.at(faults.LATE_TABLE, 5)}
+    assert forbidden_then_no_table in met, "the way in which uploads were lost"
 
 
 @pytest.fixture(scope="class")
@@ -102,6 +127,23 @@ class TestTheVerdict:
         send(dataclasses.replace(stack, lanes={"Live": dead}), created(ours, "a", "v", None))
         assert self.judged(stack, [self.record("a"), self.record("b")]).dead_letters_unexplained == 1
 
+    def test_what_became_of_a_lost_upload_is_told_receive_by_receive(self, stack, ours, tmp_path):
+        dead = dataclasses.replace(stack.live, queue_url=stack.live.dlq_url)
+        send(dataclasses.replace(stack, lanes={"Live": dead}), created(ours, "a", "v", None))
+        verdict = self.judged(stack, [self.record("b")])
+        assert verdict.to_look_at == [("a", "v")]
+        log = tmp_path / "worker.log"
+        log.write_text('no json\n{"message": "image to try again", "version": "v", "receives": 4, "error": "Why."}\n')
+        told = story(verdict.to_look_at, {"a": ["x@4"]}, {("a", "v"): ["receive 4: handed back"]}, log)
+        send(stack, "left behind")
+        keep(tmp_path, stack, verdict.letters, told)
+        text = (tmp_path / "story.txt").read_text()
+        for words in ("a (v), faults: x@4", "receive 4: handed back", "image to try again: Why."):
+            assert words in text
+        kept = json.loads((tmp_path / "messages.json").read_text())
+        assert [message["Body"] for message in kept["live"]] == ["left behind"]
+        assert "ApproximateReceiveCount" in kept["dead_letters"][0]["Attributes"]
+
     def test_a_message_that_is_left(self, stack, ours):
         send(stack, created(ours, "a", "v", None))
         assert self.judged(stack, [self.record("a"), self.record("b")]).queue_left == 1
@@ -124,6 +166,19 @@ class TestTheCommand:
         (tmp_path / "file").touch()
         assert main(["-n", "10", "--out", str(tmp_path / "file")]) == 1
         assert capsys.readouterr().err.startswith(f"soak: {tmp_path / 'file'}: ")
+
+    @pytest.mark.parametrize(("held", "status"), [([True, True, True], 0), ([True, False, True], 1)])
+    def test_runs_once_for_each_seed(self, held, status, tmp_path, monkeypatch, capsys):
+        seeds = []
+
+        def one(options, bundle, seed, out):
+            seeds.append((seed, out.name))
+            return held[len(seeds) - 1]
+
+        monkeypatch.setattr("infra.soak.__main__._mix", one)
+        assert main(["-n", "10", "--out", str(tmp_path), "--seeds", "4-6"]) == status
+        assert seeds == [(4, "seed-4"), (5, "seed-5"), (6, "seed-6")]
+        assert f"{sum(held)} of 3 runs hold." in capsys.readouterr().out
 
     def test_is_stopped_by_ctrl_c(self, tmp_path, monkeypatch, capsys):
         def stop(*_, **__):

@@ -26,6 +26,8 @@ def test_what_must_be_set_is_little(given):
     assert settings.aws_endpoint_url is None
     assert settings.uploads_bucket is None
     assert settings.erase_removed
+    assert settings.ignore_system_files
+    assert settings.visibility_timeout == 780
 
 
 def test_every_variable_is_read(given):
@@ -35,11 +37,13 @@ def test_every_variable_is_read(given):
         "DOWNLOAD_THREADS": "3",
         "INFERENCE_THREADS": "4",
         "MAX_RECEIVES": "5",
+        "VISIBILITY_TIMEOUT": "90",
         "RECORD_TTL_DAYS": "6",
     }
     texts = {
         "UPLOADS_BUCKET": "dermbatch-images",
         "ERASE_REMOVED": "false",
+        "IGNORE_SYSTEM_FILES": "false",
         "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
         "POWERTOOLS_LOG_LEVEL": "warning",
     }
@@ -49,6 +53,7 @@ def test_every_variable_is_read(given):
     assert settings.aws_endpoint_url == "http://127.0.0.1:4566"
     assert settings.uploads_bucket == "dermbatch-images"
     assert not settings.erase_removed
+    assert not settings.ignore_system_files
     assert settings.powertools_log_level == "WARNING"
 
 
@@ -74,6 +79,9 @@ def test_an_empty_variable_counts_as_unset(given):
         ("PREDICTIONS_TABLE", ""),
         ("UPLOADS_BUCKET", "arn:aws:s3:::images"),
         ("ERASE_REMOVED", "yes"),
+        ("IGNORE_SYSTEM_FILES", "1"),
+        ("VISIBILITY_TIMEOUT", "0"),
+        ("VISIBILITY_TIMEOUT", "43201"),
         ("PREDICTIONS_TABLE", "no spaces please"),
         ("MODEL_BUNDLE", "/no/such/folder"),
         ("MAX_IMAGE_BYTES", "0"),

@@ -81,7 +81,7 @@ def test_what_is_no_upload_is_done():
     assert not only.problems
 
 
-@pytest.mark.parametrize("name", ["ObjectTagging:Put", "ObjectRestore:Completed", "ReducedRedundancyLostObject"])
+@pytest.mark.parametrize("name", ["ObjectTagging:Put", "ObjectRestore:Post", "ReducedRedundancyLostObject"])
 def test_events_of_other_kinds_are_done(name):
     (only,) = read_event({"Records": [record(Put("a.jpg", "a" * 32), name)]}).messages
     assert (only.uploads, only.removals, only.problems) == ((), (), ())

@@ -6,6 +6,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 from pictures import jpeg
 from s3_events import handed_back, queue_event
+from test_deadline import Countdown
 from worker_rig import TABLE, Context, answer, states
 
 THROTTLED = (
@@ -132,7 +133,7 @@ class TestLastReceive:
     def test_leaves_a_failed_record_that_says_why_and_still_hands_back(self, impatient, bucket, table):
         put = bucket.put("a.jpg", jpeg(1))
         impatient.break_call("s3.GetObject", lambda _: forbidden())
-        assert handed_back(impatient.handle(queue_event(put, receives=4))) == ["message-0"]
+        assert handed_back(impatient.handle(queue_event(put, receives=3))) == ["message-0"]
         assert not states(table)
         assert handed_back(impatient.handle(queue_event(put, receives=5))) == ["message-0"]
         (found,) = table.everything()
@@ -151,7 +152,7 @@ class TestLastReceive:
         put = bucket.put("a.jpg", jpeg(1))
         impatient.handle(queue_event(put))
         impatient.break_call("dynamodb.BatchGetItem", lambda _: throttle())
-        assert handed_back(impatient.handle(queue_event(put, receives=5))) == ["message-0"]
+        assert handed_back(impatient.handle(queue_event(put, receives=5), Countdown(seconds=5))) == ["message-0"]
         assert states(table)["a.jpg"] in {"classified", "referred"}
 
     def test_out_of_time(self, rig, bucket, table):
@@ -170,7 +171,7 @@ def test_a_table_that_stays_away_is_no_exception(impatient, bucket, table):
         impatient.break_call(f"dynamodb.{call}", lambda _: throttle())
     puts = [bucket.put(f"{n}.jpg", jpeg(n)) for n in range(3)]
     fetches = impatient.break_call("s3.GetObject", lambda _: None)
-    assert len(handed_back(impatient.handle(queue_event(*puts, receives=5)))) == 3
+    assert len(handed_back(impatient.handle(queue_event(*puts, receives=5), Countdown(seconds=4)))) == 3
     assert not fetches, "what cannot be recorded is not worth a fetch and an inference"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -11,8 +12,10 @@ import boto3
 import pytest
 from pictures import jpeg
 from s3_events import Put, handed_back, message, notification
+from test_deadline import Countdown
 from worker_rig import BOTH_CLOUDS, answer, states
 
+from handler import telemetry
 from handler.errors import TryAgainError
 from handler.events import read_event
 from handler.record import Finding, build_record
@@ -21,11 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def batch(*deliveries: tuple[Put, int], sent: datetime | None = None) -> dict:
-    """An event of (upload, receive count) pairs, `message-0` first."""
+def batch(*deliveries: tuple[Put, int], sent: datetime | None = None, ago: float | None = None) -> dict:
+    """An event of (upload, receive count) pairs, `message-0` first, all first received `ago` seconds ago."""
     records = [message(number, notification(put), receives) for number, (put, receives) in enumerate(deliveries)]
     for one in records:
         one["attributes"]["SentTimestamp"] = str(int((sent or datetime(2026, 1, 1, tzinfo=UTC)).timestamp() * 1000))
+        if ago is not None:
+            one["attributes"]["ApproximateFirstReceiveTimestamp"] = str(int((time.time() - ago) * 1000))
     return {"Records": records}
 
 
@@ -92,12 +97,29 @@ def test_suspects_are_tried_one_after_the_other_the_least_suspicious_and_most_pr
     assert begun == [2, 2, 1], "never more than one begun beside the one that had died"
 
 
-def test_what_this_process_handed_back_itself_is_no_suspect(rig, table, puts):
+# (receive, seconds since the first, whether a death fits in): the hand-backs alone take 12, 49 and 195 s.
+TIMES = [(2, 15, False), (2, 600, False), (2, 780, True), (3, 70, False), (3, 800, True), (4, 260, False)]
+
+
+@pytest.mark.parametrize(("receives", "ago", "suspect"), TIMES)
+def test_what_was_handed_back_is_no_suspect_whoever_handed_it_back(make_rig, table, puts, receives, ago, suspect):
+    rig = make_rig(MAX_RECEIVES=9)
     writes = rig.break_call("dynamodb.PutItem", lambda _: None)
-    rig.break_call("s3.GetObject", lambda n: answer(403) if n == 0 else None)
-    assert handed_back(rig.handle(batch((puts[0], 1)))) == ["message-0"]
+    assert handed_back(rig.handle(batch((puts[0], receives), ago=ago))) == []
+    assert len(writes) == (2 if suspect else 1)
+
+
+def test_a_message_whose_times_nobody_tells_is_a_suspect(rig, table, puts):
+    writes = rig.break_call("dynamodb.PutItem", lambda _: None)
     assert handed_back(rig.handle(batch((puts[0], 2)))) == []
-    assert len(writes) == 1
+    assert len(writes) == 2
+
+
+def test_of_several_messages_that_name_an_upload_one_whose_worker_died_suffices(rig, table, puts):
+    writes = rig.break_call("dynamodb.PutItem", lambda _: None)
+    alive, dead = batch((puts[0], 2), ago=20), batch((puts[0], 2), ago=800)
+    rig.handle({"Records": alive["Records"] + dead["Records"]})
+    assert len(writes) == 2
 
 
 def test_the_last_receive_is_recorded_as_begun_in_any_case(rig, table, puts):
@@ -130,8 +152,95 @@ def test_a_table_out_of_reach_on_the_last_receive_leaves_a_record_all_the_same(m
     gone = make_rig()
     gone.break_call("dynamodb.BatchGetItem", lambda _: answer(400, '{"__type": "x#ExpiredTokenException"}'))
     gone.break_call("dynamodb.PutItem", lambda _: answer(400, '{"__type": "x#ExpiredTokenException"}'))
-    assert handed_back(gone.handle(batch((puts[0], 5), (puts[1], 5)))) == ["message-0", "message-1"]
+    event = batch((puts[0], 5), (puts[1], 5))
+    assert handed_back(gone.handle(event, Countdown(seconds=4))) == ["message-0", "message-1"]
     assert states(table) == {"0.jpg": "failed", "1.jpg": "failed"}
+
+
+class TestNearTheEndOfItsReceivesEveryFailureIsRecorded:
+    @pytest.fixture
+    def forbidden(self, rig):
+        return rig.break_call("s3.GetObject", lambda _: answer(403, "<Error><Code>AccessDenied</Code></Error>"))
+
+    @pytest.mark.parametrize("ago", [300, 1500], ids=["handed back before", "a worker died before"])
+    def test_on_the_last_receive_but_one_suspect_or_not(self, rig, table, puts, forbidden, ago):
+        assert handed_back(rig.handle(batch((puts[0], 4), ago=ago))) == ["message-0"]
+        (found,) = table.everything()
+        assert (found["status"], found["reasons"][0]["code"]) == ("failed", "storage_unavailable")
+
+    def test_not_before(self, rig, table, puts, forbidden):
+        assert handed_back(rig.handle(batch((puts[0], 3), ago=60))) == ["message-0"]
+        assert states(table) == {}
+
+    def test_it_gives_way_to_the_answer(self, rig, table, puts):
+        rig.break_call("s3.GetObject", lambda n: answer(403) if n == 0 else None)
+        assert handed_back(rig.handle(batch((puts[0], 4), ago=300))) == ["message-0"]
+        assert states(table) == {"0.jpg": "failed"}
+        assert handed_back(rig.handle(batch((puts[0], 5), ago=700))) == []
+        assert states(table)["0.jpg"] in {"classified", "referred"}
+
+    def test_no_death_is_forgotten_over_it(self, rig, table, puts, died_on, forbidden):
+        died_on(puts[0], 1)
+        rig.handle(batch((puts[0], 4), ago=1500))
+        (item,) = table._client.scan(TableName="predictions")["Items"]
+        assert item["attempts"] == {"N": "1"}
+
+    def test_nor_where_the_table_could_not_be_looked_up(self, rig, table, puts, died_on):
+        died_on(puts[0], 1)
+        rig.break_call("dynamodb.BatchGetItem", lambda _: answer(400, '{"__type": "x#ExpiredTokenException"}'))
+        rig.handle(batch((puts[0], 4), ago=1500))
+        (item,) = table._client.scan(TableName="predictions")["Items"]
+        assert item["attempts"] == {"N": "1"}
+
+    def test_only_the_last_counts_as_failed(self, rig, table, puts, forbidden):
+        telemetry.metrics.clear_metrics()
+        for receives, counted in ((4, 0), (5, 1)):
+            rig.handle(batch((puts[0], receives), ago=300))
+            assert sum(telemetry.metrics.provider.metric_set.get("Failed", {"Value": []})["Value"]) == counted
+        telemetry.metrics.clear_metrics()
+
+    def test_a_death_on_the_last_receive_but_one_leaves_it_too_though_the_upload_was_no_suspect(self, rig, table, puts):
+        seen = []
+        rig.break_call("s3.GetObject", lambda _: seen.append(states(table)))
+        rig.handle(batch((puts[0], 4), ago=300))
+        assert seen == [{"0.jpg": "failed"}]
+
+    @pytest.fixture
+    def away(self, rig):
+        """A table that is not there yet, for some seconds from the first request on."""
+        ends: list[float] = []
+
+        def fault(_):
+            ends.append(time.monotonic() + 1.5)
+            return answer(400, '{"__type": "x#ResourceNotFoundException"}') if time.monotonic() < ends[0] else None
+
+        for operation in ("BatchGetItem", "PutItem"):
+            rig.break_call(f"dynamodb.{operation}", fault)
+
+    def test_on_the_last_receive_for_as_long_as_there_is_time(self, rig, table, puts, forbidden, away):
+        """Look-up and writes meet a table that is not there; nothing would come back to write it later."""
+        assert handed_back(rig.handle(batch((puts[0], 5), ago=700), Countdown(seconds=20))) == ["message-0"]
+        assert states(table) == {"0.jpg": "failed"}
+
+    def test_an_answer_that_the_table_refuses_is_tried_again_behind_it(self, rig, table, puts):
+        ends: list[float] = []
+
+        def fault(_):
+            ends.append(time.monotonic() + 1.5)
+            return answer(400, '{"__type": "x#ResourceNotFoundException"}') if time.monotonic() < ends[0] else None
+
+        rig.break_call("dynamodb.PutItem", fault)
+        assert handed_back(rig.handle(batch((puts[0], 5), ago=700), Countdown(seconds=20))) == []
+        assert states(table)["0.jpg"] in {"classified", "referred"}
+
+    def test_but_no_longer_than_the_invocation_lasts(self, rig, table, puts, forbidden):
+        requests = rig.break_call(
+            "dynamodb.PutItem", lambda _: answer(400, '{"__type": "x#ResourceNotFoundException"}')
+        )
+        started = time.monotonic()
+        assert handed_back(rig.handle(batch((puts[0], 5), ago=700), Countdown(seconds=5))) == ["message-0"]
+        assert 2 < time.monotonic() - started < 5
+        assert len(requests) > 3
 
 
 def test_an_attempt_that_reports_an_error_leaves_no_record(rig, table, puts):
@@ -345,13 +454,13 @@ class Queue:
         wanted = client.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
         self._arn = wanted["Attributes"]["QueueArn"]
 
-    def deliver(self, *deliveries: tuple[Put, int], more: Sequence[dict] = ()) -> dict:
-        """`batch(*deliveries)` and `more` records, as the queue hands them out."""
+    def deliver(self, *deliveries: tuple[Put, int], more: Sequence[dict] = (), hide: int = 0) -> dict:
+        """`batch(*deliveries)` and `more` records, as the queue hands them out and hides them for `hide` seconds."""
         event = batch(*deliveries)
         event["Records"] += more
         for one in event["Records"]:
             self._client.send_message(QueueUrl=self._url, MessageBody=one["body"])
-        handles = {held["Body"]: held["ReceiptHandle"] for held in self._held()}
+        handles = {held["Body"]: held["ReceiptHandle"] for held in self._held(hide)}
         for one in event["Records"]:
             one |= {"receiptHandle": handles[one["body"]], "eventSourceARN": self._arn}
         return event
@@ -361,6 +470,102 @@ class Queue:
         messages = (read_event(json.loads(held["Body"])).messages[0] for held in self._held())
         return {upload.key for one in messages for upload in one.uploads}
 
-    def _held(self) -> list[dict]:
-        answer = self._client.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10, VisibilityTimeout=0)
+    def _held(self, hide: int = 0) -> list[dict]:
+        answer = self._client.receive_message(QueueUrl=self._url, MaxNumberOfMessages=10, VisibilityTimeout=hide)
         return answer.get("Messages", [])
+
+
+class TestWhatIsHandedBackIsShownAgainSoon:
+    @pytest.fixture
+    def queue(self, cloud) -> Queue:
+        return Queue(boto3.client("sqs"))
+
+    @pytest.fixture
+    def waits(self, cloud) -> dict[str, int]:
+        """By receipt: the seconds that the worker asked its message to be hidden for."""
+        found: dict[str, int] = {}
+
+        def look(params, **_):
+            found.update({entry["ReceiptHandle"]: entry["VisibilityTimeout"] for entry in params["Entries"]})
+
+        boto3.DEFAULT_SESSION.events.register(
+            "provide-client-params.sqs.ChangeMessageVisibilityBatch", look, unique_id="waits"
+        )
+        return found
+
+    def test_within_seconds_at_first_and_minutes_later(self, make_rig, puts, queue, waits):
+        rig = make_rig(MAX_RECEIVES=9)
+        rig.break_call("s3.GetObject", lambda _: answer(403, "<Error><Code>AccessDenied</Code></Error>"))
+        event = queue.deliver((puts[0], 1), (puts[1], 2), (puts[2], 3), (puts[3], 6))
+        assert len(handed_back(rig.handle(event))) == 4
+        handles = [record["receiptHandle"] for record in event["Records"]]
+        assert [waits[handle] for handle in handles] == [12, 48, 195, 390]
+
+    def test_in_the_queue_itself(self, make_rig, puts, queue):
+        """Of a queue whose visibility timeout is a minute the message comes back in a second, and not before."""
+        rig = make_rig(VISIBILITY_TIMEOUT=64)
+        rig.break_call("s3.GetObject", lambda _: answer(403, "<Error><Code>AccessDenied</Code></Error>"))
+        event = queue.deliver((puts[0], 1), hide=60)
+        assert handed_back(rig.handle(event)) == ["message-0"]
+        assert queue.keys() == set()
+        time.sleep(1.2)
+        assert queue.keys() == {"0.jpg"}
+
+    def test_also_what_nobody_understands_and_not_what_is_done(self, rig, puts, queue, waits):
+        event = queue.deliver((puts[0], 1), more=[message(1, "no event", 1)])
+        assert handed_back(rig.handle(event)) == ["message-1"]
+        assert list(waits) == [event["Records"][1]["receiptHandle"]]
+
+    def test_ten_in_a_request(self, rig, bucket, queue, waits):
+        puts = [Put(f"{n}.jpg", "a" * 32, bucket="not-ours") for n in range(10)]
+        events = [queue.deliver(*((put, 1) for put in puts)) for _ in range(1)]
+        more = [{**one, "messageId": f"again-{n}"} for n, one in enumerate(events[0]["Records"] * 2)]
+        assert len(handed_back(rig.handle({"Records": events[0]["Records"] + more}))) == 30
+        assert len(waits) == 10
+
+    def test_a_queue_that_refuses_changes_no_answer(self, rig, puts, queue):
+        def refuse(**_):
+            return answer(403, '{"__type": "AccessDenied"}')
+
+        boto3.DEFAULT_SESSION.events.register(
+            "before-send.sqs.ChangeMessageVisibilityBatch", refuse, unique_id="refuse"
+        )
+        rig.break_call("s3.GetObject", lambda n: answer(403) if n == 0 else None)
+        assert len(handed_back(rig.handle(queue.deliver((puts[0], 1), (puts[1], 1))))) == 1
+
+
+class TestABacklogOfWhatWasHandedBack:
+    """After an outage all messages come back at once, each to any of the workers."""
+
+    UPLOADS, BATCH = 60, 20  # tests/faults does it with 500, and with processes
+
+    def test_is_done_at_full_width_by_several_workers(self, make_rig, bucket, table):
+        puts = [bucket.put(f"{n}.jpg", jpeg(n % 8)) for n in range(self.UPLOADS)]
+        crew = [make_rig(DOWNLOAD_THREADS=8) for _ in range(3)]
+        out, writes, at_once, under_way = [True], [], [0], [0]
+        for rig in crew:
+            rig.break_call("s3.GetObject", lambda _: answer(403) if out[0] else None)
+            rig.break_call("dynamodb.PutItem", writes.append)
+        for number, start in enumerate(range(0, self.UPLOADS, self.BATCH)):
+            event = batch(*((put, 1) for put in puts[start : start + self.BATCH]))
+            assert len(handed_back(crew[number % 3].handle(event))) == self.BATCH
+        out[0] = False
+        assert not writes
+
+        def count(step):
+            def counted(**_):
+                under_way[0] += step
+                at_once[0] = max(at_once[0], under_way[0])
+
+            return counted
+
+        for rig in crew:
+            rig.s3.meta.events.register("before-call.s3.GetObject", count(1))
+            rig.s3.meta.events.register("after-call.s3.GetObject", count(-1))
+        random.Random(0).shuffle(puts)
+        for number, start in enumerate(range(0, self.UPLOADS, self.BATCH)):
+            event = batch(*((put, 2) for put in puts[start : start + self.BATCH]), ago=60)
+            assert handed_back(crew[number % 3].handle(event)) == []
+        assert len(writes) == self.UPLOADS, "one for each, and none that says that it was begun"
+        assert at_once[0] > 1, "beside each other, not one after the other"
+        assert set(states(table).values()) <= {"classified", "referred"}

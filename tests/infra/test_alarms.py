@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from metric_math import breaches
 from transformed_template import default_template, resolved
 
+from handler.redelivery import hidden_seconds
 from infra.template import TEMPLATE
 
 WORKER_METRICS = TEMPLATE.parent / "handler" / "telemetry.py"
@@ -233,3 +235,79 @@ def _widgets(resources: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _metrics(widget: dict[str, Any]) -> list[list[Any]]:
     return [metric for metric in widget["properties"].get("metrics", []) if isinstance(metric[0], str)]
+
+
+class TestAQuietDayWithOneHandBack:
+    """One upload in the night, which S3 does not give at the first try. It is done a moment later."""
+
+    PHASES = range(0, 300, 20)
+    """Seconds of a period at which the upload arrives: an alarm's periods begin where they begin."""
+
+    @pytest.mark.parametrize("arrives", PHASES)
+    def test_no_alarm_rings(self, alarms, resources, arrives):
+        assert self._ringing(alarms, self._waits(resources), arrives) == set()
+
+    def test_without_the_worker_two_would_have(self, alarms):
+        """Hidden for the queue's own time, 13 minutes."""
+        ringing = set().union(*(self._ringing(alarms, [780], arrives) for arrives in self.PHASES))
+        assert ringing == {"oldest-upload-live", "nothing-processed"}
+
+    def test_what_is_handed_back_again_and_again_rings(self, alarms, resources):
+        timeout = resources["LiveQueue"]["Properties"]["VisibilityTimeout"]
+        waits = [hidden_seconds(receives, timeout) for receives in range(1, 7)]
+        assert {"oldest-upload-live", "nothing-processed"} <= self._ringing(alarms, waits, 0)
+
+    def _waits(self, resources: dict[str, Any]) -> list[int]:
+        timeout = resources["LiveQueue"]["Properties"]["VisibilityTimeout"]
+        return [hidden_seconds(1, timeout)]
+
+    def _ringing(self, alarms: dict[str, dict[str, Any]], waits: list[int], arrives: int) -> set[str]:
+        """The alarms that are in alarm at some time, when each of `waits` lies between two receives."""
+        receives = [arrives + 2]
+        for wait in waits:
+            receives.append(receives[-1] + 1 + wait)
+        life = Life(arrives, receives)
+        return {kind for kind, alarm in alarms.items() if life.rings(alarm)}
+
+
+@dataclass(frozen=True)
+class Life:
+    """One message of the live lane, in seconds from a period's beginning: handed back at all receives but the last."""
+
+    arrives: int
+    receives: list[int]
+
+    @property
+    def done(self) -> int:
+        return self.receives[-1] + 1
+
+    def rings(self, alarm: dict[str, Any]) -> bool:
+        period = alarm["Period"] if "Period" in alarm else next(
+            metric["MetricStat"]["Period"] for metric in alarm["Metrics"] if "MetricStat" in metric
+        )  # fmt: skip
+        breaching = [self._breaches(alarm, start, period) for start in range(0, self.done + 3 * period, period)]
+        of = alarm["EvaluationPeriods"]
+        wanted = alarm.get("DatapointsToAlarm", of)
+        return any(sum(breaching[start : start + of]) >= wanted for start in range(len(breaching)))
+
+    def _breaches(self, alarm: dict[str, Any], start: int, period: int) -> bool:
+        data = self._counted(start, start + period)
+        if "Metrics" in alarm:
+            return breaches(alarm, data)
+        name = f"{alarm['Dimensions'][0]['Value'].split('.')[0]}.{alarm['MetricName']}"
+        value = data.get((name, alarm["Statistic"]))
+        return value is not None and value > float(alarm["Threshold"])
+
+    def _counted(self, start: int, end: int) -> dict[tuple[str, str], float]:
+        """What CloudWatch counts from `start` to `end`; where nothing happens there is no data."""
+        received = [moment for moment in self.receives if start <= moment < end]
+        data = {("Invocations", "Sum"): float(len(received)), ("BatchSize", "Sum"): float(len(received)),
+                ("TryAgain", "SampleCount"): float(len(received)),
+                ("TryAgain", "Sum"): float(sum(moment != self.receives[-1] for moment in received)),
+                ("LiveQueue.NumberOfMessagesReceived", "Sum"): float(len(received))} if received else {}  # fmt: skip
+        if start <= self.done < end:
+            data["LiveQueue.NumberOfMessagesDeleted", "Sum"] = data["Classified", "Sum"] = 1.0
+        if self.arrives < end and start < self.done:
+            data["LiveQueue.ApproximateAgeOfOldestMessage", "Maximum"] = float(min(end, self.done) - self.arrives)
+            data["LiveQueue.ApproximateNumberOfMessagesNotVisible", "Maximum"] = 1.0
+        return data

@@ -110,6 +110,32 @@ def test_a_dry_run_counts_what_is_left(bucket, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "state.json").exists(), "a dry run forgets nothing"
 
 
+def test_archived_objects_are_skipped_and_counted(bucket, tmp_path, monkeypatch, capsys):
+    s3 = bucket.stack.endpoint.client("s3")
+    monkeypatch.setattr(objects, "PAGE", 4)
+    for number, storage in enumerate(("GLACIER", "DEEP_ARCHIVE", "GLACIER_IR")):
+        key = f"archive/{number}.jpg"
+        put = s3.put_object(Bucket=bucket.stack.bucket, Key=key, Body=b"image", StorageClass=storage)
+        if storage == "GLACIER_IR":  # is read at once, whatever its name
+            bucket.versions[key] = put["VersionId"]
+    told = "2 archived objects were skipped (GLACIER, DEEP_ARCHIVE). Each is classified once it is restored.\n"
+    assert main(_arguments(bucket, tmp_path, "--dry-run")) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{len(bucket.versions)} objects of ")
+    assert out.endswith(told)
+    assert main(_arguments(bucket, tmp_path)) == 0
+    assert capsys.readouterr().out.endswith(told)
+    assert bucket.uploads() == sorted(bucket.versions.items())
+
+
+def test_a_restored_copy_is_read():
+    listed = {"Key": "a", "ETag": '"e"', "Size": 1, "LastModified": None, "IsLatest": True, "StorageClass": "GLACIER"}
+    assert objects._current(listed).archived
+    assert objects._current({**listed, "RestoreStatus": {"IsRestoreInProgress": True}}).archived
+    restored = {"IsRestoreInProgress": False, "RestoreExpiryDate": "2026-12-01"}
+    assert not objects._current({**listed, "RestoreStatus": restored}).archived
+
+
 def test_a_dry_run_that_is_stopped_promises_nothing(bucket, tmp_path, monkeypatch, capsys):
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt

@@ -110,6 +110,7 @@ def _go_every_way(stack: Stack, handle: Callable[[Any, Any], Any]) -> None:
         _wait_for_events()
         run_worker(stack, handle, retry_after=0)
 
+    sqs.send_message(QueueUrl=stack.live.queue_url, MessageBody="no event, so it is handed back")
     put("stays.jpg")
     marked, for_good = put("marked.jpg"), put("for-good.jpg")
     settle()
@@ -172,6 +173,11 @@ def _grants(service: str, operation: str, parameters: dict[str, Any], stack: Sta
                 lane.queue_arn.rpartition(":")[2] for lane in stack.lanes.values()
             }
             return {("sqs:DeleteMessage", queue) for queue in QUEUES}
+        case "sqs", "ChangeMessageVisibilityBatch":
+            assert parameters["QueueUrl"].rpartition("/")[2] in {
+                lane.queue_arn.rpartition(":")[2] for lane in stack.lanes.values()
+            }
+            return {("sqs:ChangeMessageVisibility", queue) for queue in QUEUES}
     raise AssertionError(f"{service}:{operation} is a call that this test knows no permission for")
 
 
@@ -184,6 +190,7 @@ def test_the_role_allows_what_the_worker_does_and_nothing_else(role, needed):
         for resource in listed(statement["Resource"])
     }
     assert ("sqs:DeleteMessage", QUEUES[0]) in needed, "the worker acknowledges before a risk"
+    assert ("sqs:ChangeMessageVisibility", QUEUES[0]) in needed, "and shortens the wait of what it hands back"
     assert not {statement["Effect"] for policy in role for statement in policy["Statement"]} - {"Allow"}
     refused = {grant for grant in needed | LAMBDAS_OWN if not allowed(Request(*_one(grant)), role)}
     assert refused == set(), "the worker would be refused"

@@ -184,7 +184,12 @@ def test_the_raw_template_tells_the_live_lane_and_no_other_of_what_comes_and_goe
     live = _queue(endpoint, raw["LiveQueueUrl"])["QueueArn"]
     assert {configuration["QueueArn"] for configuration in notified} == {live}
     events = {event for configuration in notified for event in configuration["Events"]}
-    assert events == {"s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleExpiration:*"}
+    assert events == {
+        "s3:ObjectCreated:*",
+        "s3:ObjectRestore:Completed",
+        "s3:ObjectRemoved:*",
+        "s3:LifecycleExpiration:*",
+    }
     block = s3.get_public_access_block(Bucket=raw["BucketName"])
     assert set(block["PublicAccessBlockConfiguration"].values()) == {True}
     assert s3.get_bucket_versioning(Bucket=raw["BucketName"])["Status"] == "Enabled"

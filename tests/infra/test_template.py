@@ -43,6 +43,14 @@ def test_no_message_is_handed_out_twice_while_a_worker_may_still_hold_it(source,
         assert queue["VisibilityTimeout"] >= 6 * timeout + longest_window
 
 
+def test_the_worker_knows_how_long_its_queues_hide_what_a_dead_one_held(stack):
+    """By that it tells a death from a hand-back."""
+    told = _only(stack, "AWS::Lambda::Function")["Properties"]["Environment"]["Variables"]["VISIBILITY_TIMEOUT"]
+    mappings = _of_type(stack, "AWS::Lambda::EventSourceMapping").values()
+    queues = {mapping["Properties"]["EventSourceArn"]["Fn::GetAtt"][0] for mapping in mappings}
+    assert {stack["Resources"][queue]["Properties"]["VisibilityTimeout"] for queue in queues} == {int(told)}
+
+
 def test_a_dead_letter_outlives_its_queue(stack):
     queues = _of_type(stack, "AWS::SQS::Queue")
     lanes = {name: queue["Properties"] for name, queue in queues.items() if "RedrivePolicy" in queue["Properties"]}
@@ -123,7 +131,12 @@ def test_the_bucket_is_private_encrypted_versioned_and_notifies_the_live_queue(s
     assert properties["NotificationConfiguration"] == {
         "QueueConfigurations": [
             {"Event": event, "Queue": live}
-            for event in ("s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleExpiration:*")
+            for event in (
+                "s3:ObjectCreated:*",
+                "s3:ObjectRestore:Completed",
+                "s3:ObjectRemoved:*",
+                "s3:LifecycleExpiration:*",
+            )
         ]
     }
     assert bucket["DependsOn"] == "LiveQueuePolicy", "S3 tests the notification when the bucket is created"
