@@ -44,7 +44,7 @@ class Patience:
         self._endless = endless
 
     def endless(self, most: float = math.inf) -> Patience:
-        """The time that is left by now, at most so many seconds, for a request that should succeed whatever the error."""
+        """The time that is left by now, at most so many seconds, for a request that is repeated whatever the error."""
         end = time.monotonic() + min(most, self._seconds_left())
         return Patience(lambda: min(self._seconds_left(), end - time.monotonic()), endless=True)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 _BEFORE_THE_LAST = 10.0
-"""Seconds that the last receive but one waits for a table to take its `failed` record; the last has all that are left."""
+"""Seconds that the last receive but one waits for a table that does not take its `failed` record."""
 
 
 @dataclass(frozen=True, slots=True)
