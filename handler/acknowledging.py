@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from handler.queues import Queues
 
 _SECONDS = 5.0  # SQS takes milliseconds; images wait meanwhile
+_SECONDS_AT_THE_END = 15.0  # nothing waits any more, and on a busy processor the first request's client takes long
 
 
 class Ledger:
@@ -38,12 +39,12 @@ class Ledger:
     def acknowledge(self, messages: Iterable[Message], seconds: float) -> None:
         """Takes those of `messages` out of the queue that are done, within `seconds`."""
         done = [m for m in messages if self._is_done(m) and m.id not in self._acknowledged]
-        self._acknowledged |= self._tell(self._queues.drop, done, seconds) or set()
+        self._acknowledged |= self._tell(self._queues.drop, done, min(_SECONDS, seconds)) or set()
 
     def hand_back(self, messages: Iterable[Message], visibility_timeout: int, seconds: float) -> None:
         """Shows `messages` again early, as far as that works within `seconds`."""
         wanted = {message: hidden_seconds(message.receives, visibility_timeout) for message in messages}
-        self._tell(self._queues.show_again, wanted, seconds)
+        self._tell(self._queues.show_again, wanted, min(_SECONDS_AT_THE_END, seconds))
 
     def _tell(self, request: Callable[[Any], Any], messages: Any, seconds: float) -> Any:
         """The answer; None from a queue that does not answer, which is asked only once."""
@@ -51,7 +52,7 @@ class Ledger:
             return None
         thread = ThreadPoolExecutor(1, "queue")
         try:
-            return thread.submit(request, messages).result(min(_SECONDS, seconds))
+            return thread.submit(request, messages).result(seconds)
         except Exception:  # noqa: BLE001 (what is not acknowledged is spared the risk, what is not shown comes later)
             self._queue_is_out = True
             return None

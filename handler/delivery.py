@@ -106,7 +106,7 @@ class Delivery:
             upload = order.popleft()
             yield from self._settled(self._alone(upload, *suspects[upload]))
         yield from self._settled(self._pipeline().refuse(order, OUT_OF_TIME))
-        self._acknowledge_on_last_receive()  # until Lambda has the answer, this process may still die
+        self._acknowledge_near_the_end()  # until Lambda has the answer, this process may still die
 
     def _others_than(self, suspects: dict[Upload, tuple[int, State | None]]) -> Iterator[Outcome]:
         """In slices, so that also a message of ten thousand uploads gets further with each delivery."""
@@ -153,7 +153,7 @@ class Delivery:
         self._announce([*fresh, *(upload for upload in uploads if upload in suspects)])
         yield from self._settled(final)
         if fresh:  # any of them may end this process
-            self._acknowledge_on_last_receive()
+            self._acknowledge_near_the_end()
         yield from self._settled(self._pipeline().run(fresh))
 
     def _announce(self, uploads: Iterable[Upload]) -> None:
@@ -218,8 +218,11 @@ class Delivery:
             return None
         return _WORKER_DIED if attempts else _BAD_COMPANY
 
-    def _acknowledge_on_last_receive(self) -> None:
-        self._acknowledge(message for message in self._batch.messages if self._max_receives <= message.receives)
+    def _acknowledge_near_the_end(self) -> None:
+        """On the last receive a death would make a dead letter of what is done; on the one before, if the table then
+        could not be looked up, as well.
+        """
+        self._acknowledge(one for one in self._batch.messages if one.receives >= self._max_receives - 1)
 
     def _acknowledge(self, messages: Iterable[Message]) -> None:
         self._ledger.acknowledge(messages, self._deadline.seconds_to_begin())

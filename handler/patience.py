@@ -7,6 +7,7 @@ twentieth of the needed capacity slows the intake down to what it can take, inst
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from typing import TYPE_CHECKING, Any
@@ -42,9 +43,9 @@ class Patience:
         self._seconds_left = seconds_left
         self._endless = endless
 
-    def endless(self) -> Patience:
-        """The time that is left by now, for a request that must succeed."""
-        end = time.monotonic() + self._seconds_left()
+    def endless(self, most: float = math.inf) -> Patience:
+        """The time that is left by now, at most so many seconds, for a request that is repeated whatever the error."""
+        end = time.monotonic() + min(most, self._seconds_left())
         return Patience(lambda: min(self._seconds_left(), end - time.monotonic()), endless=True)
 
     def call(self, operation: Callable[..., Any], **arguments: Any) -> Any:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from model_layer import Classifier, DecodedImage, Prediction
 
 
+_BEFORE_THE_LAST = 10.0
+"""Seconds that the last receive but one waits for a table that does not take its `failed` record."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """An upload that is ready for the network."""
@@ -172,12 +176,12 @@ class Stages:
     def _leave_failed(
         self, finding: Finding, handed_back: Outcome, request_id: str, near_end: NearEnd, patience: Patience
     ) -> Outcome:
-        """Writes the `failed` record; on the last receive with all the time that is left, whatever failed before.
+        """Writes the `failed` record, whatever failed before; on the last receive with all the time that is left.
 
         Where the table takes it then, the answer that it had refused is tried once more.
         """
         failed = replace(finding, answer=handed_back.error or UNFINISHED)
-        wait = patience.endless() if near_end.last else patience
+        wait = patience.endless() if near_end.last else patience.endless(_BEFORE_THE_LAST)
         written = self._write(failed, request_id, wait, near_end.attempts)
         if not near_end.last:
             return handed_back  # it comes again, so nothing is counted as failed yet

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # Seconds that messages stay hidden whose worker died. On AWS it is the queue's visibility timeout of 13 minutes; the
 # worker is told these instead, and what it hands back comes again in the same proportion sooner.
 AFTER_DEATH = 6
+# The queue's own, for what a worker handed back in its last moment without a word to the queue. Longer than the
+# function's timeout, so that no message comes to two workers.
+VISIBILITY_SECONDS = 130
 SHORT_TIMEOUT = 3.0  # seconds, of the invocations that are to run into their timeout, or to wait for a table in vain
 EMPTY_SECONDS = 3.0  # how long the lane must stay empty: the bucket's events come a moment after the upload
 STALL_SECONDS = 300.0  # without a single answer
@@ -81,6 +84,8 @@ class Workers:
         self._threads = [threading.Thread(target=self._work, args=item) for item in enumerate(self._sandboxes)]
 
     def start(self) -> None:
+        attributes = {"VisibilityTimeout": str(VISIBILITY_SECONDS)}
+        self._stack.endpoint.client("sqs").set_queue_attributes(QueueUrl=self._stack.queue_url, Attributes=attributes)
         for thread in self._threads:
             thread.start()
 
@@ -166,7 +171,7 @@ class Workers:
             return now - self._empty_since >= EMPTY_SECONDS
 
     def _limit(self, event: Any) -> float | None:
-        """Where a worker would hang, or wait to its very end for a table on somebody's last receive."""
+        """Where a worker would hang, or wait for a table near the end of somebody's receives."""
         messages = read_event(event).messages
         faults = {
             strikes(planned, message.receives)
@@ -174,5 +179,5 @@ class Workers:
             for upload in message.uploads
             for planned in self._plan.get(upload.key, ())
         }
-        last = any(message.receives >= self._stack.live.max_receives for message in messages)
-        return self._short_timeout if TIMEOUT in faults or (last and faults & TABLE_AWAY) else None
+        near_end = any(message.receives >= self._stack.live.max_receives - 1 for message in messages)
+        return self._short_timeout if TIMEOUT in faults or (near_end and faults & TABLE_AWAY) else None

@@ -217,9 +217,11 @@ class TestNearTheEndOfItsReceivesEveryFailureIsRecorded:
         for operation in ("BatchGetItem", "PutItem"):
             rig.break_call(f"dynamodb.{operation}", fault)
 
-    def test_on_the_last_receive_for_as_long_as_there_is_time(self, rig, table, puts, forbidden, away):
-        """Look-up and writes meet a table that is not there; nothing would come back to write it later."""
-        assert handed_back(rig.handle(batch((puts[0], 5), ago=700), Countdown(seconds=20))) == ["message-0"]
+    @pytest.mark.parametrize("receives", [4, 5])
+    def test_though_the_table_is_away_for_a_while(self, rig, table, puts, forbidden, away, receives):
+        """Look-up and writes meet a table that is not there; nothing might come back to write it later."""
+        event = batch((puts[0], receives), ago=300)
+        assert handed_back(rig.handle(event, Countdown(seconds=20))) == ["message-0"]
         assert states(table) == {"0.jpg": "failed"}
 
     def test_an_answer_that_the_table_refuses_is_tried_again_behind_it(self, rig, table, puts):
@@ -380,9 +382,10 @@ class TestWhatIsDoneIsAcknowledgedBeforeARisk:
         assert handed_back(rig.handle(queue.deliver((puts[0], 1), (puts[1], 5)))) == []
         assert seen["0.jpg"] == {"0.jpg"}
 
-    def test_all_of_the_last_receive_before_lambda_is_answered(self, rig, puts, queue):
-        """A process may die between its last write and its answer."""
-        rig.handle(queue.deliver((puts[0], 5), (puts[1], 1)))
+    @pytest.mark.parametrize("receives", [4, 5])
+    def test_all_of_the_last_two_receives_before_lambda_is_answered(self, rig, puts, queue, receives):
+        """A process may die between its last write and its answer, and the next one may find the table away."""
+        rig.handle(queue.deliver((puts[0], receives), (puts[1], 1)))
         assert queue.keys() == {"1.jpg"}
 
     @pytest.mark.parametrize("fault", ["answers with an error", "does not answer"])
