@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import BmpImagePlugin, GifImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from model_layer.decoding import gif, heic, jpeg, png, tiff, webp
+from model_layer.decoding.jpeg_scans import JpegFile
 from model_layer.decoding.limits import MAX_READS, MAX_RUN_LENGTH_PIXELS, DecodingLimits
 from model_layer.decoding.memory import raise_if_short
 from model_layer.decoding.orientation import orientation
@@ -104,7 +105,7 @@ def _reserving(name: str, size: tuple[int, int], limits: DecodingLimits) -> Iter
 
 def _open_jpeg(data: bytes, _: DecodingLimits) -> OpenedImage:
     stripped = jpeg.strip(data)
-    image = JpegImagePlugin.JpegImageFile(io.BytesIO(stripped.data))
+    image = JpegFile(io.BytesIO(stripped.data))
     profile = image.info.get("icc_profile")
     return OpenedImage("jpeg", image, stripped.orientation, profile, scales=not stripped.progressive)
 

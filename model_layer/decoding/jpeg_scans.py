@@ -1,0 +1,281 @@
+"""Decodes a JPEG so that lost picture data shows: libjpeg fills it with grey, and tells Pillow nothing.
+
+libjpeg stops and asks for more where its input ends in the middle of a picture, but not where a marker comes too early.
+So it is given the entropy-coded data of one scan at a time, without the marker that ends it, and some padding behind.
+If it still asks for more, the scan is too short. If it was done well before the scan's end, damaged data was decoded to
+too many blocks. Damage in the middle shows in the same two ways, since the codes behind it come out at another length.
+This costs next to nothing: the image is decoded once, as before.
+
+Restart markers hide such a difference, so their number and order are checked (ITU-T T.81, E.1.4), and where there is a
+run of zeros between them, every interval is held against its own end.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, JpegImagePlugin
+
+from model_layer.decoding.limits import MAX_SEGMENTS
+from model_layer.rejections import ImageRejectedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MARKER = re.compile(rb"\xff[^\x00\xff]")
+_NO_RESTART = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_RESTARTS_IN_ORDER = b"".join(bytes([0xFF, 0xD0 + number]) for number in range(8))
+_WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE, _ARITHMETIC = frozenset([0xC2, 0xC6, 0xCA, 0xCE]), frozenset(range(0xC9, 0xD0))
+_SOS, _EOI, _DRI = 0xDA, 0xD9, 0xDD
+
+# Stuffed FF bytes: no Huffman code is all ones. libjpeg reads up to 8 bytes ahead of the block that it decodes.
+_PADDING = b"\xff\0" * 10
+# While libjpeg waits for a marker it takes this at once; in the middle of a block it needs more, and takes nothing.
+_PROBE = b"\xff\0"
+# Some cameras leave a few bytes between the last block and the next marker.
+_SPARE_BYTES = 64
+_ZEROS = bytes(64)
+
+
+class JpegFile(JpegImagePlugin.JpegImageFile):
+    """Pillow's JPEG, whose pixels are all from the file once it is loaded."""
+
+    def load(self) -> Any:
+        """As Pillow's.
+
+        Raises:
+            ImageRejectedError: `incomplete`, or `truncated` where the file breaks off too.
+            OSError: libjpeg cannot decode it.
+        """
+        if self.tile:
+            self.load_prepare()
+            _, extents, _, parameters = self.tile[0]
+            assert isinstance(parameters, tuple)
+            assert self.fp is not None
+            decoder = Image.core.jpeg_decoder(self.mode, *parameters, *self.decoderconfig)
+            try:
+                decoder.setimage(self.im, extents)
+                self.fp.seek(0)
+                _Feeder(decoder, self.im, self.fp.read()).run()
+            finally:
+                decoder.cleanup()
+            self.tile = []
+        return super().load()
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """Entropy-coded data that ends at its own boundary: a scan, or one interval between restart markers."""
+
+    start: int
+    end: int
+    is_whole_picture: bool
+
+
+class _Feeder:
+    def __init__(self, decoder: Any, image: Any, data: bytes) -> None:
+        self._decoder, self._image = decoder, image
+        self._data, self._view = data, memoryview(data)
+        self._at = 0
+        """The first byte that libjpeg has not taken."""
+        self._is_done = False
+
+    def run(self) -> None:
+        walk = _Walk(self._data)
+        for segment in walk.segments():
+            self._decode(segment)
+        if walk.is_arithmetic:
+            self._feed(self._view)  # its decoder cannot wait for more input
+        elif not self._is_done:
+            if not walk.has_every_scan:
+                raise ImageRejectedError(_code(self._data, walk.end))
+            self._feed(b"\xff\xd9")
+        if not self._is_done:
+            raise ImageRejectedError("truncated")
+
+    def _decode(self, segment: _Segment) -> None:
+        padding_from = self._zeros_from(segment)
+        if padding_from is not None and self._is_over_at(padding_from + _SPARE_BYTES // 2):
+            self._at = segment.end  # the picture is whole, and the zeros behind it are in nobody's way
+            return
+        if self._is_over_at(segment.end - _SPARE_BYTES):
+            raise self._incomplete(segment)
+        rest = bytes(self._view[self._at : segment.end]) + _PADDING
+        rest = rest[self._feed(rest) :] + _PROBE
+        if self._feed(rest) < len(rest):
+            raise self._incomplete(segment)
+        self._at = segment.end
+
+    def _zeros_from(self, segment: _Segment) -> int | None:
+        """Where the zeros begin that the segment ends with, if they are many."""
+        if not self._data.endswith(_ZEROS, segment.start, segment.end):
+            return None
+        return segment.start + len(self._data[segment.start : segment.end].rstrip(b"\0"))
+
+    def _is_over_at(self, position: int) -> bool:
+        """Decodes up to `position`; whether libjpeg waits for a marker there, though the data goes on."""
+        while position > self._at and self._data[position - 1] == 0xFF:
+            position -= 1
+        if position <= self._at:
+            return False
+        self._at += self._feed(self._view[self._at : position])
+        if self._at < position:
+            return False
+        following = position + 1
+        while self._data[following - 1] == 0xFF:
+            following += 1
+        self._at += self._feed(self._view[position:following])
+        return self._at == following
+
+    def _feed(self, data: memoryview | bytes) -> int:
+        """How many bytes libjpeg has taken; all of them once its picture is whole."""
+        if not self._is_done:
+            taken, error = self._decoder.decode(data)
+            if error < 0:
+                raise OSError("libjpeg cannot decode this")
+            self._is_done = taken < 0
+        return len(data) if self._is_done else taken
+
+    def _incomplete(self, segment: _Segment) -> ImageRejectedError:
+        return ImageRejectedError(_code(self._data, segment.end), lost=self._lost_share(segment))
+
+    def _lost_share(self, segment: _Segment) -> float | None:
+        """Of the picture's rows; None where they come in several scans or intervals."""
+        if not segment.is_whole_picture:
+            return None
+        rows = (self._image.getbbox() or (0, 0, 0, 0))[3]  # those that libjpeg has not delivered are still black
+        zeros = self._data.find(_ZEROS, segment.start, segment.end)
+        # What comes behind the first zeros is not in its place.
+        sound = (zeros - segment.start) / (segment.end - segment.start) if zeros >= 0 else 1.0
+        return 1 - sound * rows / self._image.size[1]
+
+
+@dataclass(slots=True)
+class _Component:
+    across: int
+    down: int
+    """Blocks side by side and one above the other in one coded unit."""
+    low_bits: list[int] = field(default_factory=lambda: [-1] * 64)
+    """Of each coefficient the lowest bit that scans have brought so far; -1 for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    marker: int
+    width: int
+    height: int
+    components: dict[int, _Component]
+
+    def units(self, scanned: list[int]) -> int:
+        """The number of coded units (MCU) in a scan of these components (T.81, A.2)."""
+        across = 8 * max(component.across for component in self.components.values())
+        down = 8 * max(component.down for component in self.components.values())
+        if len(scanned) == 1:
+            only = self.components[scanned[0]]
+            across, down = across // only.across, down // only.down
+        return -(-self.width // across) * -(-self.height // down)
+
+
+class _Walk:
+    """From marker to marker, as far as the picture goes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._frame: _Frame | None = None
+        self._interval = 0
+        self.is_arithmetic = False
+        self.end = len(data)
+        """Where the marker is that ends the picture, or the file's end."""
+
+    @property
+    def has_every_scan(self) -> bool:
+        """Whether every bit of every coefficient has come in some scan."""
+        return self._frame is not None and not any(any(c.low_bits) for c in self._frame.components.values())
+
+    def segments(self) -> Iterator[_Segment]:
+        """Every scan, or its intervals, in the order of the file.
+
+        Raises:
+            ImageRejectedError: restart markers are missing or out of order, or there are far too many markers.
+        """
+        position = 2
+        for _ in range(MAX_SEGMENTS):
+            found = _MARKER.search(self._data, position)
+            if not found or self._data[found.end() - 1] == _EOI:
+                self.end = found.start() if found else len(self._data)
+                return
+            marker, body = self._data[found.end() - 1], found.end()
+            position = body
+            if marker not in _WITHOUT_LENGTH:
+                position += max(2, self._number(body))
+            if marker in _FRAMES:
+                self._frame = self._read_frame(marker, body + 2)
+                self.is_arithmetic = marker in _ARITHMETIC
+            elif marker == _DRI:
+                self._interval = self._number(body + 2)
+            elif marker == _SOS:
+                if self._frame is None or self.is_arithmetic:
+                    return
+                scanned = self._read_scan(body + 2)
+                is_whole_picture = len(scanned) == len(self._frame.components) and self.has_every_scan
+                start, position = position, self._end_of_scan(position)
+                self._check_restarts(start, position, self._frame.units(scanned))
+                yield from self._intervals(start, position, is_whole_picture)
+                if is_whole_picture:
+                    self.end = position
+                    return
+        raise ImageRejectedError("too_costly")
+
+    def _number(self, at: int) -> int:
+        return int.from_bytes(self._data[at : at + 2], "big")
+
+    def _read_frame(self, marker: int, at: int) -> _Frame:
+        data = self._data
+        entries = range(at + 6, at + 6 + 3 * data[at + 5], 3)
+        components = {data[e]: _Component(data[e + 1] >> 4, data[e + 1] & 15) for e in entries}
+        return _Frame(marker, self._number(at + 3), self._number(at + 1), components)
+
+    def _read_scan(self, at: int) -> list[int]:
+        """The components of a scan; notes what it brings of them."""
+        assert self._frame is not None
+        count = self._data[at]
+        scanned = [self._data[entry] for entry in range(at + 1, at + 1 + 2 * count, 2)]
+        first, last, bits = self._data[at + 1 + 2 * count : at + 4 + 2 * count]
+        if self._frame.marker not in _PROGRESSIVE:
+            first, last, bits = 0, 63, 0
+        for name in scanned:
+            low_bits = self._frame.components[name].low_bits
+            low_bits[first : last + 1] = [bits & 15] * (min(last, 63) + 1 - first)
+        return scanned
+
+    def _end_of_scan(self, start: int) -> int:
+        found = (_NO_RESTART if self._interval else _MARKER).search(self._data, start)
+        return found.start() if found else len(self._data)
+
+    def _check_restarts(self, start: int, end: int, units: int) -> None:
+        if not self._interval:
+            return
+        expected = -(-units // self._interval) - 1
+        markers = b"".join(_RESTART.findall(self._data, start, end))
+        in_order = (_RESTARTS_IN_ORDER * (expected // 8 + 1))[: 2 * expected + 2]
+        if markers not in (in_order[:-2], in_order):  # some encoders write one behind the last interval, too
+            missing = expected - len(markers) // 2
+            lost = missing / (expected + 1) if missing > 0 else None
+            raise ImageRejectedError(_code(self._data, end), lost=lost)
+
+    def _intervals(self, start: int, end: int, is_whole_picture: bool) -> Iterator[_Segment]:
+        if self._interval and self._data.find(_ZEROS, start, end) >= 0:
+            for restart in _RESTART.finditer(self._data, start, end):
+                yield _Segment(start, restart.start(), is_whole_picture=False)
+                start = restart.start()
+        yield _Segment(start, end, is_whole_picture and not self._interval)
+
+
+def _code(data: bytes, end: int) -> str:
+    """What to call it when scan data that goes on to `end` is too little."""
+    return "incomplete" if end < len(data) else "truncated"
