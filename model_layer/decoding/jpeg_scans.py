@@ -6,19 +6,20 @@ If it still asks for more, the scan is too short. If it was done well before the
 too many blocks. Damage in the middle shows in the same two ways, since the codes behind it come out at another length.
 This costs next to nothing: the image is decoded once, as before.
 
-Restart markers hide such a difference, so their number and order are checked (ITU-T T.81, E.1.4), and where there is a
-run of zeros between them, every interval is held against its own end.
+Two things can hide such a difference. Restart markers do: their number and order are checked (ITU-T T.81, E.1.4), and
+where there is a run of zeros between them, every interval is held against its own end. And zeros may come out at the
+length that they took the place of: where the Huffman tables show that no encoder can have written them, they are damage.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image, JpegImagePlugin
 
-from model_layer.decoding.limits import MAX_SEGMENTS
+from model_layer.decoding.limits import MAX_SCANS, MAX_SEGMENTS
 from model_layer.rejections import ImageRejectedError
 
 if TYPE_CHECKING:
@@ -31,15 +32,17 @@ _RESTARTS_IN_ORDER = b"".join(bytes([0xFF, 0xD0 + number]) for number in range(8
 _WITHOUT_LENGTH = frozenset([0x01, *range(0xD0, 0xD9)])
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE, _ARITHMETIC = frozenset([0xC2, 0xC6, 0xCA, 0xCE]), frozenset(range(0xC9, 0xD0))
-_SOS, _EOI, _DRI = 0xDA, 0xD9, 0xDD
+_DHT, _EOI, _SOS, _DRI = 0xC4, 0xD9, 0xDA, 0xDD
 
 # Stuffed FF bytes: no Huffman code is all ones. libjpeg reads up to 8 bytes ahead of the block that it decodes.
 _PADDING = b"\xff\0" * 10
 # While libjpeg waits for a marker it takes this at once; in the middle of a block it needs more, and takes nothing.
 _PROBE = b"\xff\0"
 # Some cameras leave a few bytes between the last block and the next marker.
-_SPARE_BYTES = 64
-_ZEROS = bytes(64)
+_SPARE_BYTES = 32
+_PADDED = bytes(64)
+# Half a disk sector: a lost one holds these wherever it begins.
+_ZEROS = bytes(256)
 
 
 class JpegFile(JpegImagePlugin.JpegImageFile):
@@ -75,6 +78,8 @@ class _Segment:
     start: int
     end: int
     is_whole_picture: bool
+    may_have_zeros: bool
+    """Whether a run of zeros in it can come from an encoder: as flat blocks, with codes of zeros for them."""
 
 
 class _Feeder:
@@ -87,11 +92,12 @@ class _Feeder:
 
     def run(self) -> None:
         walk = _Walk(self._data)
-        for segment in walk.segments():
-            self._decode(segment)
+        segments = list(walk.segments())  # all are counted before the first is decoded
         if walk.is_arithmetic:
             self._feed(self._view)  # its decoder cannot wait for more input
-        elif not self._is_done:
+        else:
+            for segment in segments:
+                self._decode(segment)
             if not walk.has_every_scan:
                 raise ImageRejectedError(_code(self._data, walk.end))
             self._feed(b"\xff\xd9")
@@ -99,30 +105,28 @@ class _Feeder:
             raise ImageRejectedError("truncated")
 
     def _decode(self, segment: _Segment) -> None:
-        padding_from = self._zeros_from(segment)
-        if padding_from is not None and self._is_over_at(padding_from + _SPARE_BYTES // 2):
-            self._at = segment.end  # the picture is whole, and the zeros behind it are in nobody's way
-            return
-        if self._is_over_at(segment.end - _SPARE_BYTES):
+        start, end, data = segment.start, segment.end, self._data
+        is_padded = data.endswith(_PADDED, start, end)
+        padding = start + len(data[start:end].rstrip(b"\0")) if is_padded else end
+        if not segment.may_have_zeros and data.find(_ZEROS, start, padding) >= 0:
             raise self._incomplete(segment)
-        rest = bytes(self._view[self._at : segment.end]) + _PADDING
+        if is_padded and self._is_over_at(padding + _SPARE_BYTES // 2, end):
+            self._at = end  # the picture is whole, and the zeros behind it are in nobody's way
+            return
+        if (is_padded and not segment.may_have_zeros) or self._is_over_at(end - _SPARE_BYTES, end):
+            raise self._incomplete(segment)
+        rest = bytes(self._view[self._at : end]) + _PADDING
         rest = rest[self._feed(rest) :] + _PROBE
         if self._feed(rest) < len(rest):
             raise self._incomplete(segment)
-        self._at = segment.end
+        self._at = end
 
-    def _zeros_from(self, segment: _Segment) -> int | None:
-        """Where the zeros begin that the segment ends with, if they are many."""
-        if not self._data.endswith(_ZEROS, segment.start, segment.end):
-            return None
-        return segment.start + len(self._data[segment.start : segment.end].rstrip(b"\0"))
-
-    def _is_over_at(self, position: int) -> bool:
+    def _is_over_at(self, position: int, end: int) -> bool:
         """Decodes up to `position`; whether libjpeg waits for a marker there, though the data goes on."""
         while position > self._at and self._data[position - 1] == 0xFF:
             position -= 1
-        if position <= self._at:
-            return False
+        if position <= self._at or _RESTART.search(self._data, position, end):
+            return False  # it may wait for the next interval
         self._at += self._feed(self._view[self._at : position])
         if self._at < position:
             return False
@@ -145,14 +149,14 @@ class _Feeder:
         return ImageRejectedError(_code(self._data, segment.end), lost=self._lost_share(segment))
 
     def _lost_share(self, segment: _Segment) -> float | None:
-        """Of the picture's rows; None where they come in several scans or intervals."""
+        """Of the picture; None where it comes in several scans or intervals."""
         if not segment.is_whole_picture:
             return None
+        zeros = self._data.find(_PADDED, segment.start, segment.end)
+        if zeros >= 0:  # what comes behind them is not in its place
+            return (segment.end - zeros) / (segment.end - segment.start)
         rows = (self._image.getbbox() or (0, 0, 0, 0))[3]  # those that libjpeg has not delivered are still black
-        zeros = self._data.find(_ZEROS, segment.start, segment.end)
-        # What comes behind the first zeros is not in its place.
-        sound = (zeros - segment.start) / (segment.end - segment.start) if zeros >= 0 else 1.0
-        return 1 - sound * rows / self._image.size[1]
+        return 1 - rows / self._image.size[1]
 
 
 @dataclass(slots=True)
@@ -188,6 +192,8 @@ class _Walk:
         self._data = data
         self._frame: _Frame | None = None
         self._interval = 0
+        self._first_symbols: dict[int, int] = {}
+        """Of each Huffman table (class and number) the symbol whose code is all zeros."""
         self.is_arithmetic = False
         self.end = len(data)
         """Where the marker is that ends the picture, or the file's end."""
@@ -203,7 +209,7 @@ class _Walk:
         Raises:
             ImageRejectedError: restart markers are missing or out of order, or there are far too many markers.
         """
-        position = 2
+        position, scans = 2, 0
         for _ in range(MAX_SEGMENTS):
             found = _MARKER.search(self._data, position)
             if not found or self._data[found.end() - 1] == _EOI:
@@ -216,17 +222,18 @@ class _Walk:
             if marker in _FRAMES:
                 self._frame = self._read_frame(marker, body + 2)
                 self.is_arithmetic = marker in _ARITHMETIC
+            elif marker == _DHT:
+                self._read_tables(body + 2, position)
             elif marker == _DRI:
                 self._interval = self._number(body + 2)
             elif marker == _SOS:
-                if self._frame is None or self.is_arithmetic:
-                    return
-                scanned = self._read_scan(body + 2)
-                is_whole_picture = len(scanned) == len(self._frame.components) and self.has_every_scan
-                start, position = position, self._end_of_scan(position)
-                self._check_restarts(start, position, self._frame.units(scanned))
-                yield from self._intervals(start, position, is_whole_picture)
-                if is_whole_picture:
+                scans += 1
+                if scans > MAX_SCANS:
+                    break
+                scan = self._read_scan(body + 2, position)
+                yield from self._intervals(scan)
+                position = scan.end
+                if scan.is_whole_picture:
                     self.end = position
                     return
         raise ImageRejectedError("too_costly")
@@ -240,18 +247,30 @@ class _Walk:
         components = {data[e]: _Component(data[e + 1] >> 4, data[e + 1] & 15) for e in entries}
         return _Frame(marker, self._number(at + 3), self._number(at + 1), components)
 
-    def _read_scan(self, at: int) -> list[int]:
-        """The components of a scan; notes what it brings of them."""
-        assert self._frame is not None
+    def _read_tables(self, at: int, end: int) -> None:
+        while at + 17 < end:
+            self._first_symbols[self._data[at]] = self._data[at + 17]
+            at += 17 + sum(self._data[at + 1 : at + 17])
+
+    def _read_scan(self, at: int, start: int) -> _Segment:
+        """The whole scan whose header is at `at`, and data at `start`; notes what it brings."""
+        if self._frame is None:
+            raise ImageRejectedError("corrupt")
         count = self._data[at]
-        scanned = [self._data[entry] for entry in range(at + 1, at + 1 + 2 * count, 2)]
-        first, last, bits = self._data[at + 1 + 2 * count : at + 4 + 2 * count]
-        if self._frame.marker not in _PROGRESSIVE:
-            first, last, bits = 0, 63, 0
+        entries = range(at + 1, at + 1 + 2 * count, 2)
+        scanned = [self._data[entry] for entry in entries]
+        is_progressive = self._frame.marker in _PROGRESSIVE
+        first, last, bits = self._data[at + 1 + 2 * count : at + 4 + 2 * count] if is_progressive else (0, 63, 0)
         for name in scanned:
             low_bits = self._frame.components[name].low_bits
             low_bits[first : last + 1] = [bits & 15] * (min(last, 63) + 1 - first)
-        return scanned
+        # Symbol 0 ends a block. Any other as the zeros' would fill all blocks with the highest frequencies.
+        ends = [self._first_symbols.get(0x10 | self._data[entry + 1] & 15, 0) == 0 for entry in entries]
+        is_whole_picture = not is_progressive and count == len(self._frame.components)
+        end = self._end_of_scan(start)
+        if not self.is_arithmetic:
+            self._check_restarts(start, end, self._frame.units(scanned))
+        return _Segment(start, end, is_whole_picture, may_have_zeros=is_progressive or all(ends))
 
     def _end_of_scan(self, start: int) -> int:
         found = (_NO_RESTART if self._interval else _MARKER).search(self._data, start)
@@ -268,12 +287,13 @@ class _Walk:
             lost = missing / (expected + 1) if missing > 0 else None
             raise ImageRejectedError(_code(self._data, end), lost=lost)
 
-    def _intervals(self, start: int, end: int, is_whole_picture: bool) -> Iterator[_Segment]:
-        if self._interval and self._data.find(_ZEROS, start, end) >= 0:
+    def _intervals(self, scan: _Segment) -> Iterator[_Segment]:
+        start, end = scan.start, scan.end
+        if self._interval and scan.may_have_zeros and self._data.find(_ZEROS, start, end) >= 0:
             for restart in _RESTART.finditer(self._data, start, end):
-                yield _Segment(start, restart.start(), is_whole_picture=False)
+                yield replace(scan, start=start, end=restart.start(), is_whole_picture=False)
                 start = restart.start()
-        yield _Segment(start, end, is_whole_picture and not self._interval)
+        yield replace(scan, start=start, is_whole_picture=scan.is_whole_picture and not self._interval)
 
 
 def _code(data: bytes, end: int) -> str:
