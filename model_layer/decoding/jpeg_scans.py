@@ -42,7 +42,7 @@ _PROBE = b"\xff\0"
 _SPARE_BYTES = 32
 _PADDED = bytes(64)
 # Half a disk sector: a lost one holds these wherever it begins.
-_ZEROS = bytes(256)
+_ZEROS, _ONES = bytes(256), b"\xff" * 256
 
 
 class JpegFile(JpegImagePlugin.JpegImageFile):
@@ -105,21 +105,30 @@ class _Feeder:
             raise ImageRejectedError("truncated")
 
     def _decode(self, segment: _Segment) -> None:
-        start, end, data = segment.start, segment.end, self._data
-        is_padded = data.endswith(_PADDED, start, end)
-        padding = start + len(data[start:end].rstrip(b"\0")) if is_padded else end
-        if not segment.may_have_zeros and data.find(_ZEROS, start, padding) >= 0:
+        end = segment.end
+        is_padded = self._data.endswith(_PADDED, segment.start, end)
+        padding = segment.start + len(self._data[segment.start : end].rstrip(b"\0")) if is_padded else end
+        if self._has_lost_block(segment, padding) or self._is_over_at(padding - _SPARE_BYTES, end):
             raise self._incomplete(segment)
-        if is_padded and self._is_over_at(padding + _SPARE_BYTES // 2, end):
+        if is_padded and not segment.may_have_zeros:
+            if not self._is_over_at(padding + _SPARE_BYTES // 2, end):
+                raise self._incomplete(segment)
             self._at = end  # the picture is whole, and the zeros behind it are in nobody's way
             return
-        if (is_padded and not segment.may_have_zeros) or self._is_over_at(end - _SPARE_BYTES, end):
+        if self._is_over_at(end - _SPARE_BYTES, end):
             raise self._incomplete(segment)
         rest = bytes(self._view[self._at : end]) + _PADDING
         rest = rest[self._feed(rest) :] + _PROBE
         if self._feed(rest) < len(rest):
             raise self._incomplete(segment)
         self._at = end
+
+    def _has_lost_block(self, segment: _Segment, end: int) -> bool:
+        """Whether there is a run of bytes that no encoder writes."""
+        if not segment.may_have_zeros and self._data.find(_ZEROS, segment.start, end) >= 0:
+            return True
+        ones = self._data.find(_ONES, segment.start, end)
+        return ones >= 0 and bool(self._data[ones:end].strip(b"\xff"))  # before a marker they may be
 
     def _is_over_at(self, position: int, end: int) -> bool:
         """Decodes up to `position`; whether libjpeg waits for a marker there, though the data goes on."""
