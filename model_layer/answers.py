@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from model_layer.rejections import sentence
+from model_layer.rejections import SENTENCES
 
 if TYPE_CHECKING:
     from model_layer.facts import ImageFacts
@@ -59,10 +59,8 @@ class Rejection:
     """A key of `model_layer.rejections.SENTENCES`."""
     image: ImageFacts | None = None
     """What is known of the file, where its header could be read."""
-    lost: float | None = None
-    """The share of the picture that is missing, 0 to 1, where that is why and the share is known."""
 
     @property
     def sentence(self) -> str:
         """What a person reads."""
-        return sentence(self.code, self.lost)
+        return SENTENCES[self.code]

@@ -18,7 +18,6 @@ SENTENCES = MappingProxyType(
         "not_an_image": "The file is not an image; upload a photograph as JPEG, PNG, WebP, TIFF or HEIC.",
         "unsupported_format": "The file is of a kind that is not read here; save it as JPEG or PNG.",
         "truncated": "The image breaks off before its end; upload the complete file again.",
-        "incomplete": "A part of the picture is lost; upload the original file again, or take the photograph again.",
         "corrupt": "The image's data is damaged and cannot be decoded; export it again.",
         "too_costly": "The file takes far more work to read than such an image should; save it again as JPEG or PNG.",
         "too_large": "The file is larger than the limit; save it at a higher compression.",
@@ -30,26 +29,10 @@ SENTENCES = MappingProxyType(
 """Every rejection code with the sentence that a person reads."""
 
 
-_PART = "A part of the picture"
-
-
-def sentence(code: str, lost: float | None = None) -> str:
-    """What a person reads; `lost` is the share of the picture that is missing, 0 to 1, where it is known."""
-    if lost is None or code != "incomplete":
-        return SENTENCES[code]
-    percent = min(99, round(lost * 100))
-    return SENTENCES[code].replace(_PART, f"About {percent} % of the picture" if percent else _PART)
-
-
 class ImageRejectedError(Exception):
-    """Raised while decoding.
+    """Raised while decoding; `code` is a key of `SENTENCES`, `facts` what the header still told."""
 
-    `code` is a key of `SENTENCES`, `facts` what the header still told, `lost` the missing share of the picture, 0 to 1,
-    where it is known.
-    """
-
-    def __init__(self, code: str, facts: ImageFacts | None = None, *, lost: float | None = None) -> None:
-        super().__init__(sentence(code, lost))
+    def __init__(self, code: str, facts: ImageFacts | None = None) -> None:
+        super().__init__(SENTENCES[code])
         self.code = code
         self.facts = facts
-        self.lost = lost
