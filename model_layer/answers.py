@@ -59,8 +59,10 @@ class Rejection:
     """A key of `model_layer.rejections.SENTENCES`."""
     image: ImageFacts | None = None
     """What is known of the file, where its header could be read."""
+    particular: str | None = None
+    """A sentence on this very file, where it says more than the code's."""
 
     @property
     def sentence(self) -> str:
         """What a person reads."""
-        return SENTENCES[self.code]
+        return self.particular or SENTENCES[self.code]

@@ -64,7 +64,7 @@ class Classifier:
         try:
             return decode(data, self.bundle.input_size, self.limits)
         except ImageRejectedError as error:
-            return Rejection(error.code, error.facts)
+            return Rejection(error.code, error.facts, error.particular)
 
     def predict(self, images: Sequence[DecodedImage]) -> list[Prediction]:
         """The network over each of `images`, on all of its cores; the caller keeps them to about `BATCH`."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SENTENCES = MappingProxyType(
     {
         "empty": "The file is empty; upload the photograph again.",
-        "not_an_image": "The file is not an image; upload a photograph as JPEG, PNG, WebP, TIFF or HEIC.",
+        "not_an_image": "The file is not an image; upload a photograph as JPEG, PNG, WebP, TIFF, HEIC or DICOM.",
         "unsupported_format": "The file is of a kind that is not read here; save it as JPEG or PNG.",
         "truncated": "The image breaks off before its end; upload the complete file again.",
         "corrupt": "The image's data is damaged and cannot be decoded; export it again.",
@@ -30,9 +30,18 @@ SENTENCES = MappingProxyType(
 
 
 class ImageRejectedError(Exception):
-    """Raised while decoding; `code` is a key of `SENTENCES`, `facts` what the header still told."""
+    """Raised while decoding; `code` is a key of `SENTENCES`, `facts` what the header still told.
 
-    def __init__(self, code: str, facts: ImageFacts | None = None) -> None:
-        super().__init__(SENTENCES[code])
+    `particular` is a sentence on this very file, where it says more than the code's.
+    """
+
+    def __init__(self, code: str, facts: ImageFacts | None = None, particular: str | None = None) -> None:
+        super().__init__(particular or SENTENCES[code])
         self.code = code
         self.facts = facts
+        self.particular = particular
+
+
+def unsupported(name: str, instead: str = "save it as JPEG or PNG") -> ImageRejectedError:
+    """A sound file that is not decoded here: `name` says what it is ("a PDF"), `instead` what to upload."""
+    return ImageRejectedError("unsupported_format", particular=f"The file is {name}, which is not read here; {instead}.")

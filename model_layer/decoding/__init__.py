@@ -76,7 +76,7 @@ def decode(data: bytes, size: int, limits: DecodingLimits = _DEFAULT_LIMITS) -> 
         with _one_heavy_image if heavy else nullcontext():
             pixels = upright_square(opened, size)
     except ImageRejectedError as error:
-        raise ImageRejectedError(error.code, error.facts or facts) from None
+        raise ImageRejectedError(error.code, error.facts or facts, error.particular) from None
     except MemoryError:
         raise  # also of a large image: it is under the limit, and a worker with more memory can tell what it shows
     except Exception as error:  # noqa: BLE001 (decoders raise what they like: struct.error, SyntaxError, ...)
