@@ -8,7 +8,7 @@ This costs next to nothing: the image is decoded once, as before.
 
 Two things can hide such a difference. Restart markers do: their number and order are checked (ITU-T T.81, E.1.4), and
 where there is a run of zeros between them, every interval is held against its own end. And zeros may come out at the
-length that they took the place of: where the Huffman tables show that no encoder can have written them, they are damage.
+length that they took the place of: where the Huffman tables show that no encoder wrote them, they are damage.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, JpegImagePlugin
 
 from model_layer.decoding.limits import MAX_SCANS, MAX_SEGMENTS
-from model_layer.rejections import ImageRejectedError
+from model_layer.rejections import ImageRejectedError, incomplete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,14 +57,13 @@ class JpegFile(JpegImagePlugin.JpegImageFile):
         """
         if self.tile:
             self.load_prepare()
+            file: Any = self.fp
             _, extents, _, parameters = self.tile[0]
-            assert isinstance(parameters, tuple)
-            assert self.fp is not None
-            decoder = Image.core.jpeg_decoder(self.mode, *parameters, *self.decoderconfig)
+            decoder: Any = Image._getdecoder(self.mode, "jpeg", parameters, self.decoderconfig)  # noqa: SLF001
             try:
                 decoder.setimage(self.im, extents)
-                self.fp.seek(0)
-                _Feeder(decoder, self.im, self.fp.read()).run()
+                file.seek(0)
+                _Feeder(decoder, self.im, file.read()).run()
             finally:
                 decoder.cleanup()
             self.tile = []
@@ -99,7 +98,7 @@ class _Feeder:
             for segment in segments:
                 self._decode(segment)
             if not walk.has_every_scan:
-                raise ImageRejectedError(_code(self._data, walk.end))
+                raise _short(self._data, walk.end)
             self._feed(b"\xff\xd9")
         if not self._is_done:
             raise ImageRejectedError("truncated")
@@ -155,7 +154,7 @@ class _Feeder:
         return len(data) if self._is_done else taken
 
     def _incomplete(self, segment: _Segment) -> ImageRejectedError:
-        return ImageRejectedError(_code(self._data, segment.end), lost=self._lost_share(segment))
+        return _short(self._data, segment.end, self._lost_share(segment))
 
     def _lost_share(self, segment: _Segment) -> float | None:
         """Of the picture; None where it comes in several scans or intervals."""
@@ -165,7 +164,7 @@ class _Feeder:
         if zeros >= 0:  # what comes behind them is not in its place
             return (segment.end - zeros) / (segment.end - segment.start)
         rows = (self._image.getbbox() or (0, 0, 0, 0))[3]  # those that libjpeg has not delivered are still black
-        return 1 - rows / self._image.size[1]
+        return 1 - float(rows) / float(self._image.size[1])
 
 
 @dataclass(slots=True)
@@ -294,7 +293,7 @@ class _Walk:
         if markers not in (in_order[:-2], in_order):  # some encoders write one behind the last interval, too
             missing = expected - len(markers) // 2
             lost = missing / (expected + 1) if missing > 0 else None
-            raise ImageRejectedError(_code(self._data, end), lost=lost)
+            raise _short(self._data, end, lost)
 
     def _intervals(self, scan: _Segment) -> Iterator[_Segment]:
         start, end = scan.start, scan.end
@@ -305,6 +304,6 @@ class _Walk:
         yield replace(scan, start=start, is_whole_picture=scan.is_whole_picture and not self._interval)
 
 
-def _code(data: bytes, end: int) -> str:
-    """What to call it when scan data that goes on to `end` is too little."""
-    return "incomplete" if end < len(data) else "truncated"
+def _short(data: bytes, end: int, lost: float | None = None) -> ImageRejectedError:
+    """For scan data up to `end` that does not hold what it should."""
+    return incomplete(lost) if end < len(data) else ImageRejectedError("truncated")
