@@ -1,17 +1,123 @@
-"""Tells coded data with a hole in it from data that an encoder wrote, where the decoder says nothing.
+"""Tells image data with a hole in it from data that an encoder wrote, where the decoder says nothing.
 
-A lost sector or memory card cluster reads as zeros or as ones. Each function knows one kind of coded data in which a
-long run of them cannot be; where it can, a second sign has to agree. All are linear in the data.
+A sector, page or memory card cluster that was never written reads as zeros or as ones. Each function knows one kind of
+data, and what else in it must agree before a run of them is called a hole: flat pictures hold such runs, too. All are
+linear in the data, and do little where there is no run.
 """
 
 from __future__ import annotations
+
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageFile
 
 # Half a disk sector of 512 bytes: a lost one holds these wherever it begins.
 LOST_ZEROS, LOST_ONES = bytes(256), b"\xff" * 256
 # HEVC breaks up every third zero (emulation prevention, ITU-T H.265, 7.4.2), so that a run is a few bytes at most.
 _HEVC_ZEROS = bytes(16)
+_SECTOR = 512
+_CELL = 16  # pixels: a macroblock of WebP
+
+
+def has_lost_block(data: bytes, start: int = 0, end: int | None = None) -> bool:
+    """Whether there is a run of zeros or ones as long as a sector."""
+    return data.find(LOST_ZEROS, start, end) >= 0 or data.find(LOST_ONES, start, end) >= 0
 
 
 def is_sound_hevc(data: bytes, start: int, end: int) -> bool:
     """Whether a piece of a HEIC's image can have come from an encoder."""
     return data.find(_HEVC_ZEROS, start, end) < 0 and data.find(LOST_ONES, start, end) < 0
+
+
+def is_sound_png(data: bytes) -> bool:
+    """False where a checksum confirms that a run in the pixel data is a hole."""
+    if not has_lost_block(data):
+        return True
+    position = 8
+    while position + 12 <= len(data):
+        (length,) = struct.unpack_from(">L", data, position)
+        end = position + 8 + length
+        if data.startswith(b"IDAT", position + 4) and end + 4 <= len(data):
+            checksum = zlib.crc32(memoryview(data)[position + 4 : end])
+            if checksum != int.from_bytes(data[end : end + 4], "big") and has_lost_block(data, position, end):
+                return False
+        position = end + 4
+    return True
+
+
+def is_sound_webp(data: bytes, image: Image.Image) -> bool:
+    """Whether the first frame's pixels are as flat as its data says they are.
+
+    A long run of zeros stands for macroblocks without any detail: libwebp writes a byte of them for four or more flat
+    ones, and at its fastest lossless setting for 5 flat pixels. A hole is read as far fewer.
+    """
+    found = _first_frame(data)
+    if found is None:
+        return True
+    start, end, flat_cells_a_byte = found
+    if data.find(LOST_ONES, start, end) >= 0:
+        return False
+    zeros = data.find(LOST_ZEROS, start, end)
+    if zeros < 0:
+        return True
+    run = len(data[zeros:end]) - len(data[zeros:end].lstrip(b"\0"))
+    return _flat_cells(image) >= run * flat_cells_a_byte
+
+
+def _first_frame(data: bytes) -> tuple[int, int, float] | None:
+    """Where the coded pixels begin and end, and how many flat cells a byte of zeros must stand for at least."""
+    position = 12
+    while position + 8 <= len(data):
+        kind, length = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "little")
+        start, end = position + 8, min(len(data), position + 8 + length)
+        if kind == b"VP8 ":
+            return start, end, 2.0
+        if kind == b"VP8L":
+            return start, end, 0.01
+        # A frame of an animation holds its chunks behind 16 bytes of its own.
+        position = start + 16 if kind == b"ANMF" else end + length % 2
+    return None
+
+
+def _flat_cells(image: Image.Image) -> int:
+    """How many squares of 16 x 16 pixels are of one colour."""
+    pixels = np.asarray(image)
+    rows, columns = pixels.shape[0] // _CELL, pixels.shape[1] // _CELL
+    cells = pixels[: rows * _CELL, : columns * _CELL].reshape(rows, _CELL, columns, _CELL, -1)
+    return int((cells == cells[:, :1, :, :1]).all(axis=(1, 3, 4)).sum())
+
+
+def is_sound_raster(data: bytes, image: ImageFile.ImageFile) -> bool:
+    """False where uncompressed rows (BMP, TIFF) have a hole: black from one sector's start to another's end.
+
+    Unlike a border or a mask it begins and ends in the middle of rows that are not black, and is rows long.
+    """
+    tiles = [tile for tile in image.tile if tile.codec_name == "raw" and isinstance(tile.args, tuple)]
+    if not tiles or data.find(LOST_ZEROS) < 0:
+        return True
+    first, parameters = tiles[0].offset, tiles[0].args
+    stride = parameters[1] if isinstance(parameters, tuple) and len(parameters) > 1 else 0
+    if not isinstance(stride, int) or stride <= 0:
+        return True
+    body = np.frombuffer(data, np.uint8)
+    sectors = body[: len(body) // _SECTOR * _SECTOR].view(np.uint64).reshape(-1, _SECTOR // 8)
+    is_zero = np.concatenate([[False], ~sectors.any(axis=1), [False]])
+    edges = np.flatnonzero(is_zero[1:] != is_zero[:-1]) * _SECTOR
+    return not any(
+        end - start >= 2 * stride and (start - first) % stride and _is_hole(body, int(start), int(end), stride)
+        for start, end in zip(edges[::2], edges[1::2], strict=True)
+    )
+
+
+def _is_hole(body: np.ndarray, start: int, end: int, stride: int) -> bool:
+    """Whether the rows right before and right behind a run of zeros are bright to its very edge."""
+    before, behind = body[max(0, start - stride) : start], body[end : end + stride]
+    is_to_the_end = not behind.any()
+    return bool((before != 0).mean() > 0.95 and before[-1]) and (
+        is_to_the_end or bool((behind != 0).mean() > 0.95 and behind[0])
+    )

@@ -6,17 +6,18 @@ import io
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import BmpImagePlugin, GifImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from model_layer.decoding import gif, heic, jpeg, png, tiff, webp
+from model_layer.decoding.completeness import is_sound_png, is_sound_raster, is_sound_webp
 from model_layer.decoding.jpeg_scans import JpegFile
 from model_layer.decoding.limits import MAX_READS, MAX_RUN_LENGTH_PIXELS, DecodingLimits
 from model_layer.decoding.memory import raise_if_short
 from model_layer.decoding.orientation import orientation
 from model_layer.facts import ImageFacts
-from model_layer.rejections import ImageRejectedError
+from model_layer.rejections import ImageRejectedError, incomplete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +91,26 @@ class _CountedReads(io.BytesIO):
         return super().read(size)
 
 
+class _WebPFile(WebPImagePlugin.WebPImageFile):
+    """Pillow's WebP, which has no hole once it is loaded."""
+
+    _is_checked = False
+
+    def load(self) -> Any:
+        if not self._is_checked:
+            file: Any = self.fp
+            data = file.getvalue()
+            super().load()
+            self._is_checked = True
+            if not is_sound_webp(data, self):
+                raise incomplete()
+        return super().load()
+
+
+def _holed(name: str, image: Image.Image) -> ImageRejectedError:
+    return ImageRejectedError("incomplete", ImageFacts(name, *image.size))
+
+
 @contextmanager
 def _reserving(name: str, size: tuple[int, int], limits: DecodingLimits) -> Iterator[None]:
     """For formats that reserve memory for pixels while their header is read: not for too many, nor without memory."""
@@ -112,6 +133,8 @@ def _open_jpeg(data: bytes, _: DecodingLimits) -> OpenedImage:
 
 def _open_png(data: bytes, _: DecodingLimits) -> OpenedImage:
     stripped = png.strip(data)
+    if not is_sound_png(stripped.data):
+        raise _holed("png", PngImagePlugin.PngImageFile(io.BytesIO(stripped.data)))
     image = PngImagePlugin.PngImageFile(io.BytesIO(stripped.data))
     return OpenedImage("png", image, stripped.orientation, stripped.profile)
 
@@ -119,12 +142,14 @@ def _open_png(data: bytes, _: DecodingLimits) -> OpenedImage:
 def _open_tiff(data: bytes, limits: DecodingLimits) -> OpenedImage:
     stripped = tiff.strip(data, limits)
     image = TiffImagePlugin.TiffImageFile(io.BytesIO(stripped.data))
+    if not is_sound_raster(data, image):
+        raise _holed("tiff", image)
     return OpenedImage("tiff", image, stripped.orientation, image.info.get("icc_profile"))
 
 
 def _open_webp(data: bytes, limits: DecodingLimits) -> OpenedImage:
     with _reserving("webp", webp.canvas(data), limits):
-        image = WebPImagePlugin.WebPImageFile(io.BytesIO(data))
+        image = _WebPFile(io.BytesIO(data))
     upright = orientation(image.info.get("exif"), image.info.get("xmp"))
     return OpenedImage("webp", image, upright, image.info.get("icc_profile"))
 
@@ -139,6 +164,8 @@ def _open_bmp(data: bytes, _: DecodingLimits) -> OpenedImage:
     image = BmpImagePlugin.BmpImageFile(_CountedReads(data))
     if image.tile[0].codec_name == "bmp_rle" and image.width * image.height > MAX_RUN_LENGTH_PIXELS:
         raise ImageRejectedError("too_costly", ImageFacts("bmp", *image.size))
+    if not is_sound_raster(data, image):
+        raise _holed("bmp", image)
     return OpenedImage("bmp", image)
 
 
