@@ -69,6 +69,13 @@ def _noisy(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
 
 
+def _noisy_on_flat(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """So that codes for flat parts are long, since few of them come."""
+    canvas = Image.new("RGB", (picture.width, picture.height + 24), (255,) * 3)
+    canvas.paste(_noisy(picture, rng), (0, 0))
+    return canvas
+
+
 def _graphics(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     """With bars, lines and a ruler drawn into it."""
     picture = picture.copy()
@@ -95,5 +102,6 @@ SETTINGS = [
     _bottom(255),
     _smooth,
     _noisy,
+    _noisy_on_flat,
     _graphics,
 ]

@@ -142,6 +142,7 @@ _ALWAYS: dict[str, dict[str, Writer]] = {
         "q80": _pillow("WEBP"),
         "q20": _pillow("WEBP", quality=20),
         "q95, slow": _pillow("WEBP", quality=95, method=6),
+        "q80, fast": _pillow("WEBP", method=0),
         "lossless": _pillow("WEBP", lossless=True),
         "lossless, fast": _pillow("WEBP", lossless=True, method=0),
         "alpha": _alpha("WEBP"),
