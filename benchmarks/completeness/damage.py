@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import struct
 import zlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import random
 
 BLOCKS = (512, 4096, 16_384, 65_536)
 """Bytes: a sector, a page, two sizes of a memory card's cluster."""

