@@ -9,7 +9,6 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from infra.lesions import LOOKS, dermoscopy, phone
 
-
 Setting = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 

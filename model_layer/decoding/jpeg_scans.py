@@ -94,11 +94,11 @@ class _Feeder:
         segments = list(walk.segments())  # all are counted before the first is decoded
         if walk.is_arithmetic:
             self._feed(self._view)  # its decoder cannot wait for more input
+        elif not walk.has_every_scan:
+            raise _short(self._data, walk.end)
         else:
             for segment in segments:
                 self._decode(segment)
-            if not walk.has_every_scan:
-                raise _short(self._data, walk.end)
             self._feed(b"\xff\xd9")
         if not self._is_done:
             raise ImageRejectedError("truncated")
@@ -226,6 +226,8 @@ class _Walk:
             position = body
             if marker not in _WITHOUT_LENGTH:
                 position += max(2, self._number(body))
+            if position > len(self._data):
+                return
             if marker in _FRAMES:
                 self._frame = self._read_frame(marker, body + 2)
                 self.is_arithmetic = marker in _ARITHMETIC

@@ -110,7 +110,7 @@ def test_a_lost_cluster_shows_in_any_scan_of_a_progressive_jpeg(name):
         assert rejection(zeroed(data, at, 16_384)).code == "incomplete", at
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(["baseline", "fine", "optimised", "restart markers", "grey"]), st.floats(0.05, 0.95), st.data())
 def test_wherever_a_sector_of_a_jpeg_is_lost_it_shows(name, share, drawn):
     data = a_jpeg(name, photograph((320, 240)))
