@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from model_layer.decoding.limits import MAX_SCANS, MAX_SEGMENTS
+from model_layer.decoding.limits import MAX_SEGMENTS
 from model_layer.decoding.orientation import orientation
 from model_layer.rejections import ImageRejectedError
 
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")  # fill bytes before it, and stuffed zeros after an FF, are no markers
-_IN_SCAN = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # restarts belong to the scan
 _ALONE = frozenset([0x01, *range(0xD0, 0xD9)])  # markers without a length: TEM, RST0 to RST7, SOI
 _SOS, _EOI, _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
 _EXIF, _XMP, _PROFILE = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
@@ -33,7 +32,7 @@ def strip(data: bytes) -> StrippedJpeg:
     """Keeps tables, frame, scans, colour profile and what tells the colour space (JFIF, Adobe).
 
     Raises:
-        ImageRejectedError: `truncated` before the first scan, or `too_costly`.
+        ImageRejectedError: `truncated` before the first scan, or `too_costly` of segments before it.
     """
     kept, exif, xmp, progressive = [data[:2]], None, None, False
     position = 2
@@ -43,7 +42,7 @@ def strip(data: bytes) -> StrippedJpeg:
             raise ImageRejectedError("truncated" if len(kept) > 1 else "corrupt")
         marker = found[1][0]
         if marker == _SOS:
-            kept.append(_scans(data, found.start()))
+            kept.append(data[found.start() :])
             return StrippedJpeg(b"".join(kept), orientation(exif, xmp), progressive)
         start, position = found.end(), _end(data, marker, found.end())
         body = data[start + 2 : min(position, start + 80)]
@@ -67,23 +66,3 @@ def _end(data: bytes, marker: int, start: int) -> int:
     if end > len(data):
         raise ImageRejectedError("truncated")
     return end
-
-
-def _scans(data: bytes, start: int) -> bytes:
-    """From the first scan on; where many seem to follow, no more than the image itself and what it is allowed."""
-    # Counting is quick, and counts too many: in segments between scans, and in pictures and films behind the image.
-    if data.count(b"\xff\xda", start) <= MAX_SCANS:
-        return data[start:]
-    scans, position = 0, start
-    for _ in range(8 * MAX_SCANS):  # a scan comes with a few tables
-        found = _IN_SCAN.search(data, position)
-        if not found:
-            return data[start:]
-        marker = found[1][0]
-        if marker == _EOI:
-            return data[start : found.end()]
-        scans += marker == _SOS
-        if scans > MAX_SCANS:
-            break
-        position = min(_end(data, marker, found.end()), len(data))
-    raise ImageRejectedError("too_costly")

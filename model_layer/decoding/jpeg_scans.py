@@ -184,12 +184,13 @@ class _Frame:
 
     def units(self, scanned: list[int]) -> int:
         """The number of coded units (MCU) in a scan of these components (T.81, A.2)."""
-        across = 8 * max(component.across for component in self.components.values())
-        down = 8 * max(component.down for component in self.components.values())
-        if len(scanned) == 1:
-            only = self.components[scanned[0]]
-            across, down = across // only.across, down // only.down
-        return -(-self.width // across) * -(-self.height // down)
+        across = max(component.across for component in self.components.values())
+        down = max(component.down for component in self.components.values())
+        if len(scanned) > 1:
+            return -(-self.width // (8 * across)) * -(-self.height // (8 * down))
+        only = self.components[scanned[0]]  # whose blocks beyond its own edge are left out
+        width, height = -(-self.width * only.across // across), -(-self.height * only.down // down)
+        return -(-width // 8) * -(-height // 8)
 
 
 class _Walk:
@@ -216,36 +217,41 @@ class _Walk:
         Raises:
             ImageRejectedError: restart markers are missing or out of order, or there are far too many markers.
         """
-        position, scans = 2, 0
+        following, scans = 2, 0
         for _ in range(MAX_SEGMENTS):
-            found = _MARKER.search(self._data, position)
-            if not found or self._data[found.end() - 1] == _EOI:
-                self.end = found.start() if found else len(self._data)
-                return
-            marker, body = self._data[found.end() - 1], found.end()
-            position = body
-            if marker not in _WITHOUT_LENGTH:
-                position += max(2, self._number(body))
-            if position > len(self._data):
+            marker, body, following = self._next(following)
+            if marker == _EOI:
                 return
             if marker in _FRAMES:
                 self._frame = self._read_frame(marker, body + 2)
                 self.is_arithmetic = marker in _ARITHMETIC
             elif marker == _DHT:
-                self._read_tables(body + 2, position)
+                self._read_tables(body + 2, following)
             elif marker == _DRI:
                 self._interval = self._number(body + 2)
             elif marker == _SOS:
                 scans += 1
                 if scans > MAX_SCANS:
                     break
-                scan = self._read_scan(body + 2, position)
+                scan = self._read_scan(body + 2, following)
                 yield from self._intervals(scan)
-                position = scan.end
+                following = self.end = scan.end
                 if scan.is_whole_picture:
-                    self.end = position
                     return
         raise ImageRejectedError("too_costly")
+
+    def _next(self, position: int) -> tuple[int, int, int]:
+        """The next marker, where its segment begins, and what follows; the end mark where the data breaks off."""
+        found = _MARKER.search(self._data, position)
+        self.end = found.start() if found else len(self._data)
+        marker, body = (self._data[found.end() - 1], found.end()) if found else (_EOI, len(self._data))
+        if marker in _WITHOUT_LENGTH or marker == _EOI:
+            return marker, body, body
+        following = body + max(2, self._number(body))
+        if following <= len(self._data):
+            return marker, body, following
+        self.end = len(self._data)
+        return _EOI, body, body
 
     def _number(self, at: int) -> int:
         return int.from_bytes(self._data[at : at + 2], "big")

@@ -199,7 +199,7 @@ PLACES = [
 KINDS = {
     **{name: (lambda image, name=name: a_jpeg(name, image)) for name in MODES},
     "png": lambda image: encoded(image, "PNG"),
-    "gif": lambda image: encoded(image, "GIF"),
+    "gif": lambda image: encoded(image.convert("L"), "GIF"),
     "bmp": lambda image: encoded(image, "BMP"),
     "webp": lambda image: encoded(image, "WEBP"),
     "fast webp": lambda image: encoded(image, "WEBP", method=0),
@@ -231,7 +231,7 @@ HOLED = {
     "lossless webp": lambda: encoded(photograph(), "WEBP", lossless=True),
     "png": lambda: encoded(photograph(), "PNG"),
     "grey png": lambda: encoded(photograph().convert("L"), "PNG"),
-    "gif": lambda: encoded(photograph(), "GIF"),
+    "gif": lambda: encoded(photograph().convert("L"), "GIF"),
 }
 
 
@@ -274,7 +274,7 @@ def test_a_png_without_its_end_chunk_is_answered(lacking):
 
 
 def test_a_gif_without_its_trailer_is_answered():
-    data = encoded(photograph(), "GIF")
+    data = encoded(photograph().convert("L"), "GIF")
     assert data.endswith(b"\0;")
     for lacking in (1, 2):
         assert np.array_equal(decode(data[:-lacking], SIZE).pixels, decode(data, SIZE).pixels)
