@@ -15,13 +15,15 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from PIL import Image, ImageFile
+    from PIL import Image, ImageFile, TiffImagePlugin
 
 # Half a disk sector of 512 bytes: a lost one holds these wherever it begins.
 LOST_ZEROS, LOST_ONES = bytes(256), b"\xff" * 256
 # HEVC breaks up every third zero (emulation prevention, ITU-T H.265, 7.4.2), so that a run is a few bytes at most.
 _HEVC_ZEROS = bytes(64)
 _SECTOR = 512
+_COMPRESSION, _PLANES = 259, 284  # TIFF tags
+_LZW, _JPEG, _PACKBITS = 5, 7, 32773
 _MACROBLOCK = 16  # pixels
 
 
@@ -93,6 +95,22 @@ def _longest_repetition(colours: NDArray[np.uint8]) -> int:
     differs = (colours[1:] != colours[:-1]).any(axis=1)
     bounds = np.concatenate([[-1], np.flatnonzero(differs), [len(differs)]])
     return int(np.diff(bounds).max()) - 1
+
+
+def is_sound_tiff(data: bytes, image: TiffImagePlugin.TiffImageFile) -> bool:
+    """False where a strip or tile has a hole: compressed by LZW, PackBits or JPEG as a run, or uncompressed.
+
+    LZW and PackBits write a run of anything in a few bytes. Of JPEG's usual tables, those of colours alone have zeros
+    for flat blocks, which matters where colours are stored apart.
+    """
+    tags = image.tag_v2
+    compression, planes = tags.get(_COMPRESSION), tags.get(_PLANES, 1)
+    if compression == 1:
+        return is_sound_raster(data, image)
+    if not (compression in (_LZW, _PACKBITS) or (compression == _JPEG and planes == 1)) or not has_lost_block(data):
+        return True
+    starts, lengths = ((tags.get(strips) or tags.get(tiles) or ()) for strips, tiles in ((273, 324), (279, 325)))
+    return not any(has_lost_block(data, start, start + length) for start, length in zip(starts, lengths, strict=False))
 
 
 def is_sound_raster(data: bytes, image: ImageFile.ImageFile) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import BmpImagePlugin, GifImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from model_layer.decoding import gif, heic, jpeg, png, tiff, webp
-from model_layer.decoding.completeness import is_sound_png, is_sound_raster, is_sound_webp
+from model_layer.decoding.completeness import is_sound_png, is_sound_raster, is_sound_tiff, is_sound_webp
 from model_layer.decoding.jpeg_scans import JpegFile
 from model_layer.decoding.limits import MAX_READS, MAX_RUN_LENGTH_PIXELS, DecodingLimits
 from model_layer.decoding.memory import raise_if_short
@@ -142,7 +142,7 @@ def _open_png(data: bytes, _: DecodingLimits) -> OpenedImage:
 def _open_tiff(data: bytes, limits: DecodingLimits) -> OpenedImage:
     stripped = tiff.strip(data, limits)
     image = TiffImagePlugin.TiffImageFile(io.BytesIO(stripped.data))
-    if not is_sound_raster(data, image):
+    if not is_sound_tiff(data, image):
         raise _holed("tiff", image)
     return OpenedImage("tiff", image, stripped.orientation, image.info.get("icc_profile"))
 

@@ -206,7 +206,9 @@ KINDS = {
     "lossless webp": lambda image: encoded(image, "WEBP", lossless=True, method=0),
     "tiff": lambda image: encoded(image, "TIFF"),
     "lzw tiff": lambda image: encoded(image, "TIFF", compression="tiff_lzw"),
+    "packbits tiff": lambda image: encoded(image, "TIFF", compression="packbits"),
     "jpeg tiff": lambda image: encoded(image, "TIFF", compression="jpeg"),
+    "grey jpeg tiff": lambda image: encoded(image.convert("L"), "TIFF", compression="jpeg"),
     "heic": heic,
 }
 
@@ -232,6 +234,9 @@ HOLED = {
     "png": lambda: encoded(photograph(), "PNG"),
     "grey png": lambda: encoded(photograph().convert("L"), "PNG"),
     "gif": lambda: encoded(photograph().convert("L"), "GIF"),
+    "lzw tiff": lambda: encoded(photograph(), "TIFF", compression="tiff_lzw"),
+    "packbits tiff": lambda: encoded(photograph(), "TIFF", compression="packbits"),
+    "jpeg tiff": lambda: encoded(photograph(), "TIFF", compression="jpeg"),
 }
 
 
@@ -243,7 +248,8 @@ def test_other_formats_with_a_lost_cluster_are_incomplete(kind, filling):
         assert rejection(zeroed(data, int(share * len(data)), 2048, filling)).code in ("incomplete", "truncated")
 
 
-@pytest.mark.parametrize("kind", HOLED)
+# A TIFF's directory is behind the pixels: without it the file is of no kind at all.
+@pytest.mark.parametrize("kind", [kind for kind in HOLED if "tiff" not in kind])
 def test_other_formats_whose_end_is_zeros_are_not_answered(kind):
     data = HOLED[kind]()
     for share in (0.35, 0.6, 0.8):
