@@ -18,6 +18,7 @@ SENTENCES = MappingProxyType(
         "not_an_image": "The file is not an image; upload a photograph as JPEG, PNG, WebP, TIFF, HEIC or DICOM.",
         "unsupported_format": "The file is of a kind that is not read here; save it as JPEG or PNG.",
         "truncated": "The image breaks off before its end; upload the complete file again.",
+        "incomplete": "A part of the picture is lost; upload the original file again, or take the photograph again.",
         "corrupt": "The image's data is damaged and cannot be decoded; export it again.",
         "too_costly": "The file takes far more work to read than such an image should; save it again as JPEG or PNG.",
         "too_large": "The file is larger than the limit; save it at a higher compression.",
@@ -47,3 +48,12 @@ def unsupported(name: str, instead: str = "save it as JPEG or PNG") -> ImageReje
     return ImageRejectedError(
         "unsupported_format", particular=f"The file is {name}, which is not read here; {instead}."
     )
+
+
+def incomplete(lost: float | None = None) -> ImageRejectedError:
+    """A picture with a hole; `lost` is the share that is missing, 0 to 1, where it is known."""
+    percent = round(100 * (lost or 0))
+    if not 1 <= percent <= 99:
+        return ImageRejectedError("incomplete")
+    sentence = SENTENCES["incomplete"].replace("A part", f"About {percent} %")
+    return ImageRejectedError("incomplete", particular=sentence)

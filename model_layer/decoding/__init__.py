@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from model_layer.decoding.completeness import has_lost_block
 from model_layer.decoding.formats import OpenedImage, open_image
 from model_layer.decoding.limits import HEAVY_PIXELS, MIN_SIDE, DecodingLimits
 from model_layer.decoding.memory import raise_if_short
@@ -82,7 +83,7 @@ def decode(data: bytes, size: int, limits: DecodingLimits = _DEFAULT_LIMITS) -> 
         raise  # also of a large image: it is under the limit, and a worker with more memory can tell what it shows
     except Exception as error:  # noqa: BLE001 (decoders raise what they like: struct.error, SyntaxError, ...)
         raise_if_short(cost)
-        raise ImageRejectedError("truncated" if _says_truncated(error) else "corrupt", facts) from None
+        raise ImageRejectedError(_code(error, data, facts), facts) from None
     return DecodedImage(pixels, facts)
 
 
@@ -102,6 +103,9 @@ def _facts(opened: OpenedImage) -> ImageFacts:
     return ImageFacts(opened.format, width, height)
 
 
-def _says_truncated(error: Exception) -> bool:
+def _code(error: Exception, data: bytes, facts: ImageFacts | None) -> str:
+    """What a decoder's complaint means."""
     sentence = str(error).lower()
-    return any(sign in sentence for sign in _TRUNCATION_SIGNS)
+    if any(sign in sentence for sign in _TRUNCATION_SIGNS):
+        return "truncated"
+    return "incomplete" if facts and has_lost_block(data) else "corrupt"

@@ -7,17 +7,19 @@ import math
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import BmpImagePlugin, GifImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from model_layer.decoding import colour, dicom, exif, gif, heic, jpeg, png, tiff, undecoded, webp
+from model_layer.decoding.completeness import is_sound_png, is_sound_raster, is_sound_tiff, is_sound_webp
 from model_layer.decoding.counted_reads import CountedReads
+from model_layer.decoding.jpeg_scans import JpegFile
 from model_layer.decoding.limits import BYTES_A_PIXEL, MAX_READS, MAX_RUN_LENGTH_PIXELS, DecodingLimits
 from model_layer.decoding.memory import raise_if_short
 from model_layer.decoding.orientation import orientation
 from model_layer.facts import ImageFacts
-from model_layer.rejections import ImageRejectedError
+from model_layer.rejections import ImageRejectedError, incomplete
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,6 +88,26 @@ def open_image(data: bytes, limits: DecodingLimits) -> OpenedImage:
     raise ImageRejectedError("not_an_image")
 
 
+class _WebPFile(WebPImagePlugin.WebPImageFile):
+    """Pillow's WebP, which has no hole once it is loaded."""
+
+    _is_checked = False
+
+    def load(self) -> Any:
+        if not self._is_checked:
+            file: Any = self.fp
+            data = file.getvalue()
+            super().load()
+            self._is_checked = True
+            if not is_sound_webp(data, self):
+                raise incomplete()
+        return super().load()
+
+
+def _holed(name: str, image: Image.Image) -> ImageRejectedError:
+    return ImageRejectedError("incomplete", ImageFacts(name, *image.size))
+
+
 @contextmanager
 def _reserving(name: str, size: tuple[int, int], limits: DecodingLimits) -> Iterator[None]:
     """For formats that reserve memory for pixels while their header is read: not for too many, nor without memory."""
@@ -101,10 +123,7 @@ def _reserving(name: str, size: tuple[int, int], limits: DecodingLimits) -> Iter
 
 def _open_jpeg(data: bytes, _: DecodingLimits) -> OpenedImage:
     stripped = jpeg.strip(data)
-    image = JpegImagePlugin.JpegImageFile(io.BytesIO(stripped.data))
-    # libjpeg begins a block of the scan again whenever more bytes come, and Pillow brings 64 KB at a time: 32 MB of
-    # fill bytes would be read 500 times over. So a file is brought in 16 parts at most.
-    image.decodermaxblock = max(image.decodermaxblock, len(stripped.data) // 16 + 1)
+    image = JpegFile(io.BytesIO(stripped.data))
     space = colour.adobe_rgb() if stripped.adobe_rgb else None
     scales, held = stripped.scales, stripped.coefficient_bytes
     return OpenedImage("jpeg", image, stripped.orientation, stripped.profile, space, scales=scales, held_bytes=held)
@@ -113,6 +132,8 @@ def _open_jpeg(data: bytes, _: DecodingLimits) -> OpenedImage:
 def _open_png(data: bytes, _: DecodingLimits) -> OpenedImage:
     undecoded.refuse_optimised_png(data)
     stripped = png.strip(data)
+    if not is_sound_png(stripped.data):
+        raise _holed("png", PngImagePlugin.PngImageFile(io.BytesIO(stripped.data)))
     image = PngImagePlugin.PngImageFile(io.BytesIO(stripped.data))
     if stripped.colour_key is not None:
         image.info["transparency"] = stripped.colour_key
@@ -122,12 +143,14 @@ def _open_png(data: bytes, _: DecodingLimits) -> OpenedImage:
 def _open_tiff(data: bytes, limits: DecodingLimits) -> OpenedImage:
     stripped = tiff.strip(data, limits)
     image = TiffImagePlugin.TiffImageFile(io.BytesIO(stripped.data))
+    if not is_sound_tiff(data, image):
+        raise _holed("tiff", image)
     return OpenedImage("tiff", image, stripped.orientation, image.info.get("icc_profile"))
 
 
 def _open_webp(data: bytes, limits: DecodingLimits) -> OpenedImage:
     with _reserving("webp", webp.canvas(data), limits):
-        image = WebPImagePlugin.WebPImageFile(io.BytesIO(data))
+        image = _WebPFile(io.BytesIO(data))
     block = image.info.get("exif")
     space = colour.adobe_rgb() if block and exif.is_adobe_rgb(block) else None
     upright = orientation(block, image.info.get("xmp"))
@@ -149,6 +172,8 @@ def _open_bmp(data: bytes, _: DecodingLimits) -> OpenedImage:
         raise
     if image.tile[0].codec_name == "bmp_rle" and image.width * image.height > MAX_RUN_LENGTH_PIXELS:
         raise ImageRejectedError("too_costly", ImageFacts("bmp", *image.size))
+    if not is_sound_raster(data, image):
+        raise _holed("bmp", image)
     # Many Windows programs leave the fourth byte at 0, also where the header calls it transparency.
     return OpenedImage("bmp", image, spare_alpha=True)
 

@@ -10,9 +10,10 @@ import struct
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from model_layer.decoding.completeness import is_sound_hevc
 from model_layer.decoding.limits import MAX_BOXES
 from model_layer.decoding.undecoded import refuse_heif_items
-from model_layer.rejections import ImageRejectedError
+from model_layer.rejections import ImageRejectedError, incomplete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,13 +37,19 @@ def check(data: bytes, limits: DecodingLimits) -> None:
         raise ImageRejectedError("truncated")
     start, end = table
     parts = {kind: (at, to) for kind, at, to in boxes.within(start + 4, end)}
-    refuse_heif_items({*_item_kinds(boxes, *parts.get(b"iinf", (0, 0)))})
-    if _stored_bytes(data, *parts.get(b"iloc", (0, 0))) > 2 * len(data):
+    kinds = dict(_item_kinds(boxes, *parts.get(b"iinf", (0, 0))))
+    refuse_heif_items({*kinds.values()})
+    extents = list(_extents(data, *parts.get(b"iloc", (0, 0))))
+    if sum(length for _, _, length in extents) > 2 * len(data):
         raise ImageRejectedError("too_costly")
     areas = _areas(boxes, *parts.get(b"iprp", (0, 0)))
-    tiles = _derived_from(boxes, *parts.get(b"iref", (0, 0)))
-    if sum(areas.get(item, 0) for item in tiles) > _DECODED_AT_MOST * limits.max_pixels:
+    derived = list(_derived_from(boxes, *parts.get(b"iref", (0, 0))))
+    if sum(areas.get(item, 0) for _, item in derived) > _DECODED_AT_MOST * limits.max_pixels:
         raise ImageRejectedError("too_many_pixels")
+    shown = _shown(_primary(boxes, *parts.get(b"pitm", (0, 0))), derived)
+    for item, at, length in extents:
+        if at is not None and item in shown and kinds.get(item) == b"hvc1" and not is_sound_hevc(data, at, at + length):
+            raise incomplete()
 
 
 class _Boxes:
@@ -79,28 +86,49 @@ class _Boxes:
         return struct.unpack_from(">" + form, self.data, at)
 
 
-def _item_kinds(boxes: _Boxes, start: int, end: int) -> Iterator[bytes]:
-    """iinf: the four letters of each item. Its entries (infe) hold them behind their version and id."""
+def _primary(boxes: _Boxes, start: int, end: int) -> int:
+    """pitm: the item that is the image."""
+    return boxes.numbers("L" if boxes.data[start] else "H", start + 4)[0] if end else 0
+
+
+def _shown(primary: int, derived: list[tuple[int, int]]) -> set[int]:
+    """The image and the items that it is made of, not previews or depth maps."""
+    parts = defaultdict(list)
+    for whole, part in derived:
+        parts[whole].append(part)
+    shown, waiting = set[int](), [primary]
+    while waiting:
+        item = waiting.pop()
+        if item not in shown:
+            shown.add(item)
+            waiting += parts[item]
+    return shown
+
+
+def _item_kinds(boxes: _Boxes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """iinf: each item and its four letters. Its entries (infe) hold both behind their version."""
     if end:
         head = 6 if boxes.data[start] == 0 else 8
         for kind, at, _ in boxes.within(start + head, end):
             if kind == b"infe":
                 version = boxes.data[at]
-                letters = at + 4 + (2 if version < 3 else 4) + 2
-                yield boxes.data[letters : letters + 4]
+                id_size = 2 if version < 3 else 4
+                letters = at + 4 + id_size + 2
+                yield int.from_bytes(boxes.data[at + 4 : at + 4 + id_size], "big"), boxes.data[letters : letters + 4]
 
 
-def _stored_bytes(data: bytes, start: int, end: int) -> int:
-    """iloc: how many bytes all items together take from the file; metadata is copied item by item."""
+def _extents(data: bytes, start: int, end: int) -> Iterator[tuple[int, int | None, int]]:
+    """iloc: the items' pieces: the item, where the piece begins in the file (None: within the table), its length."""
     if not end:
-        return 0
+        return
     version = data[start]
     offset_size, length_size = data[start + 4] >> 4, data[start + 4] & 15
     base_size, index_size = data[start + 5] >> 4, data[start + 5] & 15 if version else 0
     width = index_size + offset_size + length_size
     id_size = 4 if version == 2 else 2
-    at, total = start + 6 + id_size, 0
+    at = start + 6 + id_size
     for _ in range(int.from_bytes(data[start + 6 : at], "big")):
+        item = int.from_bytes(data[at : at + id_size], "big")
         at += id_size
         # Either in the file, or in a box of the table itself.
         in_file = not version or not data[at + 1] & 15
@@ -115,11 +143,10 @@ def _stored_bytes(data: bytes, start: int, end: int) -> int:
         for _ in range(extents):
             at += width
             length = int.from_bytes(data[at - length_size : at], "big")
-            offset = int.from_bytes(data[at - length_size - offset_size : at - length_size], "big")
-            if in_file and base + offset + length > len(data):
+            offset = base + int.from_bytes(data[at - length_size - offset_size : at - length_size], "big")
+            if in_file and offset + length > len(data):
                 raise ImageRejectedError("truncated")
-            total += length
-    return total
+            yield item, offset if in_file else None, length
 
 
 def _areas(boxes: _Boxes, start: int, end: int) -> dict[int, int]:
@@ -153,11 +180,13 @@ def _associations(boxes: _Boxes, start: int, end: int) -> Iterator[tuple[int, in
             at += 2 if wide else 1
 
 
-def _derived_from(boxes: _Boxes, start: int, end: int) -> Iterator[int]:
-    """iref: the items that others are made of (dimg), each as often as it is named."""
+def _derived_from(boxes: _Boxes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """iref: items, and what they are made of (dimg), each as often as it is named."""
     if end:
         form, width = ("L", 4) if boxes.data[start] else ("H", 2)
         for kind, at, to in boxes.within(start + 4, end):
             if kind == b"dimg":
                 (count,) = boxes.numbers("H", at + width)
-                yield from boxes.numbers(f"{min(count, (to - at) // width)}{form}", at + width + 2)
+                (whole,) = boxes.numbers(form, at)
+                for part in boxes.numbers(f"{min(count, (to - at) // width)}{form}", at + width + 2):
+                    yield whole, part

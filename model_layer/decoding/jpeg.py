@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from model_layer.decoding import exif
-from model_layer.decoding.limits import MAX_SCAN_PIXELS, MAX_SCANS, MAX_SEGMENTS
+from model_layer.decoding.limits import MAX_SEGMENTS
 from model_layer.decoding.orientation import first_orientation
 from model_layer.decoding.undecoded import refuse_jpeg_frame
 from model_layer.rejections import ImageRejectedError
@@ -18,7 +18,6 @@ from model_layer.rejections import ImageRejectedError
 # Fill bytes (more FF before a marker) are passed over, and an FF with a stuffed zero is no marker. One FF, not FF+: a
 # run of them that ends in a zero would be searched to its end from each of its bytes.
 _MARKER = re.compile(rb"\xff([^\x00\xff])")
-_IN_SCAN = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # restarts belong to the scan
 _ALONE = frozenset([0x01, *range(0xD0, 0xD9)])  # markers without a length: TEM, RST0 to RST7, SOI
 _SOS, _EOI, _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
 _XMP, _PROFILE = b"http://ns.adobe.com/xap/1.0/\0", b"ICC_PROFILE\0"
@@ -51,7 +50,8 @@ def strip(data: bytes) -> StrippedJpeg:
     """Keeps tables, frame, scans and what tells the kind of colours (JFIF, Adobe); reads profile and orientation.
 
     Raises:
-        ImageRejectedError: `truncated` before the first scan, `too_costly`, or `unsupported_format`.
+        ImageRejectedError: `truncated` before the first scan, `too_costly` of segments before it, or
+            `unsupported_format`.
     """
     kept, frame, metadata = [data[:2]], b"", _Metadata()
     position = 2
@@ -61,15 +61,14 @@ def strip(data: bytes) -> StrippedJpeg:
             raise ImageRejectedError("truncated" if len(kept) > 1 else "corrupt")
         marker = found[1][0]
         if marker == _SOS:
-            held, pixels = _held_coefficients(frame, data[found.end() + 2 : found.end() + 3])
-            kept.append(_scans(data, found.start(), min(MAX_SCANS, MAX_SCAN_PIXELS // max(pixels, 1))))
+            kept.append(data[found.start() :])
             return StrippedJpeg(
                 b"".join(kept),
                 first_orientation(metadata.exifs, metadata.xmps),
                 _joined(metadata.profile_pieces),
                 any(exif.is_adobe_rgb(block) for block in metadata.exifs),
                 bool(frame) and frame[0] in _SCALABLE,
-                held,
+                _held_coefficients(frame, data[found.end() + 2 : found.end() + 3]),
             )
         start, position = found.end(), _end(data, marker, found.end())
         body = data[start + 2 : position]
@@ -119,20 +118,20 @@ def _joined(pieces: list[bytes]) -> bytes | None:
     return by_number or None
 
 
-def _held_coefficients(frame: bytes, scan_components: bytes) -> tuple[int, int]:
-    """Bytes that libjpeg holds for all scans, and the pixels; from the frame's marker and body, 0 of what breaks off.
+def _held_coefficients(frame: bytes, scan_components: bytes) -> int:
+    """Bytes that libjpeg holds until the last scan; from the frame's marker and body, 0 of what breaks off.
 
     Each component has its blocks in proportion to its sampling factors; a scan of all of them is not held.
     """
     if len(frame) < 7 or len(frame) < 7 + 3 * frame[6]:
-        return 0, 0
+        return 0
     pixels = int.from_bytes(frame[2:4], "big") * int.from_bytes(frame[4:6], "big")
     if frame[0] not in _PROGRESSIVE and scan_components >= frame[6:7]:
-        return 0, pixels
+        return 0
     factors = [(sampling >> 4, sampling & 15) for sampling in frame[8 : 7 + 3 * frame[6] : 3]]
     largest = max((across for across, _ in factors), default=1) * max((down for _, down in factors), default=1)
     samples = sum(across * down for across, down in factors) / max(largest, 1)
-    return int(_COEFFICIENT_BYTES * pixels * samples), pixels
+    return int(_COEFFICIENT_BYTES * pixels * samples)
 
 
 def _end(data: bytes, marker: int, start: int) -> int:
@@ -143,23 +142,3 @@ def _end(data: bytes, marker: int, start: int) -> int:
     if end > len(data):
         raise ImageRejectedError("truncated")
     return end
-
-
-def _scans(data: bytes, start: int, most: int) -> bytes:
-    """From the first scan on; where many seem to follow, no more than the image itself and what it is allowed."""
-    # Counting is quick, and counts too many: in segments between scans, and in pictures and films behind the image.
-    if data.count(b"\xff\xda", start) <= most:
-        return data[start:]
-    scans, position = 0, start
-    for _ in range(8 * MAX_SCANS):  # a scan comes with a few tables
-        found = _IN_SCAN.search(data, position)
-        if not found:
-            return data[start:]
-        marker = found[1][0]
-        if marker == _EOI:
-            return data[start : found.end()]
-        scans += marker == _SOS
-        if scans > most:
-            break
-        position = min(_end(data, marker, found.end()), len(data))
-    raise ImageRejectedError("too_costly")

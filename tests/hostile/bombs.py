@@ -25,6 +25,7 @@ from hostile.containers import (
     riff_chunk,
     tiff,
     webp_canvas,
+    with_repeated_scan,
 )
 from pictures import encoded, jpeg, picture
 from PIL import Image
@@ -45,17 +46,13 @@ def bombs() -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 
 def _jpeg_of_scans(scans: int, side: int) -> bytes:
-    """A progressive JPEG that refines all its coefficients again and again."""
-    data = encoded(Image.effect_noise((side // 8, side // 8), 60).resize((side, side)), "JPEG", progressive=True)
-    # The last scan of a grey progressive JPEG refines the AC coefficients of the only component: it may come again.
-    last, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
-    return data[:end] + data[last:end] * scans + data[end:]
+    """A progressive JPEG that brings most of its coefficients again and again."""
+    noise = Image.effect_noise((side // 8, side // 8), 60).resize((side, side))
+    return with_repeated_scan(encoded(noise, "JPEG", progressive=True), scans)
 
 
 def _jpeg_of_empty_scans(scans: int, side: int) -> bytes:
-    data = encoded(Image.new("L", (side, side), 90), "JPEG", progressive=True)
-    last, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
-    return data[:end] + data[last:end] * scans + data[end:]
+    return with_repeated_scan(encoded(Image.new("L", (side, side), 90), "JPEG", progressive=True), scans)
 
 
 def _jpeg_of_segments(segment: bytes, times: int) -> bytes:
@@ -162,8 +159,8 @@ _BOMBS: dict[str, Callable[[], bytes]] = {
     "jpeg 65,500 squared": lambda: _jpeg_header(65_500, 65_500),
     "jpeg 65,500 x 60": lambda: _jpeg_header(65_500, 60),
     "jpeg of 100,000 empty scans": lambda: _jpeg_of_empty_scans(100_000, 3000),
-    "jpeg of 1,000 refining scans": lambda: _jpeg_of_scans(1000, 500),
-    "jpeg of 60 refining scans": lambda: _jpeg_of_scans(50, 3600),
+    "jpeg of 1,000 repeated scans": lambda: _jpeg_of_scans(1000, 500),
+    "jpeg of 60 repeated scans": lambda: _jpeg_of_scans(50, 3600),
     "jpeg of 200 megapixels that breaks off": lambda: _jpeg_header(16_384, 12_288),
     "progressive jpeg of 130 megapixels that breaks off": lambda: _jpeg_header(
         13_000, 10_000, progressive=True, subsampling=0
@@ -218,7 +215,7 @@ _BOMBS: dict[str, Callable[[], bytes]] = {
     "tiff of 100,000 pages": lambda: _tiff_of_pages(100_000),
     "tiff with a tile 40,000 squared": lambda: _tiff_tile(40_000, 8),
     "tiff with a tile 7,000 squared": lambda: _tiff_tile(7000, 8),
-    "tiff of refining jpeg scans": lambda: _tiff_of_jpeg(_jpeg_of_scans(60, 2000), 2000),
+    "tiff of repeated jpeg scans": lambda: _tiff_of_jpeg(_jpeg_of_scans(60, 2000), 2000),
     "tiff of 1,000 jpeg scans": lambda: _tiff_of_jpeg(_jpeg_of_empty_scans(1000, 2000), 2000),
     "tiff with an LZMA dictionary": lambda: grey_tiff(64, 64, bytes(4096), compression=34925),
     "tiff of a million resolutions": lambda: _tiff_of_rationals(282, 1_000_000),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import struct
 import zlib
 
@@ -35,6 +36,13 @@ def deflated(bytes_when_unpacked: int) -> bytes:
 
 def jpeg_segment(marker: int, body: bytes = b"") -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+
+def with_repeated_scan(progressive: bytes, times: int) -> bytes:
+    """A progressive JPEG whose third scan, the costly first one of most coefficients, comes so often again."""
+    third = [found.start() for found in re.finditer(rb"\xff\xda", progressive)][2]
+    end = re.compile(rb"\xff[^\0]").search(progressive, third + 2).start()
+    return progressive[:end] + progressive[third:end] * times + progressive[end:]
 
 
 def tiff(entries: dict[int, tuple[int, int, int | bytes]], body: bytes = b"", *, order: str = "<") -> bytes:

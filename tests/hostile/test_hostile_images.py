@@ -78,8 +78,8 @@ def test_files_that_ask_for_much_get_little(tiny_bundle):
     assert codes["png iTXt of 256 MB"] == "blank"
     assert codes["webp of 20,000 frames"] is None
     assert codes["jpeg of exif in 200 pieces"] is None
-    assert codes["jpeg of 60 refining scans"] is None
-    assert codes["jpeg of 1,000 refining scans"] == "too_costly"
+    assert codes["jpeg of 60 repeated scans"] is None
+    assert codes["jpeg of 1,000 repeated scans"] == "too_costly"
     assert codes["gif whose frame is larger"] == "too_many_pixels"
     assert codes["tiff with a tile 40,000 squared"] == "too_many_pixels"
     assert codes["tiff with an LZMA dictionary"] == "unsupported_format"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pillow_heif
 import pytest
-from hostile.containers import gif, gif_frame, grey_tiff, jpeg_segment, png_chunk, riff, webp_canvas
+from hostile.containers import gif, gif_frame, grey_tiff, jpeg_segment, png_chunk, riff, webp_canvas, with_repeated_scan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import encoded, picture
@@ -204,9 +204,8 @@ def test_what_stands_behind_a_jpeg_is_not_counted_as_its_scans():
 @pytest.mark.parametrize(("more", "code"), [(0, None), (MAX_SCANS - 6, None), (MAX_SCANS, "too_costly")])
 def test_scans_of_a_jpeg_are_counted(more, code):
     data = encoded(picture(1).convert("L"), "JPEG", progressive=True)
-    last, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
     assert data.count(b"\xff\xda") == 6
-    repeated = data[:end] + data[last:end] * more + data[end:]
+    repeated = with_repeated_scan(data, more)
     if code:
         assert code_of(repeated) == code
     else:

@@ -1,0 +1,1 @@
+"""How often damaged images are answered as whole ones, and whole ones called damaged: both rates, by format."""
