@@ -68,6 +68,17 @@ def _smooth(picture: Image.Image, _: np.random.Generator) -> Image.Image:
     return picture.filter(ImageFilter.GaussianBlur(12))
 
 
+def _enlarged(picture: Image.Image, _: np.random.Generator) -> Image.Image:
+    """Without interpolation: squares of one colour."""
+    return picture.resize((40, 30)).resize((800, 600), Image.Resampling.NEAREST)
+
+
+def _slope(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Grades of colour as a program draws them."""
+    channels = [Image.linear_gradient("L").rotate(90 * int(turn)) for turn in rng.integers(0, 4, 3)]
+    return Image.merge("RGB", channels).resize(picture.size)
+
+
 def _noisy(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     levels = np.asarray(picture, np.int16) + rng.integers(-40, 41, (picture.height, picture.width, 3), dtype=np.int16)
     return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
@@ -105,6 +116,8 @@ SETTINGS = [
     _small_on_flat,
     _bottom(255),
     _smooth,
+    _enlarged,
+    _slope,
     _noisy,
     _noisy_on_flat,
     _graphics,

@@ -12,10 +12,11 @@ import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from PIL import Image, ImageFile, TiffImagePlugin
+    from PIL import ImageFile, TiffImagePlugin
 
 # Half a disk sector of 512 bytes: a lost one holds these wherever it begins.
 LOST_ZEROS, LOST_ONES = bytes(256), b"\xff" * 256
@@ -24,6 +25,7 @@ _HEVC_ZEROS = bytes(64)
 _SECTOR = 512
 _COMPRESSION, _PLANES = 259, 284  # TIFF tags
 _LZW, _JPEG, _PACKBITS = 5, 7, 32773
+_BAND_PIXELS = 2**20  # looked at at a time
 _MACROBLOCK = 16  # pixels
 
 
@@ -54,10 +56,10 @@ def is_sound_png(data: bytes) -> bool:
 
 
 def is_sound_webp(data: bytes, image: Image.Image) -> bool:
-    """Whether the first frame's pixels are as flat as a run of zeros in its data says.
+    """Whether the first frame's pixels are as even as a run of zeros in its data says.
 
-    A lossy macroblock without detail takes 25 codes of at most 8 bits; a lossless pixel that repeats the one before
-    takes 16 bits at most in all files that were tried. So a run of zeros stands for at least so many of them in a row.
+    A lossy macroblock without detail takes 25 codes of at most 8 bits; a lossless pixel that is what its neighbours
+    foretell takes 16 bits at most in all files that were tried. So a run of zeros stands for at least so many in a row.
     """
     frame = _first_frame(data)
     if frame is None:
@@ -69,12 +71,29 @@ def is_sound_webp(data: bytes, image: Image.Image) -> bool:
     if zeros < 0:
         return True
     run = end - zeros - len(data[zeros:end].lstrip(b"\0"))
-    pixels = np.asarray(image)
     if is_lossless:
-        return _longest_repetition(pixels.reshape(-1, pixels.shape[2])) >= run // 2
-    # Of a flat macroblock the loop filter and the upsampling of colours leave the middle alone.
-    middles = pixels[_MACROBLOCK // 2 :: _MACROBLOCK, _MACROBLOCK // 2 :: _MACROBLOCK]
-    return _longest_repetition(middles.reshape(-1, pixels.shape[2])) >= run // 25
+        return _longest_foretold(image) >= run // 2
+    return _longest_flat(image) >= run // 25
+
+
+def _longest_flat(image: Image.Image) -> int:
+    """How many macroblocks in a row have one colour: of the middle, which filters at the edges leave alone."""
+    columns, rows = image.width // _MACROBLOCK, image.height // _MACROBLOCK
+    box = (0, 0, columns * _MACROBLOCK, rows * _MACROBLOCK)
+    middles = np.asarray(image.resize((columns, rows), Image.Resampling.NEAREST, box)).reshape(columns * rows, -1)
+    return _longest_run((middles[1:] == middles[:-1]).all(axis=1))
+
+
+def _longest_foretold(image: Image.Image) -> int:
+    """How many pixels in a row are as the one to the left or above, or go on with the slope of both."""
+    longest, rows = 0, max(2, _BAND_PIXELS // image.width)
+    for top in range(0, image.height - 1, rows - 1):
+        pixels = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
+        shown, left, above = pixels[1:, 1:], pixels[1:, :-1], pixels[:-1, 1:]
+        foretold = (shown == left).all(axis=2) | (shown == above).all(axis=2)
+        foretold |= (shown == left + above - pixels[:-1, :-1]).all(axis=2)  # in 8 bits, as the format counts
+        longest = max(longest, _longest_run(foretold.ravel()))
+    return longest
 
 
 def _first_frame(data: bytes) -> tuple[bool, int, int] | None:
@@ -90,10 +109,9 @@ def _first_frame(data: bytes) -> tuple[bool, int, int] | None:
     return None
 
 
-def _longest_repetition(colours: NDArray[np.uint8]) -> int:
-    """How many times in a row a colour is the one before it; `colours` is (number, channels)."""
-    differs = (colours[1:] != colours[:-1]).any(axis=1)
-    bounds = np.concatenate([[-1], np.flatnonzero(differs), [len(differs)]])
+def _longest_run(marks: NDArray[np.bool_]) -> int:
+    """How many in a row are true."""
+    bounds = np.concatenate([[-1], np.flatnonzero(~marks), [len(marks)]])
     return int(np.diff(bounds).max()) - 1
 
 
