@@ -25,7 +25,7 @@ PENALTY = 10.0
 
 
 class KindLayer:
-    """Multinomial logistic regression on standardised features, each kind of equal weight: a linear map and a softmax."""
+    """Multinomial logistic regression on standardised features, kinds of equal weight: a linear map and a softmax."""
 
     def __init__(self, features: NDArray[np.float32], kinds: NDArray[np.str_]) -> None:
         """Fits (n, channels) `features` of training images to their (n,) `kinds`, of which there are two or more."""
