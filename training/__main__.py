@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     unlike.add_argument("--bundle", type=Path, required=True)
     unlike.add_argument("--out", type=Path, required=True)
     unlike.add_argument("--others", type=Path, help="a folder of photographs of anything but skin")
+    unlike.add_argument("--diseases", type=Path, help="a folder of photographs of skin diseases that no label names")
     unlike.add_argument("--images", type=_some, default=500, metavar="N", help="real ones of each folder (500)")
     unlike.set_defaults(run=_unlike)
 
@@ -218,7 +219,7 @@ def _original(options: argparse.Namespace) -> int:
 def _unlike(options: argparse.Namespace) -> int:
     from training.unlike import unlike  # noqa: PLC0415
 
-    unlike(options.data, options.bundle, options.others, options.out, images=options.images)
+    unlike(options.data, options.bundle, options.others, options.diseases, options.out, images=options.images)
     print(f"Written: {options.out / 'unlike.csv'} and unlikeness_scores.csv beside it.")
     return 0
 

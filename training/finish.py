@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 UNLIKE_SHARE = 0.05
 """Of the calibration images of the folder that looks strangest to the network, at most this share is referred."""
-KIND_IMAGES = 3_000
+KIND_IMAGES = 10_000
 """Training images on which kinds are learned to be told apart."""
 FEWEST_LESIONS = 60
 """In the calibration split, for a kind of image to get an operating point of its own."""

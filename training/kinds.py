@@ -25,12 +25,14 @@ PENALTY = 10.0
 
 
 class KindLayer:
-    """Multinomial logistic regression on standardised features, as one linear map and a softmax."""
+    """Multinomial logistic regression on standardised features, kinds of equal weight: a linear map and a softmax."""
 
     def __init__(self, features: NDArray[np.float32], kinds: NDArray[np.str_]) -> None:
         """Fits (n, channels) `features` of training images to their (n,) `kinds`, of which there are two or more."""
         mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64) + 1e-6
-        fitted = LogisticRegression(C=1 / PENALTY, max_iter=500).fit((features - mean) / deviation, kinds)
+        fitted = LogisticRegression(C=1 / PENALTY, max_iter=500, class_weight="balanced").fit(
+            (features - mean) / deviation, kinds
+        )
         self.names: tuple[str, ...] = tuple(str(name) for name in fitted.classes_)
         coefficients, intercepts = fitted.coef_, fitted.intercept_
         if len(self.names) == 2:  # scikit-learn then keeps the second one's only

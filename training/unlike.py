@@ -41,7 +41,7 @@ MADE_UP = 40
 LEARNED_FROM = 1_000
 """Training images that the compared scores are fitted to."""
 UNLIKE = "unlike_training_data"
-PHOTOGRAPHS = "other photographs"
+PHOTOGRAPHS, DISEASES = "other photographs", "other skin diseases"
 TOGETHER = "all without a lesion"
 
 
@@ -53,11 +53,15 @@ class Kind:
     answers: list[Prediction | Rejection]
 
 
-def unlike(folders: Sequence[Path], bundle: Path, others: Path | None, out: Path, *, images: int) -> dict[str, Any]:
+def unlike(
+    folders: Sequence[Path], bundle: Path, others: Path | None, diseases: Path | None, out: Path, *, images: int
+) -> dict[str, Any]:
     """Writes both tables to `out` and returns them; `images` real ones of each data folder and split are looked at.
 
+    `others` holds photographs of anything but skin, `diseases` photographs of skin that none of the labels names.
+
     Raises:
-        TrainingError: `others` holds no file, or the bundle came without its splits, or of other folders.
+        TrainingError: `others` or `diseases` holds no file, or the bundle came without its splits, or of other folders.
     """
     out.mkdir(parents=True, exist_ok=True)
     classifier = Classifier.load(bundle)
@@ -75,6 +79,7 @@ def unlike(folders: Sequence[Path], bundle: Path, others: Path | None, out: Path
     rng = np.random.default_rng(0)
 
     kinds = {name: _look(classifier, files, name) for name, files in _unlike_files(others).items()}
+    nameless = {DISEASES: _look(classifier, _files(diseases), DISEASES)} if diseases else {}
     real: dict[str, dict[str, Kind]] = {VALIDATION: {}, CALIBRATION: {}}
     for split, source in itertools.product(real, sorted({image.source for image in data})):
         own = [image for image in of_split[split] if image.source == source]
@@ -83,7 +88,7 @@ def unlike(folders: Sequence[Path], bundle: Path, others: Path | None, out: Path
         real[split][source] = _look(classifier, files, f"{source}, {split}")
 
     together = Kind([], [answer for kind in kinds.values() for answer in kind.answers])
-    table = [_row(name, kind) for name, kind in (real[VALIDATION] | kinds | {TOGETHER: together}).items()]
+    table = [_row(name, kind) for name, kind in (real[VALIDATION] | nameless | kinds | {TOGETHER: together}).items()]
     _write(out / "unlike.csv", table)
     learned = [of_split[TRAIN][i] for i in _some(len(of_split[TRAIN]), rng)]
     compared = _compare(classifier, bundle, learned, real[CALIBRATION], kinds)
@@ -105,11 +110,16 @@ def _unlike_files(others: Path | None) -> dict[str, list[bytes]]:
         picture.save(stream, "JPEG", quality=90)
         files.setdefault(name, []).append(stream.getvalue())
     if others is not None:
-        found = [path.read_bytes() for path in sorted(others.rglob("*")) if path.is_file()]
-        if not found:
-            raise TrainingError(f"{others} holds no file.")
-        files[PHOTOGRAPHS] = found
+        files[PHOTOGRAPHS] = _files(others)
     return files
+
+
+def _files(folder: Path) -> list[bytes]:
+    """Every image below `folder`; tables beside them are none."""
+    found = [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".csv"]
+    if not found:
+        raise TrainingError(f"{folder} holds no file.")
+    return found
 
 
 def _look(classifier: Classifier, files: Sequence[bytes], name: str) -> Kind:
@@ -131,6 +141,9 @@ def _row(name: str, kind: Kind) -> dict[str, Any]:
     as_unlike = sum(isinstance(a, Prediction) and any(r.code == UNLIKE for r in a.reasons) for a in kind.answers)
     shares = {status: statuses[status] for status in ("rejected", "referred", "classified")}
     shares["referred_as_unlike"] = as_unlike
+    shares["referred_or_3_labels"] = statuses["referred"] + sum(
+        isinstance(a, Prediction) and a.status == "classified" and len(a.prediction_set) >= 3 for a in kind.answers
+    )
     noticed = binomtest(count - statuses["classified"], count).proportion_ci(method="wilson")  # Wilson 1927
     return {
         "kind": name,
