@@ -64,14 +64,13 @@ def _calls_per_image(rig, images: int) -> float:
 def decoded_pixels(monkeypatch):
     """Width x height of every image that Pillow decodes."""
     sizes: list[int] = []
-    load = ImageFile.ImageFile.load
+    prepare = ImageFile.ImageFile.load_prepare
 
     def counting(self):
-        if self.tile:
-            sizes.append(self.size[0] * self.size[1])
-        return load(self)
+        sizes.append(self.size[0] * self.size[1])
+        return prepare(self)
 
-    monkeypatch.setattr(ImageFile.ImageFile, "load", counting)
+    monkeypatch.setattr(ImageFile.ImageFile, "load_prepare", counting)
     return sizes
 
 
@@ -84,7 +83,7 @@ def test_a_12_megapixel_jpeg_is_decoded_at_an_eighth_of_its_scale(decoded_pixels
 
 def test_a_small_jpeg_is_decoded_once(decoded_pixels):
     decode(jpeg(1, (600, 450)), 224)
-    assert sum(decoded_pixels) <= 600 * 450
+    assert 0 < sum(decoded_pixels) <= 600 * 450
 
 
 def test_a_download_is_held_about_once():
