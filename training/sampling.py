@@ -3,10 +3,8 @@
 Two thirds of dermoscopy are nevi, and dermoscopy outnumbers phone photographs 13 to 1. Weighting the loss would give a
 rare image rare but huge gradients; drawing it more often gives it many small ones, each on another augmented view.
 Within a kind of image a class is drawn in proportion to the square root of its count: rare classes are lifted, and the
-nevi, which make up most of what people upload, are not forgotten. Between kinds the shares are set outright. A last
-phase may draw all classes of a kind evenly and train the head alone (Kang et al. 2020: features learn most from many
-images, the boundary between classes from equal ones), as the configuration for accelerators does; what ships has its
-boundaries moved by `training.balance` instead.
+nevi, which make up most of what people upload, are not forgotten. Between folders the shares are set outright. What
+imbalance is left, `training.balance` takes out of the logits.
 """
 
 from __future__ import annotations
