@@ -25,12 +25,15 @@ FOLDS = 5
 """Of a cross-validation over the calibration split's lesions."""
 
 
-def temperature(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    """The divisor of (n, labels) logits that makes the truth likeliest (Guo et al. 2017)."""
+def temperature(
+    logits: NDArray[np.float64], truth: NDArray[np.int64], weights: NDArray[np.float64] | None = None
+) -> float:
+    """The divisor of (n, labels) logits that makes the truth likeliest (Guo et al. 2017), images by their `weights`."""
+    counts = _counts(weights, len(truth))
 
     def negative_log_likelihood(log_temperature: float) -> float:
         probabilities = calibrated(logits, float(np.exp(log_temperature)))
-        return float(-np.mean(np.log(probabilities[np.arange(len(truth)), truth] + 1e-12)))
+        return float(-np.mean(counts * np.log(probabilities[np.arange(len(truth)), truth] + 1e-12)))
 
     return float(np.exp(minimize_scalar(negative_log_likelihood, bounds=(-2.0, 2.0), method="bounded").x))
 
@@ -70,46 +73,88 @@ def compare_scalings(
 
 
 def thresholds(
-    probabilities: NDArray[np.float64], truth: NDArray[np.int64], labels: Sequence[Label]
+    probabilities: NDArray[np.float64],
+    truth: NDArray[np.int64],
+    labels: Sequence[Label],
+    weights: NDArray[np.float64] | None = None,
+    accuracy: float = CLASSIFIED_ACCURACY,
 ) -> dict[str, dict[str, Any]]:
-    """The manifest's thresholds, each with the target that it was chosen for."""
+    """The manifest's thresholds, each with the target that it was chosen for; images count by their `weights`."""
     malignant = np.array([label.malignant for label in labels])
     return {
         "confidence": {
-            "value": confidence_threshold(probabilities, truth, CLASSIFIED_ACCURACY),
-            "target": f"the lowest above which {CLASSIFIED_ACCURACY:.0%} of the calibration images are labelled right",
+            "value": confidence_threshold(probabilities, truth, accuracy, weights),
+            "target": f"the lowest above which {accuracy:.0%} of the calibration images are labelled right",
         },
         "malignant": {
             "value": sensitivity_threshold(
-                probabilities[:, malignant].sum(axis=1), malignant[truth], TRIAGE_SENSITIVITY
+                probabilities[:, malignant].sum(axis=1), malignant[truth], TRIAGE_SENSITIVITY, weights
             ),
             "target": f"{TRIAGE_SENSITIVITY:.0%} of the malignant or pre-malignant calibration images are urgent",
         },
         "prediction_set": {
-            "value": conformal_threshold(probabilities, truth, SET_COVERAGE),
+            "value": conformal_threshold(probabilities, truth, SET_COVERAGE, weights),
             "target": f"the set holds the true label of {SET_COVERAGE:.0%} of images like the calibration images",
         },
     }
 
 
-def conformal_threshold(probabilities: NDArray[np.float64], truth: NDArray[np.int64], coverage: float) -> float:
-    """Split conformal quantile of the adaptive-sets score, with the finite-sample correction (Romano et al. 2020)."""
+def conformal_threshold(
+    probabilities: NDArray[np.float64],
+    truth: NDArray[np.int64],
+    coverage: float,
+    weights: NDArray[np.float64] | None = None,
+) -> float:
+    """Split conformal quantile of the adaptive-sets score, with the finite-sample correction (Romano et al. 2020).
+
+    `weights` (n,) say how much each image counts (Tibshirani et al. 2019); their mean is taken as 1.
+    """
     scores = likelier_mass(probabilities)[np.arange(len(truth)), truth]
-    rank = int(np.ceil((len(scores) + 1) * coverage))
-    return min(1.0, float(np.sort(scores)[rank - 1])) if rank <= len(scores) else 1.0  # sums may round above 1
+    order = np.argsort(scores, kind="stable")
+    counted = np.cumsum(_counts(weights, len(truth))[order])
+    enough = np.flatnonzero(counted >= (len(truth) + 1) * coverage - 1e-9)
+    return min(1.0, float(scores[order][enough[0]])) if enough.size else 1.0  # sums may round above 1
 
 
-def confidence_threshold(probabilities: NDArray[np.float64], truth: NDArray[np.int64], accuracy: float) -> float:
+def confidence_threshold(
+    probabilities: NDArray[np.float64],
+    truth: NDArray[np.int64],
+    accuracy: float,
+    weights: NDArray[np.float64] | None = None,
+) -> float:
     """The lowest confidence at and above which at least `accuracy` of the labels are right; 1 when none is."""
     confidence = probabilities.max(axis=1)
-    right = (probabilities.argmax(axis=1) == truth)[np.argsort(-confidence, kind="stable")]
-    kept_accuracy = np.cumsum(right) / np.arange(1, len(right) + 1)
+    order = np.argsort(-confidence, kind="stable")
+    counts = _counts(weights, len(truth))[order]
+    right = (probabilities.argmax(axis=1) == truth)[order]
+    kept = np.cumsum(counts)
     # A run of luck among the very surest must not set the threshold: at least a twentieth of the images.
-    fits = np.flatnonzero(kept_accuracy[len(right) // 20 :] >= accuracy) + len(right) // 20
-    return float(np.sort(confidence)[::-1][fits[-1]]) if fits.size else 1.0
+    fits = np.flatnonzero((np.cumsum(right * counts) >= accuracy * kept - 1e-9) & (kept > len(truth) / 20))
+    return float(confidence[order][fits[-1]]) if fits.size else 1.0
 
 
-def sensitivity_threshold(scores: NDArray[np.float64], positive: NDArray[np.bool_], sensitivity: float) -> float:
+def sensitivity_threshold(
+    scores: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    sensitivity: float,
+    weights: NDArray[np.float64] | None = None,
+) -> float:
     """The highest score at and above which at least `sensitivity` of the positives lie; 0 when there are none."""
-    own = np.sort(scores[positive])
-    return float(own[int(np.floor(len(own) * (1 - sensitivity)))]) if own.size else 0.0
+    own = scores[positive]
+    if not own.size:
+        return 0.0
+    order = np.argsort(-own, kind="stable")
+    counts = _counts(weights, len(scores))[positive][order]
+    found = np.cumsum(counts) >= sensitivity * counts.sum() - 1e-9
+    return float(own[order][np.flatnonzero(found)[0]])
+
+
+def alike(sources: NDArray[np.str_]) -> NDArray[np.float64]:
+    """(n,) weights under which every data folder counts the same, however many images it has."""
+    _, which, counts = np.unique(sources, return_inverse=True, return_counts=True)
+    weights: NDArray[np.float64] = 1.0 / counts[which]
+    return weights
+
+
+def _counts(weights: NDArray[np.float64] | None, count: int) -> NDArray[np.float64]:
+    return np.ones(count) if weights is None else weights * (count / weights.sum())

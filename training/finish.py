@@ -16,6 +16,7 @@ from training import calibration
 from training.balance import add_to_bias, adjustment, class_shares
 from training.bundle_writer import NETWORK_FILE
 from training.configurations import by_folder
+from training.data_sets import CLINICAL
 from training.dataset import LABELS
 from training.export import PIXELS, export_onnx, nodes_of
 from training.kinds import KindLayer
@@ -40,6 +41,9 @@ UNLIKE_SHARE = 0.05
 """Of the calibration images of the folder that looks strangest to the network, at most this share is referred."""
 KIND_IMAGES = 10_000
 """Training images on which kinds are learned to be told apart."""
+ACCURACY_OF_KIND = {CLINICAL: 0.85}
+"""Of the labels that the model stands by. A camera shows less than a dermatoscope: at 90 % it would stand by next to
+none of its photographs."""
 FEWEST_LESIONS = 60
 """In the calibration split, for a kind of image to get an operating point of its own."""
 
@@ -79,7 +83,7 @@ def finish(whole: keras.Model, material: Material, config: Config, bundle: Path)
         layer = KindLayer(learned, material.kinds(np.sort(some)))
         layer.append(network)
         told, true = layer.told(answers.features), material.kinds(held)
-        decisive["kinds"] = {name: operating_point(held_out, told == name) for name in layer.names}
+        decisive["kinds"] = {name: operating_point(held_out, told == name, name) for name in layer.names}
         figures["kinds_mistaken"] = {
             source: float(np.mean((told != true)[held_out.sources == source])) for source in np.unique(held_out.sources)
         }
@@ -98,14 +102,19 @@ class HeldOut:
     unlikeness: NDArray[np.float64]
 
 
-def operating_point(held: HeldOut, among: NDArray[np.bool_]) -> dict[str, Any]:
-    """The manifest's `calibration` and `thresholds`, chosen on the images `among` all; too few of them: on all."""
+def operating_point(held: HeldOut, among: NDArray[np.bool_], kind: str = "") -> dict[str, Any]:
+    """The manifest's `calibration` and `thresholds`, chosen on the images `among` all; too few of them: on all.
+
+    Every data folder counts alike: thresholds for the largest collection would be wrong for all other clinics.
+    """
     if len({lesion for lesion, one in zip(held.lesions, among, strict=True) if one}) < FEWEST_LESIONS:
         among = np.ones(len(among), dtype=bool)
     logits, truth, sources = held.logits[among], held.truth[among], held.sources[among]
     lesions = [lesion for lesion, one in zip(held.lesions, among, strict=True) if one]
-    temperature = calibration.temperature(logits, truth)
-    thresholds = calibration.thresholds(calibrated(logits, temperature), truth, LABELS)
+    weights = calibration.alike(sources)
+    temperature = calibration.temperature(logits, truth, weights)
+    accuracy = ACCURACY_OF_KIND.get(kind, calibration.CLASSIFIED_ACCURACY)
+    thresholds = calibration.thresholds(calibrated(logits, temperature), truth, LABELS, weights, accuracy)
     thresholds["unlikeness"] = {
         "value": unlike_threshold(held.unlikeness[among], sources),
         "target": f"at most {UNLIKE_SHARE:.0%} of the calibration images of any folder are referred for it",
@@ -115,7 +124,7 @@ def operating_point(held: HeldOut, among: NDArray[np.bool_]) -> dict[str, Any]:
         "calibration": {
             "temperature": temperature,
             "images": len(truth),
-            "method": "temperature scaling on the calibration split",
+            "method": "temperature scaling on the calibration split, every data folder counting alike",
             "compared": calibration.compare_scalings(logits, truth, lesions),
         },
         "thresholds": thresholds,
