@@ -123,5 +123,3 @@ def test_the_smaller_collection_counts_as_much_as_the_larger():
     assert np.mean(covered["alike"]) == pytest.approx(0.95, abs=0.01)
     assert covered["by images"][1] < covered["alike"][1]
     assert calibration.temperature(logits * 2, truth, weights) == pytest.approx(2, rel=0.1)
-    confident = [calibration.confidence_threshold(probabilities, truth, 0.9, own) for own in (None, weights)]
-    assert confident[0] <= confident[1] + 1e-9
