@@ -2,9 +2,10 @@
 
     python -m benchmarks.completeness [--pictures 90] [--damages 2] [--images DIR ...] [--out FILE]
 
-Draws pictures, writes each in every way, and damages each file in `--damages` ways. `--images` adds the files of
-folders, which are damaged too. A damaged file whose pixels come out as they were counts as harmless, and is left out.
-10,000 whole files (90 pictures with all programs installed) take about 20 minutes on two idle cores.
+Draws pictures (or takes those under `--photographs`), writes each in every way, and damages each file in `--damages`
+ways. `--images` adds the files of folders as they are, and damages them too. A damaged file whose pixels come out as
+they were counts as harmless, and is left out. 90 pictures make 10,000 whole files where all programs are installed, and
+take about 20 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from benchmarks.completeness.damage import damaged
 from benchmarks.completeness.pictures import drawn
@@ -56,9 +58,10 @@ def judge(data: bytes, kind: str, writer: str, damages: int, rng: random.Random)
     return tally
 
 
-def judge_drawn(seed: int, damages: int, formats: tuple[str, ...]) -> Tally:
-    """One picture in every format and by every writer."""
-    picture, tally = drawn(seed), Tally()
+def judge_picture(source: int | Path, damages: int, formats: tuple[str, ...]) -> Tally:
+    """One picture, drawn from a seed or read from a file, in every format and by every writer."""
+    picture = Image.open(source).convert("RGB") if isinstance(source, Path) else drawn(source)
+    seed, tally = source.name if isinstance(source, Path) else source, Tally()
     for kind, ways in writers().items():
         if formats and kind not in formats:
             continue
@@ -83,6 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.completeness", description=__doc__.partition("\n")[0])
     parser.add_argument("--pictures", type=int, default=90)
     parser.add_argument("--first", type=int, default=0, help="seed of the first picture")
+    parser.add_argument("--photographs", type=Path, help="write these instead of drawn pictures, evenly picked")
     parser.add_argument("--damages", type=int, default=2, help="of each file")
     parser.add_argument("--formats", nargs="*", default=[])
     parser.add_argument("--images", nargs="*", type=Path, default=[])
@@ -90,18 +94,25 @@ def main() -> None:
     parser.add_argument("--details", action="store_true", help="by writer and damage")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    seeds = range(given.first, given.first + given.pictures)
-    files = sorted(file for folder in given.images for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    sources: list[int | Path] = list(range(given.first, given.first + given.pictures))
+    if given.photographs:
+        photographs = _images([given.photographs])
+        sources = list(photographs[:: max(1, len(photographs) // given.pictures)][: given.pictures])
+    files = _images(given.images)
     tally = Tally()
     with ProcessPoolExecutor(given.processes) as pool:
-        count = len(seeds)
-        for part in pool.map(judge_drawn, seeds, [given.damages] * count, [tuple(given.formats)] * count):
+        count = len(sources)
+        for part in pool.map(judge_picture, sources, [given.damages] * count, [tuple(given.formats)] * count):
             tally += part
         for part in pool.map(judge_file, files, [given.damages] * len(files), chunksize=50):
             tally += part
     report(tally, details=given.details)
     if given.out:
         given.out.write_text(json.dumps([[*key, number] for key, number in sorted(tally.items())], indent=0) + "\n")
+
+
+def _images(folders: list[Path]) -> list[Path]:
+    return sorted(file for folder in folders for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
 
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".heic"}

@@ -7,6 +7,7 @@ linear in the data, and do little where there is no run.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from typing import TYPE_CHECKING
@@ -56,24 +57,32 @@ def is_sound_png(data: bytes) -> bool:
 
 
 def is_sound_webp(data: bytes, image: Image.Image) -> bool:
-    """Whether the first frame's pixels are as even as a run of zeros in its data says.
+    """Whether the first frame's pixels are as even as a run of zeros or ones in its data says.
 
     A lossy macroblock without detail takes 25 codes of at most 8 bits; a lossless pixel that is what its neighbours
-    foretell takes 16 bits at most in all files that were tried. So a run of zeros stands for at least so many in a row.
+    foretell takes 16 bits at most in all files that were tried. So a run stands for at least so many in a row.
     """
     frame = _first_frame(data)
     if frame is None:
         return True
     is_lossless, start, end = frame
-    if data.find(LOST_ONES, start, end) >= 0:
-        return False
-    zeros = data.find(LOST_ZEROS, start, end)
-    if zeros < 0:
+    run = max(_longest_lost(data, start, end, 0), _longest_lost(data, start, end, 0xFF))
+    if not run:
         return True
-    run = end - zeros - len(data[zeros:end].lstrip(b"\0"))
     if is_lossless:
         return _longest_foretold(image) >= run // 2
     return _longest_flat(image) >= run // 25
+
+
+def _longest_lost(data: bytes, start: int, end: int, filling: int) -> int:
+    """The length of the longest run of a byte; 0 where none is as long as half a sector."""
+    block, other = bytes([filling]) * len(LOST_ZEROS), re.compile(rb"[^\x%02x]" % filling)
+    longest = 0
+    while (at := data.find(block, start, end)) >= 0:
+        found = other.search(data, at, end)
+        start = found.start() if found else end
+        longest = max(longest, start - at)
+    return longest
 
 
 def _longest_flat(image: Image.Image) -> int:

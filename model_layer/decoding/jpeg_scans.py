@@ -107,14 +107,14 @@ class _Feeder:
         end = segment.end
         is_padded = self._data.endswith(_PADDED, segment.start, end)
         padding = segment.start + len(self._data[segment.start : end].rstrip(b"\0")) if is_padded else end
-        if self._has_lost_block(segment, padding) or self._is_over_at(padding - _SPARE_BYTES, end):
+        if self._has_lost_block(segment, padding) or self._is_over_at(padding - _SPARE_BYTES, segment):
             raise self._incomplete(segment)
         if is_padded and not segment.may_have_zeros:
-            if not self._is_over_at(padding + _SPARE_BYTES // 2, end):
+            if not self._is_over_at(padding + _SPARE_BYTES // 2, segment):
                 raise self._incomplete(segment)
             self._at = end  # the picture is whole, and the zeros behind it are in nobody's way
             return
-        if self._is_over_at(end - _SPARE_BYTES, end):
+        if self._is_over_at(end - _SPARE_BYTES, segment):
             raise self._incomplete(segment)
         rest = bytes(self._view[self._at : end]) + _PADDING
         if self._feed(rest) < len(rest) or self._feed(_PROBE) < len(_PROBE):
@@ -128,12 +128,12 @@ class _Feeder:
         ones = self._data.find(_ONES, segment.start, end)
         return ones >= 0 and bool(self._data[ones:end].strip(b"\xff"))  # before a marker they may be
 
-    def _is_over_at(self, position: int, end: int) -> bool:
-        """Decodes up to `position`; whether libjpeg waits for a marker there, though the data goes on."""
+    def _is_over_at(self, position: int, segment: _Segment) -> bool:
+        """Decodes up to `position`; whether libjpeg waits for a marker there, though the segment goes on."""
         while position > self._at and self._data[position - 1] == 0xFF:
             position -= 1
-        if position <= self._at or _RESTART.search(self._data, position, end):
-            return False  # it may wait for the next interval
+        if position <= max(self._at, segment.start) or _RESTART.search(self._data, position, segment.end):
+            return False  # it may wait for what comes before the data, or for the next interval
         self._at += self._feed(self._view[self._at : position])
         if self._at < position:
             return False

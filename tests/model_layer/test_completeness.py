@@ -188,6 +188,23 @@ def test_the_pixels_of_a_jpeg_are_those_that_pillow_decodes(name):
     assert np.array_equal(decode(data, 128).pixels, np.asarray(square))
 
 
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(sorted(MODES)),
+    st.integers(48, 260),
+    st.integers(48, 200),
+    st.integers(5, 98),
+    st.sampled_from([0, 1, 4, 30]),
+    st.integers(0, 9),
+)
+def test_a_sound_jpeg_of_any_size_and_detail_is_answered(name, width, height, quality, detail, seed):
+    noise = np.random.default_rng(seed).integers(-detail, detail + 1, (height, width, 3))
+    levels = np.clip(np.asarray(picture(seed, (width, height)), np.int16) + noise, 0, 255).astype(np.uint8)
+    options = JPEGS.get(name, {}) | {"quality": quality}
+    data = encoded(Image.fromarray(levels).convert(MODES[name]), "JPEG", **options)
+    assert decode(data, SIZE).facts.width == width
+
+
 GROUNDS = [(0, 0, 0), (255, 255, 255), (128, 128, 128), (0, 135, 0), (0, 0, 0)]
 PLACES = [
     ((0, 0), (300, 700)),
