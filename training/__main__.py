@@ -46,6 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--tiny", action="store_true", help="a tiny VGG for trying the pipeline out")
     train.add_argument("--backbone", help="another network of keras.applications under the same head; give its WEIGHTS")
     train.add_argument("--precision", choices=["float32", "mixed_bfloat16"], help="default: what this processor has")
+    train.add_argument(
+        "--views",
+        type=_some,
+        nargs="+",
+        metavar="N",
+        help="of each stage; a run may be given more while it is under way",
+    )
     train.add_argument("--seed", type=int, help="another split, other draws, other views")
     train.add_argument(
         "--lesions",
@@ -144,6 +151,8 @@ def _train(options: argparse.Namespace) -> int:
     config = _config(options)
     folders = " ".join(folder.name for folder in options.data)
     command = f"make train DATA={shlex.quote(folders)} WEIGHTS={Path(options.weights).name} OUT=DIR"
+    if options.views:
+        command += f" TRAIN_OPTIONS='--views {' '.join(map(str, options.views))}'"
     extent = Extent(options.robustness, options.explained)
     precision = options.precision or _fastest_precision()
     manifest = train(options.data, options.weights, options.out, config, command, precision)
@@ -183,6 +192,13 @@ def _config(options: argparse.Namespace) -> Config:
         config = replace(config, augmentation=0.0)
     if options.seed is not None:
         config = replace(config, seed=options.seed)
+    if options.views:
+        if len(options.views) != len(config.stages):
+            raise TrainingError(
+                f"There are {len(config.stages)} stages, and --views gives {len(options.views)} numbers."
+            )
+        stages = zip(config.stages, options.views, strict=True)
+        config = replace(config, stages=tuple(replace(stage, views=views) for stage, views in stages))
     if options.lesions is not None:
         config = replace(config, degraded=options.lesions)
     return config

@@ -139,6 +139,7 @@ def test_parity_with_keras_is_measured_and_close(trained):
     [
         (["--weights", "none"], "learns nothing"),
         (["--weights", "nowhere.h5"], "nowhere.h5"),
+        (["--weights", "none", "--tiny", "--views", "640"], "2 stages, and --views gives 1 numbers"),
     ],
 )
 def test_wrong_options_are_one_sentence(folders, tmp_path, capsys, arguments, sentence):
