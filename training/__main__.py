@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model_layer import BundleError
 from training.errors import TrainingError
@@ -80,13 +80,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_extent(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
-    original = commands.add_parser("original", help="the recipe that this began with, to compare", allow_abbrev=False)
-    original.add_argument("--data", nargs="+", type=Path, required=True, help="folders with metadata.csv and images/")
-    original.add_argument("--weights", required=True, help="'imagenet' (downloads them), or a file")
-    original.add_argument("--out", type=Path, required=True, help="its row is added to OUT/configurations.csv")
-    original.add_argument("--views", type=_number, default=7_000, metavar="N", help="views to learn from (7000)")
-    original.set_defaults(run=_original)
-
     unlike = commands.add_parser("unlike", help="what is said of images that show no lesion", allow_abbrev=False)
     unlike.add_argument("--data", nargs="+", type=Path, required=True, help="folders with metadata.csv and images/")
     unlike.add_argument("--bundle", type=Path, required=True)
@@ -115,7 +108,17 @@ def _parser() -> argparse.ArgumentParser:
     quality.add_argument("--seed", type=int, default=0, help="another draw of lesions")
     quality.add_argument("--set", action="store_true", help="put the thresholds into the bundle's manifest")
     quality.set_defaults(run=_quality)
+    _add_original(commands)
     return parser
+
+
+def _add_original(commands: Any) -> None:
+    original = commands.add_parser("original", help="the recipe that this began with, to compare", allow_abbrev=False)
+    original.add_argument("--data", nargs="+", type=Path, required=True, help="folders with metadata.csv and images/")
+    original.add_argument("--weights", required=True, help="'imagenet' (downloads them), or a file")
+    original.add_argument("--out", type=Path, required=True, help="its row is added to OUT/configurations.csv")
+    original.add_argument("--views", type=_number, default=7_000, metavar="N", help="views to learn from (7000)")
+    original.set_defaults(run=_original)
 
 
 def _add_extent(command: argparse.ArgumentParser) -> None:
