@@ -30,9 +30,9 @@ def test_another_backbone_is_exported_and_answers_like_keras(tmp_path):
     assert np.allclose(maps, expected, rtol=1e-2, atol=1e-3 * np.abs(expected).max())
 
 
-def test_the_head_can_be_trained_alone_under_another_backbone():
+def test_another_backbone_learns_at_one_rate_and_the_head_at_its_own():
     network = build(96, 8, backbone="MobileNetV2")
-    assert block_of(network.get_layer(BACKBONE)) == 1
+    assert block_of(network.get_layer(BACKBONE)) < 6
     assert {block_of(layer) for layer in network.layers if layer.name.startswith("head")} == {6}
 
 

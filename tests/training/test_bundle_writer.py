@@ -1,4 +1,4 @@
-"""A bundle's version names its content: all that an answer hangs on, and nothing else."""
+"""A bundle's version names its content: all that an answer depends on, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from training.config import Config
 from training.dataset import LABELS
 
 
-def content(folder, network: bytes = b"network", temperature: float = 1.5, confidence: float = 0.6, seconds: float = 1):
+def content(
+    folder, network: bytes = b"network", temperature: float = 1.5, confidence: float = 0.6, of_a_kind=1.0, seconds=1.0
+):
     """The part of a version that names the content, not the day."""
     folder.mkdir(exist_ok=True)
     (folder / NETWORK_FILE).write_bytes(network)
@@ -17,14 +19,19 @@ def content(folder, network: bytes = b"network", temperature: float = 1.5, confi
         folder,
         labels=LABELS,
         config=Config(),
-        calibration={"temperature": temperature},
-        thresholds={"confidence": {"value": confidence, "target": "any"}},
+        decisive={
+            "calibration": {"temperature": temperature},
+            "thresholds": {"confidence": {"value": confidence, "target": "any"}},
+            "kinds": {"clinical": {"calibration": {"temperature": of_a_kind}}},
+        },
         training={"seconds": seconds},
     )
     return manifest["version"].rpartition("-")[2]
 
 
-@pytest.mark.parametrize("change", [{"network": b"other"}, {"temperature": 1.6}, {"confidence": 0.61}])
+@pytest.mark.parametrize(
+    "change", [{"network": b"other"}, {"temperature": 1.6}, {"confidence": 0.61}, {"of_a_kind": 2.0}]
+)
 def test_whatever_changes_an_answer_changes_the_version(tmp_path, change):
     assert content(tmp_path) != content(tmp_path, **change)
 

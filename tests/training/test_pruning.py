@@ -41,4 +41,4 @@ def test_channels_that_hardly_count_are_taken_out_and_what_the_others_compute_st
         weights = np.linalg.lstsq(x[:48], ours[:48], rcond=1e-3)[0]
         return np.sqrt(np.mean((x[48:] @ weights - ours[48:]) ** 2) / ours[48:].var())
 
-    assert told(features) < 0.5 * told(other)
+    assert told(features) < 0.75 * told(other)
