@@ -13,11 +13,10 @@ import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from PIL import ImageFile, TiffImagePlugin
+    from PIL import Image, ImageFile, TiffImagePlugin
 
 # Half a disk sector of 512 bytes: a lost one holds these wherever it begins.
 LOST_ZEROS, LOST_ONES = bytes(256), b"\xff" * 256
@@ -59,8 +58,9 @@ def is_sound_png(data: bytes) -> bool:
 def is_sound_webp(data: bytes, image: Image.Image) -> bool:
     """Whether the first frame's pixels are as even as a run of zeros or ones in its data says.
 
-    A lossy macroblock without detail takes 25 codes of at most 8 bits; a lossless pixel that is what its neighbours
-    foretell takes 16 bits at most in all files that were tried. So a run stands for at least so many in a row.
+    A lossy macroblock without detail takes 25 codes of at most 8 bits. A lossless pixel that is what its neighbours
+    foretell takes four codes, each the shortest of 256 and so of 8 bits at most. Where the picture has not as many of
+    them in a row, the run stands for nothing that an encoder saw.
     """
     frame = _first_frame(data)
     if frame is None:
@@ -70,7 +70,7 @@ def is_sound_webp(data: bytes, image: Image.Image) -> bool:
     if not run:
         return True
     if is_lossless:
-        return _longest_foretold(image) >= run // 2
+        return _longest_foretold(image) >= min(run // 4, _BAND_PIXELS // 4)
     return _longest_flat(image) >= run // 25
 
 
@@ -87,21 +87,30 @@ def _longest_lost(data: bytes, start: int, end: int, filling: int) -> int:
 
 def _longest_flat(image: Image.Image) -> int:
     """How many macroblocks in a row have one colour: of the middle, which filters at the edges leave alone."""
-    columns, rows = image.width // _MACROBLOCK, image.height // _MACROBLOCK
-    box = (0, 0, columns * _MACROBLOCK, rows * _MACROBLOCK)
-    middles = np.asarray(image.resize((columns, rows), Image.Resampling.NEAREST, box)).reshape(columns * rows, -1)
-    return _longest_run((middles[1:] == middles[:-1]).all(axis=1))
+    columns, rows = -(-image.width // _MACROBLOCK), -(-image.height // _MACROBLOCK)
+    middle = _MACROBLOCK // 2
+    lines = [min(row * _MACROBLOCK + middle, image.height - 1) for row in range(rows)]
+    across = np.minimum(np.arange(columns) * _MACROBLOCK + middle, image.width - 1)
+    middles = np.concatenate([np.asarray(image.crop((0, line, image.width, line + 1)))[0, across] for line in lines])
+    flat = _longest_run((middles[1:] == middles[:-1]).all(axis=1))
+    # Of a lowest row whose middle is beyond the picture's edge, filters leave nothing alone.
+    return flat + (columns if 0 < image.height % _MACROBLOCK <= middle else 0)
 
 
 def _longest_foretold(image: Image.Image) -> int:
     """How many pixels in a row are as the one to the left or above, or go on with the slope of both."""
-    longest, rows = 0, max(2, _BAND_PIXELS // image.width)
-    for top in range(0, image.height - 1, rows - 1):
-        pixels = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
-        shown, left, above = pixels[1:, 1:], pixels[1:, :-1], pixels[:-1, 1:]
+    longest, rows = 0, max(1, _BAND_PIXELS // image.width)
+    above = np.asarray(image.crop((0, 0, image.width, 1)))
+    above = np.concatenate([above[:, :1], above[:, :-1]], axis=1)  # the first row has but its left
+    for top in range(0, image.height, rows):
+        shown = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
+        above = np.concatenate([above[-1:], shown[:-1]])
+        left = np.concatenate([above[:, :1], shown[:, :-1]], axis=1)
+        corner = np.concatenate([above[:, :1], above[:, :-1]], axis=1)
         foretold = (shown == left).all(axis=2) | (shown == above).all(axis=2)
-        foretold |= (shown == left + above - pixels[:-1, :-1]).all(axis=2)  # in 8 bits, as the format counts
+        foretold |= (shown == left + above - corner).all(axis=2)  # in 8 bits, as the format counts
         longest = max(longest, _longest_run(foretold.ravel()))
+        above = shown
     return longest
 
 

@@ -231,6 +231,19 @@ KINDS = {
 }
 
 
+@pytest.mark.parametrize("height", [16, 20, 24, 28, 32, 40, 56])
+@pytest.mark.parametrize("method", [0, 4])
+def test_a_thin_border_of_a_noisy_webp_is_no_hole(method, height):
+    """Codes for flat blocks are long where few come: hundreds of zeros for some dozens of blocks."""
+    noise = np.random.default_rng(1).integers(-40, 41, (450, 600, 3))
+    noisy = Image.fromarray(np.clip(np.asarray(picture(2, (600, 450)), np.int16) + noise, 0, 255).astype(np.uint8))
+    canvas = Image.new("RGB", (600, 450 + height), (255, 255, 255))
+    canvas.paste(noisy, (0, 0))
+    assert decode(encoded(canvas, "WEBP", quality=80, method=method), SIZE)
+    upside_down = canvas.transpose(Image.Transpose.FLIP_TOP_BOTTOM).crop((0, height - 3, 600, 450))
+    assert decode(encoded(upside_down, "WEBP", lossless=True, quality=height, method=0), SIZE)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_flat_grounds_and_borders_are_no_holes(kind):
     """Their codes are as even as a hole's; the grey is the very one that libjpeg fills holes with."""
