@@ -149,10 +149,14 @@ def sensitivity_threshold(
     return float(own[order][np.flatnonzero(found)[0]])
 
 
-def alike(sources: NDArray[np.str_]) -> NDArray[np.float64]:
-    """(n,) weights under which every data folder counts the same, however many images it has."""
+def by_collection(sources: NDArray[np.str_]) -> NDArray[np.float64]:
+    """(n,) weights under which every data folder counts by the square root of its images, as in training's draws.
+
+    By images alone, thresholds would be those of the largest collection, and wrong for all other clinics; were all to
+    count the same, a small and odd one would decide for the others.
+    """
     _, which, counts = np.unique(sources, return_inverse=True, return_counts=True)
-    weights: NDArray[np.float64] = 1.0 / counts[which]
+    weights: NDArray[np.float64] = counts[which] ** -0.5
     return weights
 
 

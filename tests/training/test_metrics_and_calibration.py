@@ -106,20 +106,18 @@ def test_thresholds_of_a_hopeless_model_refer_everything():
     assert calibration.conformal_threshold(probabilities[:5], truth[:5], 0.95) == 1.0  # too few to promise anything
 
 
-def test_the_smaller_collection_counts_as_much_as_the_larger():
+def test_a_smaller_collection_counts_for_more_than_its_images():
     """The larger one is easier: thresholds by images alone would promise too much of the other."""
     easy_logits, _, easy_truth = made_up(4000, seed=4, sharpness=4.0)
     hard_logits, _, hard_truth = made_up(400, seed=5, sharpness=1.0)
     logits, truth = np.concatenate([easy_logits, hard_logits]), np.concatenate([easy_truth, hard_truth])
     sources = np.repeat(["easy", "hard"], [4000, 400])
-    weights = calibration.alike(sources)
-    assert weights[:4000].sum() == pytest.approx(weights[4000:].sum())
+    weights = calibration.by_collection(sources)
+    assert weights[:4000].sum() / weights[4000:].sum() == pytest.approx(10**0.5)
     probabilities = calibrated(logits, 1.0)
     scores = likelier_mass(probabilities)[np.arange(4400), truth]
-    covered: dict[str, list] = {}
-    for name, own in (("by images", None), ("alike", weights)):
-        threshold = calibration.conformal_threshold(probabilities, truth, 0.95, own)
-        covered[name] = [np.mean(scores[sources == s] <= threshold) for s in ("easy", "hard")]
-    assert np.mean(covered["alike"]) == pytest.approx(0.95, abs=0.01)
-    assert covered["by images"][1] < covered["alike"][1]
+    by_images, weighted = (calibration.conformal_threshold(probabilities, truth, 0.95, own) for own in (None, weights))
+    covered = np.array([np.mean(scores[sources == s] <= weighted) for s in ("easy", "hard")])
+    assert covered @ [10**0.5, 1] / (10**0.5 + 1) == pytest.approx(0.95, abs=0.01)
+    assert np.mean(scores[4000:] <= by_images) < covered[1]
     assert calibration.temperature(logits * 2, truth, weights) == pytest.approx(2, rel=0.1)
