@@ -156,8 +156,7 @@ def by_collection(sources: NDArray[np.str_]) -> NDArray[np.float64]:
     count the same, a small and odd one would decide for the others.
     """
     _, which, counts = np.unique(sources, return_inverse=True, return_counts=True)
-    weights: NDArray[np.float64] = counts[which] ** -0.5
-    return weights
+    return np.asarray(1 / np.sqrt(counts[which]), dtype=np.float64)
 
 
 def _counts(weights: NDArray[np.float64] | None, count: int) -> NDArray[np.float64]:

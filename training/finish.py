@@ -44,6 +44,7 @@ KIND_IMAGES = 10_000
 ACCURACY_OF_KIND = {CLINICAL: 0.80}
 """Of the labels that the model stands by. A camera shows less than a dermatoscope: at 90 % it would stand by next to
 none of its photographs."""
+METHOD = "temperature scaling on the calibration split, data folders counting by the square root of their images"
 FEWEST_LESIONS = 60
 """In the calibration split, for a kind of image to get an operating point of its own."""
 
@@ -124,7 +125,7 @@ def operating_point(held: HeldOut, among: NDArray[np.bool_], kind: str = "") -> 
         "calibration": {
             "temperature": temperature,
             "images": len(truth),
-            "method": "temperature scaling on the calibration split, data folders counting by the square root of their images",
+            "method": METHOD,
             "compared": calibration.compare_scalings(logits, truth, lesions),
         },
         "thresholds": thresholds,
