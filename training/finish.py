@@ -119,7 +119,7 @@ def operating_point(held: HeldOut, among: NDArray[np.bool_], kind: str = "") -> 
     thresholds["unlikeness"] = {
         "value": unlike_threshold(held.unlikeness[among], sources),
         "target": f"at most {UNLIKE_SHARE:.0%} of the calibration images of any folder are referred for it",
-        "score": "1 less the cosine to the 10th nearest training image, in pooled features of blocks 4 and 5",
+        "score": "1 less the cosine to the 10th nearest training image, in evened features of blocks 4 and 5",
     }
     return {
         "calibration": {
@@ -135,10 +135,14 @@ def operating_point(held: HeldOut, among: NDArray[np.bool_], kind: str = "") -> 
 def unlike_threshold(unlikeness: NDArray[np.float64], sources: NDArray[np.str_]) -> float:
     """The least value that at most `UNLIKE_SHARE` of the images of any folder lie above; (n,) scores and folders.
 
+    Folders of which only a few images are here, as when their kind was mistaken, do not count.
+
     An image's own value, not one between two images: of 116, a twentieth are five, and not six.
     """
+    names, counts = np.unique(sources, return_counts=True)
     return max(
-        float(np.quantile(unlikeness[sources == s], 1 - UNLIKE_SHARE, method="higher")) for s in np.unique(sources)
+        float(np.quantile(unlikeness[sources == s], 1 - UNLIKE_SHARE, method="higher"))
+        for s in names[counts >= min(FEWEST_LESIONS, counts.max())]
     )
 
 

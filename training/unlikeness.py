@@ -98,10 +98,19 @@ def scores(features: NDArray[np.float64], groups: NDArray[np.int64], logits: NDA
     }
 
 
+def spread(remembered: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(channels,) standard deviations: divided by them, no few loud channels decide how near two images are."""
+    return np.asarray(remembered.std(axis=0, dtype=np.float64) + 1e-6, dtype=np.float32)
+
+
 def nearest(features: NDArray[np.floating], remembered: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(n,) 1 less the cosine of each (n, channels) to the k-th nearest of `remembered` (images, channels)."""
-    bank = _unit(remembered.astype(np.float64)).astype(np.float16).astype(np.float64)
-    cosines = _unit(features.astype(np.float64)) @ bank.T
+    """(n,) 1 less the cosine of each (n, channels) to the k-th nearest of `remembered` (images, channels).
+
+    Channels are divided by their `spread` over what is remembered.
+    """
+    scale = spread(remembered).astype(np.float64)
+    bank = _unit(remembered / scale).astype(np.float16).astype(np.float64)
+    cosines = _unit(features / scale) @ bank.T
     return np.asarray(1 - np.sort(cosines, axis=1)[:, -NEIGHBOURS])
 
 
@@ -111,16 +120,19 @@ def append_nearest(network: Path, remembered: NDArray[np.float32]) -> None:
     `remembered` holds (images, channels) pooled features of training images; they are kept in half precision.
     """
     model = onnx.load(network)
-    bank = _unit(remembered.astype(np.float64)).T.astype(np.float16)  # (channels, images)
+    scale = spread(remembered)
+    bank = _unit(remembered / scale.astype(np.float64)).T.astype(np.float16)  # (channels, images)
     constants: dict[str, NDArray[Any]] = {
         "remembered": bank,
+        "spread": scale,
         "neighbours": np.array([NEIGHBOURS], dtype=np.int64),
         "farthest": np.array([NEIGHBOURS - 1], dtype=np.int64),
         "one": np.array(1, dtype=np.float32),
         "flat": np.array([-1], dtype=np.int64),
     }
     nodes = [
-        helper.make_node("LpNormalization", [FEATURES], ["unit_features"], axis=1, p=2),
+        helper.make_node("Div", [FEATURES, "unlikeness_spread"], ["even_features"]),
+        helper.make_node("LpNormalization", ["even_features"], ["unit_features"], axis=1, p=2),
         helper.make_node("Cast", ["unlikeness_remembered"], ["bank"], to=TensorProto.FLOAT),
         helper.make_node("MatMul", ["unit_features", "bank"], ["cosines"]),
         helper.make_node("TopK", ["cosines", "unlikeness_neighbours"], ["nearest", "which"], axis=1),
