@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from infra.soak.workers import Workers
     from infra.stack import Stack
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
+# One emulator: moto answers three workers one after the other, which takes many minutes.
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.parametrize("stack", ["ministack"], indirect=True),
+]
 
 UPLOADS = 500
 WORKERS = 3

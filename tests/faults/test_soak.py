@@ -46,10 +46,12 @@ def test_each_fault_on_each_cloud(cloud, tiny_bundle, tmp_path):
     assert set(verdict.faults) == EVERY_FAULT, "each has struck"
     assert [line for line in verdict.broken() if "inferences" not in line] == [], table(verdict)
     assert verdict.deaths >= 6
-    assert verdict.states["failed"] == verdict.dead_letters == 2
+    assert verdict.states["failed"] == 2
+    assert 2 <= verdict.dead_letters <= 4, "one image may come in two messages"
     assert verdict.inferences <= verdict.uploads + verdict.deaths * 10, "a death costs at most its batch"
 
 
+@pytest.mark.pairs
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("told_as", HALVES)
 def test_two_faults_on_one_upload_at_every_receive(told_as, tiny_bundle, tmp_path):
