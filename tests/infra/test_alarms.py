@@ -101,7 +101,7 @@ HEALTHY = {
     ("LiveQueue.NumberOfMessagesReceived", "Sum"): 1003.0,
     ("LiveQueue.ApproximateNumberOfMessagesVisible", "Maximum"): 100.0,
     ("LiveQueue.ApproximateNumberOfMessagesNotVisible", "Maximum"): 60.0,
-    ("Referred", "Sum"): 360.0, ("Classified", "Sum"): 620.0,
+    ("Referred", "Sum"): 620.0, ("Classified", "Sum"): 360.0,
 }  # fmt: skip
 QUIET: dict[tuple[str, str], float] = {}
 RINGS = {
@@ -132,7 +132,7 @@ RINGS = {
     "all is received, nothing is done": (
         "work-per-upload", {("LiveQueue.NumberOfMessagesReceived", "Sum"): 500.0}),
     "far more is referred": (
-        "referral-drift", {("Referred", "Sum"): 600.0, ("Classified", "Sum"): 400.0}),
+        "referral-drift", {("Referred", "Sum"): 850.0, ("Classified", "Sum"): 150.0}),
     "nothing is referred any more": (
         "referral-drift", {("Classified", "Sum"): 1000.0}),
 }  # fmt: skip
