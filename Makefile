@@ -53,13 +53,13 @@ $(VENV)/.installed-%: requirements/%.txt | $(BIN)/python
 	@touch $@
 
 demo: $(VENV)/.installed-local ## classifies 24 rendered images, or IMAGES=DIR, on an AWS embedded in this machine; writes OUT=build/demo
-	@$(BIN)/python -m infra.demo $(if $(IMAGES),--images "$(IMAGES)",--count $(COUNT)) --out "$(or $(OUT),build/demo)"
+	@$(BIN)/python -m demo $(if $(IMAGES),--images "$(IMAGES)",--count $(COUNT)) --out "$(or $(OUT),build/demo)"
 
 test: $(VENV)/.installed-development ## the tests, but those marked slow or docker
 	@$(BIN)/python -m pytest -m "not slow and not docker"
 
 # Two halves side by side: one waits for queues, killed processes and Docker most of its time, the other computes.
-WAITING := tests/faults tests/docker tests/hostile/test_fuzz.py
+WAITING := tests/faults tests/docker tests/proof/test_fuzz.py
 test-all: $(VENV)/.installed-development .venv-sam/.installed .venv-fuzz/.installed ## every test; what cannot run here says why
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going tests-that-wait tests-that-compute
 
@@ -79,7 +79,7 @@ template-lint: .venv-sam/.installed
 	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1 .venv-sam/bin/sam validate --lint
 
 audit: .venv-audit/.installed ## code, template, image recipe and every pin: bandit, checkov, hashes, known vulnerabilities
-	@.venv-audit/bin/python -m infra.audit
+	@.venv-audit/bin/python -m proof.audit
 
 # On a machine of CI's the Docker tier gets its engine; the tests start it, and say so where they can't.
 engine:
@@ -102,10 +102,10 @@ quality: $(VENV)/.installed-training ## thresholds of image quality, from degrad
 	@$(BIN)/python -m training quality --data $(DATA) --bundle "$(or $(BUNDLE),$(patsubst %/manifest.json,%,$(firstword $(wildcard models/*/manifest.json))))" --out "$(or $(OUT),build/quality)" --lesions $(LESIONS)
 
 fuzz: .venv-fuzz/.installed ## looks for bytes that break the decoder, guided by coverage: SECONDS=120 OUT=build/fuzz
-	@.venv-fuzz/bin/python -m fuzz --seconds $(SECONDS) --out "$(or $(OUT),build/fuzz)"
+	@.venv-fuzz/bin/python -m proof.fuzz --seconds $(SECONDS) --out "$(or $(OUT),build/fuzz)"
 
 soak: $(VENV)/.installed-development ## uploads under injected faults, and the count of what became of each: N=10000 OUT=build/soak SOAK_OPTIONS="--cloud moto --seeds 1-20", or --pairs
-	@$(BIN)/python -m infra.soak -n $(or $(N),10000) --out "$(or $(OUT),build/soak)" $(SOAK_OPTIONS)
+	@$(BIN)/python -m proof.soak -n $(or $(N),10000) --out "$(or $(OUT),build/soak)" $(SOAK_OPTIONS)
 
 bench: $(VENV)/.installed-bench ## performance beside a Keras worker, one table: OUT=build/bench BENCH_OPTIONS="--thorough --commit"
 	@$(BIN)/python -m benchmarks.side_by_side --out "$(or $(OUT),build/bench)" $(BENCH_OPTIONS)
@@ -115,7 +115,7 @@ deploy: .venv-sam/.installed ## builds the image (needs Docker), shows what woul
 	@SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam deploy --stack-name "$(STACK)" $(DEPLOY_OPTIONS)
 
 smoke: $(VENV)/.installed-local ## uploads known images to a deployed stack and waits for their records: STACK=dermbatch (AWS_ENDPOINT_URL=... for an emulator)
-	@$(BIN)/python -m infra.smoke --stack "$(STACK)" $(SMOKE_OPTIONS)
+	@$(BIN)/python -m cli.smoke --stack "$(STACK)" $(SMOKE_OPTIONS)
 
 clean: ## removes what was built, not .venv
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache

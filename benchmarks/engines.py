@@ -84,7 +84,7 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def _squares(options: argparse.Namespace, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
     """Images that took no part in training, with their labels; rendered ones, without, where no data is given."""
     if not options.data:
-        from infra.lesions import dermoscopy, phone  # noqa: PLC0415
+        from demo.lesions import dermoscopy, phone  # noqa: PLC0415
 
         drawn = [(phone if n % 3 == 0 else dermoscopy)(n) for n in range(options.images)]
         resized = [np.asarray(image.crop((0, 0, 450, 450)).resize((size, size)), np.uint8) for image in drawn]

@@ -89,7 +89,7 @@ def _files(data: list[Path], count: int, folder: Path) -> list[Path]:
     if data:
         every = sorted(file for path in data for file in path.rglob("*.jpg"))
         return sorted(random.Random(0).sample(every, min(count, len(every))))
-    from infra.lesions import demo_images  # noqa: PLC0415
+    from demo.lesions import demo_images  # noqa: PLC0415
 
     files = []
     for name, content in demo_images(0, count):

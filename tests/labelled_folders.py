@@ -6,8 +6,8 @@ import csv
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pictures import encoded, picture
 from PIL import Image
+from sample_images import encoded, picture
 
 if TYPE_CHECKING:
     from pathlib import Path

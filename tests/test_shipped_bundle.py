@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from benchmarks.processors import EMULATORS, HIDDEN, answers, compare, emulator
-from infra.lesions import demo_images
+from demo.lesions import demo_images
 from model_layer import Classifier, Prediction
 from training.metrics import HEADLINES
 from training.model_card import NAMES, figures_table, regenerated

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from infra.lesions import LOOKS, dermoscopy, phone
+from demo.lesions import LOOKS, dermoscopy, phone
 
 Setting = Callable[[Image.Image, np.random.Generator], Image.Image]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import ExifTags, Image
 
-from infra.lesions import dermoscopy, phone
+from demo.lesions import dermoscopy, phone
 
 if TYPE_CHECKING:
     from pathlib import Path

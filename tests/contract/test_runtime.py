@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pictures import jpeg
 from runtime_emulator import FunctionError, Runtime, copy_what_the_image_holds, program, runtime
+from sample_images import jpeg
 from stalling_proxy import StallingProxy
 
 from infra.embedded_aws import embedded_aws

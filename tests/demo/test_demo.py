@@ -1,4 +1,4 @@
-"""`python -m infra.demo` as a person runs it: the whole way, on the embedded AWS, with a real (tiny) bundle."""
+"""`python -m demo` as a person runs it: the whole way, on the embedded AWS, with a real (tiny) bundle."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import threading
 from pathlib import Path
 
 import pytest
-from pictures import encoded, jpeg, picture, png
 from PIL import Image
+from sample_images import encoded, jpeg, picture, png
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NOTICE = "Research use only. Not a medical device."
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "infra.demo", *map(str, arguments)]
+    return [sys.executable, "-m", "demo", *map(str, arguments)]
 
 
 def environment(bundle: Path) -> dict[str, str]:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from infra.lesions import BAD_FILES, LOOKS, demo_images, dermoscopy, phone
-from infra.lesions.assortment import _snapshot
+from demo.lesions import BAD_FILES, LOOKS, demo_images, dermoscopy, phone
+from demo.lesions.assortment import _snapshot
 from model_layer.decoding import DecodedImage, decode
 from model_layer.rejections import ImageRejectedError
 
@@ -72,7 +72,7 @@ def test_the_demo_shows_every_rejection_and_enough_good_images(files):
 def test_names_stay_distinct_when_many_are_asked_for(monkeypatch):
     small = dermoscopy(0).resize((60, 45))
     for view in ("dermoscopy", "phone"):  # drawing 150 takes half a minute, and only the names matter here
-        monkeypatch.setattr(f"infra.lesions.assortment.{view}", lambda *_, **__: small)
+        monkeypatch.setattr(f"demo.lesions.assortment.{view}", lambda *_, **__: small)
     names = [name for name, _ in demo_images(count=150)]
     assert len(set(names)) == 150
 

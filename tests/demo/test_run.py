@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from pictures import jpeg
+from sample_images import jpeg
 
-from infra.demo.errors import DemoError
-from infra.demo.run import Demo
+from demo.errors import DemoError
+from demo.run import Demo
 from infra.embedded_aws import embedded_aws
 from infra.stack import deploy
 
@@ -20,7 +20,7 @@ def stack():
 
 
 def test_uploads_that_get_no_record_end_the_run_with_a_reason_instead_of_a_wait_for_ever(stack, tmp_path, monkeypatch):
-    monkeypatch.setattr("infra.demo.run.SILENCE", 0.5)
+    monkeypatch.setattr("demo.run.SILENCE", 0.5)
     (tmp_path / "a.jpg").write_bytes(jpeg())
 
     def broken(event, context):

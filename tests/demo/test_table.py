@@ -6,7 +6,7 @@ import io
 
 from example_records import record
 
-from infra.demo.table import WIDEST_NAME, Table, summary
+from demo.table import WIDEST_NAME, Table, summary
 
 
 class Terminal(io.StringIO):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from build_context import ROOT, SAM
-from pictures import jpeg
+from sample_images import jpeg
 
 from infra.embedded_aws import embedded_aws
 from infra.stack import Stack, deploy

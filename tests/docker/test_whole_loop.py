@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from demo.lesions.assortment import demo_images
 from infra.embedded_aws import Endpoint, embedded_aws
-from infra.lesions.assortment import demo_images
 from infra.template import for_emulator, read_template
 
 if TYPE_CHECKING:

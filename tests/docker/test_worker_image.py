@@ -10,7 +10,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pictures import jpeg
+from sample_images import jpeg
 
 from infra.embedded_aws import embedded_aws
 from infra.stack import Stack, deploy

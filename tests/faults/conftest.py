@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from infra.soak.clouds import CLOUDS
-from infra.soak.workers import Workers
+from proof.soak.clouds import CLOUDS
+from proof.soak.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

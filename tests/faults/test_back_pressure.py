@@ -9,15 +9,15 @@ import threading
 import time
 
 import pytest
-from pictures import jpeg
+from sample_images import jpeg
 
 from handler import aws, patience
 from handler.configuration import Settings
 from handler.table import PredictionsTable
 from handler.worker import Worker
-from infra.soak.cloud_events import drain
-from infra.soak.faults import dynamodb_error
 from infra.worker_loop import function_environment, run_worker, waiting
+from proof.soak.cloud_events import drain
+from proof.soak.faults import dynamodb_error
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 

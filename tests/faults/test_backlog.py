@@ -6,19 +6,19 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from pictures import jpeg
+from sample_images import jpeg
 
 from handler.events import read_event
 from handler.table import PredictionsTable
-from infra.soak.cloud_events import drain
-from infra.soak.faults import POISON, SLOW_DOWN
 from infra.worker_loop import waiting
+from proof.soak.cloud_events import drain
+from proof.soak.faults import POISON, SLOW_DOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from infra.soak.workers import Workers
     from infra.stack import Stack
+    from proof.soak.workers import Workers
 
 # One emulator: moto answers three workers one after the other, which takes many minutes.
 pytestmark = [

@@ -6,13 +6,13 @@ import json
 import time
 
 import pytest
-from pictures import jpeg
+from sample_images import jpeg
 
 from handler.events import read_event
 from handler.table import PredictionsTable
-from infra.soak.cloud_events import drain
-from infra.soak.faults import KILL_FETCH, POISON
 from infra.worker_loop import run_worker, waiting
+from proof.soak.cloud_events import drain
+from proof.soak.faults import KILL_FETCH, POISON
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -11,16 +11,16 @@ import pytest
 
 from handler.events import read_event
 from handler.table import PredictionsTable
-from infra.soak import faults, pairs
-from infra.soak.__main__ import main
-from infra.soak.cloud_events import created, send
-from infra.soak.clouds import CLOUDS
-from infra.soak.run import soak
-from infra.soak.story import keep, story
-from infra.soak.uploads import LEAST, plan
-from infra.soak.verdict import Expected, Verdict, judge, table
-from infra.soak.workers import Tally
 from model_layer import Classifier
+from proof.soak import faults, pairs
+from proof.soak.__main__ import main
+from proof.soak.cloud_events import created, send
+from proof.soak.clouds import CLOUDS
+from proof.soak.run import soak
+from proof.soak.story import keep, story
+from proof.soak.uploads import LEAST, plan
+from proof.soak.verdict import Expected, Verdict, judge, table
+from proof.soak.workers import Tally
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -184,7 +184,7 @@ class TestTheCommand:
             seeds.append((seed, out.name))
             return held[len(seeds) - 1]
 
-        monkeypatch.setattr("infra.soak.__main__._mix", one)
+        monkeypatch.setattr("proof.soak.__main__._mix", one)
         assert main(["-n", "10", "--out", str(tmp_path), "--seeds", "4-6"]) == status
         assert seeds == [(4, "seed-4"), (5, "seed-5"), (6, "seed-6")]
         assert f"{sum(held)} of 3 runs hold." in capsys.readouterr().out
@@ -193,7 +193,7 @@ class TestTheCommand:
         def stop(*_, **__):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("infra.soak.__main__.soak", stop)
+        monkeypatch.setattr("proof.soak.__main__.soak", stop)
         assert main(["-n", "10", "--out", str(tmp_path)]) == 130
         assert capsys.readouterr().err == "\nsoak: stopped; nothing was counted.\n"
 
@@ -224,9 +224,9 @@ def test_the_mix_is_the_promised_one(tiny_bundle):
 
 def test_a_table_that_appears_late(stack, workers):
     """The worker is deployed and fed before its table is there."""
-    from pictures import jpeg
+    from sample_images import jpeg
 
-    from infra.soak.clouds import declared_table
+    from proof.soak.clouds import declared_table
 
     dynamodb, s3 = stack.endpoint.client("dynamodb"), stack.endpoint.client("s3")
     dynamodb.delete_table(TableName=stack.table)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from pictures import jpeg
 from s3_events import BUCKET, Put, handed_back, message, notification, queue_event, record
+from sample_images import jpeg
 from worker_rig import BOTH_CLOUDS, states
 
 from handler import telemetry

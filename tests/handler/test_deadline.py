@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from pictures import jpeg
 from s3_events import Put, handed_back, queue_event, record
+from sample_images import jpeg
 from worker_rig import Context, answer, states
 
 from handler.deadline import Deadline

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from pictures import jpeg
 from s3_events import Put, handed_back, notification, queue_event, record
+from sample_images import jpeg
 from worker_rig import BOTH_CLOUDS, TABLE, answer, states
 
 from handler.events import read_event

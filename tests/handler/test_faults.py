@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
-from pictures import jpeg
 from s3_events import handed_back, queue_event
+from sample_images import jpeg
 from test_deadline import Countdown
 from worker_rig import TABLE, Context, answer, states
 

@@ -8,8 +8,8 @@ import string
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pictures import encoded, jpeg, picture
 from s3_events import Put, handed_back, message, notification, queue_event
+from sample_images import encoded, jpeg, picture
 from worker_rig import Context
 
 from handler.events import Batch, Upload, read_event

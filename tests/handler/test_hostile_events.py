@@ -6,8 +6,8 @@ import json
 import time
 
 import pytest
-from pictures import jpeg
 from s3_events import BUCKET, Put, handed_back, notification, queue_event, record
+from sample_images import jpeg
 from test_deadline import Countdown
 from worker_rig import BOTH_CLOUDS, Context, states
 

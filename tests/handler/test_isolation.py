@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
-from pictures import jpeg
 from s3_events import Put, handed_back, message, notification
+from sample_images import jpeg
 from test_deadline import Countdown
 from worker_rig import BOTH_CLOUDS, answer, states
 

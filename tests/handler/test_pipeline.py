@@ -6,8 +6,8 @@ import threading
 import time
 
 import pytest
-from pictures import jpeg
 from s3_events import handed_back, queue_event
+from sample_images import jpeg
 
 from model_layer import BATCH
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from pictures import jpeg
 from s3_events import BUCKET, Put, handed_back, queue_event, record
+from sample_images import jpeg
 from worker_rig import BOTH_CLOUDS, answer, states
 
 from handler.errors import REFUSALS

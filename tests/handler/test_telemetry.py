@@ -6,8 +6,8 @@ import json
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
-from pictures import jpeg
 from s3_events import Put, queue_event
+from sample_images import jpeg
 from worker_rig import answer
 
 from handler import telemetry

@@ -9,8 +9,8 @@ import struct
 import zlib
 
 import pytest
-from pictures import encoded, jpeg, picture
 from s3_events import Put, handed_back, notification, queue_event, record
+from sample_images import encoded, jpeg, picture
 from tiny_bundle import write_tiny_bundle
 from worker_rig import BOTH_CLOUDS, Context, answer, states
 

@@ -27,9 +27,9 @@ from hostile.containers import (
     webp_canvas,
     with_repeated_scan,
 )
-from pictures import encoded, jpeg, picture
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
+from sample_images import encoded, jpeg, picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

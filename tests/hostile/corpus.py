@@ -12,9 +12,9 @@ import numpy as np
 import pillow_heif
 from dicom_objects import native, photograph
 from hostile.containers import PNG_SIGNATURE, boxes, png_chunk
-from pictures import encoded, picture
 from PIL import Image, ImageCms
 from pydicom.uid import DeflatedExplicitVRLittleEndian
+from sample_images import encoded, picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

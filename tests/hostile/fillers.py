@@ -28,7 +28,7 @@ from hostile.containers import (
     tiff,
     webp_canvas,
 )
-from pictures import encoded, picture
+from sample_images import encoded, picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,7 +15,7 @@ import json, resource, sys
 from hostile.corpus import ENCODERS
 from model_layer.decoding import decode
 from model_layer.rejections import ImageRejectedError
-from pictures import picture
+from sample_images import picture
 
 kind = sys.argv[1]
 data = ENCODERS[kind](picture(1, (2000, 1500)))
@@ -63,7 +63,7 @@ LARGE = """
 import resource, sys
 from model_layer.decoding import decode
 from model_layer.rejections import ImageRejectedError
-from pictures import encoded, picture
+from sample_images import encoded, picture
 
 kind, width, height, megabytes = sys.argv[1], *map(int, sys.argv[2:])
 options = {"WEBP": {"lossless": True, "quality": 0, "method": 0}, "PNG": {"compress_level": 1}}[kind]

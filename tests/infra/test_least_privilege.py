@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import botocore.client
 import pytest
 from botocore.exceptions import ClientError
-from pictures import jpeg
 from policy_simulator import Request, allowed, listed
+from sample_images import jpeg
 from transformed_template import default_template, resolved
 
 from handler.configuration import Settings

@@ -120,7 +120,7 @@ def test_every_test_that_the_threat_model_relies_on_is_there():
 
 def test_every_module_that_a_command_runs_is_there():
     modules = set(re.findall(r"python -m ([\w.]+)", OPERATIONS))
-    assert "infra.backfill" in modules
+    assert "cli.backfill" in modules
     for module in modules:
         path = ROOT / module.replace(".", "/")
         assert (path / "__main__.py").is_file() or path.with_suffix(".py").is_file(), module

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from pictures import jpeg, png
+from sample_images import jpeg, png
 from tiny_bundle import LABELS, MALIGNANT, write_tiny_bundle
 
 import model_layer

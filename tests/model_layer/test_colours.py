@@ -13,8 +13,8 @@ from hostile.containers import jpeg_segment, png_chunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from icc import ADOBE, BT2020, P3, SRGB, WIDE_GAMUT, grey_profile, rgb_profile
-from pictures import encoded, picture
 from PIL import Image, ImageCms
+from sample_images import encoded, picture
 
 from model_layer.decoding import decode
 from model_layer.rejections import ImageRejectedError

@@ -14,8 +14,8 @@ import pytest
 from hostile.containers import jpeg_segment, png_chunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import encoded, picture
 from PIL import Image, ImageFilter, JpegImagePlugin
+from sample_images import encoded, picture
 
 from model_layer.answers import Rejection
 from model_layer.classifier import Classifier

@@ -13,8 +13,8 @@ import pytest
 from hostile.containers import jpeg_segment, png_chunk, riff, riff_chunk
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import encoded, picture
 from PIL import Image, ImageCms
+from sample_images import encoded, picture
 
 from model_layer.decoding import decode
 

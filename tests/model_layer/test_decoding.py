@@ -14,8 +14,8 @@ import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import encoded, jpeg, picture, png
 from PIL import Image, ImageCms
+from sample_images import encoded, jpeg, picture, png
 
 from model_layer.decoding import DecodingLimits, decode
 from model_layer.facts import ImageFacts

@@ -14,8 +14,8 @@ import pytest
 from hostile.containers import gif, gif_frame, grey_tiff, jpeg_segment, png_chunk, riff, webp_canvas, with_repeated_scan
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import encoded, picture
 from PIL import Image, ImageCms
+from sample_images import encoded, picture
 
 from model_layer.decoding import decode
 from model_layer.decoding.limits import MAX_SCANS

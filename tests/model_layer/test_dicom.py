@@ -15,7 +15,6 @@ import pytest
 from dicom_objects import DERMOSCOPIC, SECRETS, VL_PHOTOGRAPHIC, deflated, native, native_header, photograph
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import encoded, picture
 from PIL import Image, ImageCms
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -24,6 +23,7 @@ from pydicom.uid import (
     JPEG2000Lossless,
     RLELossless,
 )
+from sample_images import encoded, picture
 
 from model_layer.decoding import DecodingLimits, decode
 from model_layer.facts import ImageFacts

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hostile.containers import jpeg_segment, with_repeated_scan
-from pictures import encoded, picture
+from sample_images import encoded, picture
 
 from model_layer.decoding import DecodingLimits, decode
 from model_layer.decoding.formats import open_image

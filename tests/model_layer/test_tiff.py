@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import encoded, picture
 from PIL import Image
+from sample_images import encoded, picture
 from tiff_files import page, tiff_file
 
 from model_layer.decoding import decode

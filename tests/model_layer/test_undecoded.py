@@ -11,7 +11,7 @@ import struct
 import pillow_heif
 import pytest
 from hostile.containers import bmp, box, png_chunk
-from pictures import encoded, jpeg, picture, png
+from sample_images import encoded, jpeg, picture, png
 
 from model_layer.classifier import Classifier
 from model_layer.decoding import decode

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 from convolutions import OUTPUT, convolutions
-from pictures import jpeg
+from sample_images import jpeg
 
 from benchmarks import processors
 from benchmarks.float_twin import write_float_twin

@@ -15,8 +15,8 @@ import onnxruntime
 import pytest
 from botocore.response import StreamingBody
 from convolutions import convolutions
-from pictures import jpeg
 from PIL import ImageFile
+from sample_images import jpeg
 
 from handler.fetching import ImageStore
 from handler.messages import Upload

@@ -7,8 +7,8 @@ import io
 import numpy as np
 import pytest
 from made_up_answers import image
-from pictures import encoded, picture
 from PIL import Image
+from sample_images import encoded, picture
 
 from model_layer import Classifier, DecodedImage
 from training.degradations import (

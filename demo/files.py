@@ -1,0 +1,83 @@
+"""What is uploaded: a person's folder, or synthetic images drawn into one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from demo.errors import DemoError
+from demo.lesions import demo_images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+MAX_KEY_BYTES = 1024  # S3's own limit, of the key in UTF-8
+
+
+def files_in(folder: Path, besides: Collection[Path] = ()) -> dict[str, Path]:
+    """Every regular file below `folder`, also hidden ones, by the object key it gets; sorted by path.
+
+    Links to files count as files, links to folders are not followed. `besides` are files or folders left out: the
+    demo's own results, when they lie in the folder.
+
+    Raises:
+        DemoError: there is no such folder, or it holds no files.
+    """
+    if not folder.exists():
+        raise DemoError(f"There is no folder {folder}.")
+    if not folder.is_dir():
+        raise DemoError(f"{folder} is a file; IMAGES takes a folder.")
+    left_out = {path.resolve() for path in besides}
+    files: dict[str, Path] = {}
+    for path in _walk(folder, left_out):
+        name = path.relative_to(folder).as_posix()
+        key = key_of(name)
+        files[key if key not in files else _digested(name)] = path
+    if not files:
+        raise DemoError(f"The folder {folder} holds no files.")
+    return files
+
+
+def _walk(folder: Path, left_out: set[Path]) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise DemoError(f"The folder {error.filename} cannot be read: {error.strerror}.") from error
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if (Path(parent) / name).resolve() not in left_out)
+        for name in sorted(names):
+            path = Path(parent) / name
+            if path.is_file() and path.resolve() not in left_out:
+                yield path
+
+
+def key_of(name: str) -> str:
+    """The object key of a file `name`: itself, unless S3 could not take it.
+
+    A file system allows names that are no UTF-8, and paths longer than a key may be.
+    """
+    key = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return key if len(key.encode()) <= MAX_KEY_BYTES else _digested(name)
+
+
+def _digested(name: str) -> str:
+    """A key that no other name has: a digest, and the name's end to recognise it by."""
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+    return f"{digest}/{key_of(name.rpartition('/')[2])}"
+
+
+def draw_synthetic(
+    folder: Path, seed: int, count: int, progress: Callable[[int], None] = lambda _: None
+) -> dict[str, Path]:
+    """Draws `count` synthetic images into `folder`, and gives them by their key; `progress` is told the number done.
+
+    Files of an earlier run stay where they are, but are not among them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for name, content in demo_images(seed, count):
+        files[name] = folder / name
+        files[name].write_bytes(content)
+        progress(len(files))
+    return files
