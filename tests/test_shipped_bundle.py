@@ -69,7 +69,7 @@ def test_the_model_card_is_what_its_figures_make_it():
 
 def test_the_readme_quotes_the_bundles_own_figures():
     metrics = json.loads((BUNDLE / "metrics.json").read_text(encoding="utf-8"))
-    table = figures_table(metrics, ("accuracy", "balanced_accuracy", "macro_auc", "ece", "accuracy_at_80_coverage"))
+    table = figures_table(metrics, ("balanced_accuracy", "macro_auc"))
     assert table in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
