@@ -1,4 +1,4 @@
-# `make help` lists what there is. Everything installs itself: python3 (3.11 or newer), make and git are enough.
+# `make help` lists the targets. Each installs what it needs; python3 (3.11 or newer), make and git are enough.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -24,7 +24,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check --no-cache-dir --r
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
 
-# A stamp file a set: a set is installed when its pins have changed, and never twice.
+# Each set of requirements has a stamp file, so it is installed again only when its pins change.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "dermbatch needs Python 3.11 or newer; say which with make PYTHON=..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
@@ -78,44 +78,44 @@ lint: $(VENV)/.installed-development
 template-lint: .venv-sam/.installed
 	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1 .venv-sam/bin/sam validate --lint
 
-audit: .venv-audit/.installed ## code, template, image recipe and every pin: bandit, checkov, hashes, known vulnerabilities
+audit: .venv-audit/.installed ## looks for known weaknesses: code (bandit), template and Dockerfile (checkov), pins (hashes, known vulnerabilities)
 	@.venv-audit/bin/python -m proof.audit
 
-# On a machine of CI's the Docker tier gets its engine; the tests start it, and say so where they can't.
+# On a CI machine, install an engine for the Docker tier; the tests start it, and report when they cannot.
 engine:
 	@if [ "$$CI" = true ] && [ "$$(id -u)" = 0 ] && [ -x /usr/bin/apt-get ] && ! { command -v dockerd && command -v debootstrap; } >/dev/null; then \
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends docker.io iptables debootstrap; } >/dev/null 2>&1 \
 	  || echo "no Docker engine can be installed here"; fi
 
-check: lint template-lint audit engine test-all ## the gate: format, lint, types, template, audit, every test
+check: lint template-lint audit engine test-all ## the gate that CI runs: format, lint, types, template, audit, tests
 
-train: $(VENV)/.installed-training ## a bundle from labelled images: DATA="DIR DIR" WEIGHTS=imagenet|FILE OUT=DIR
+train: $(VENV)/.installed-training ## makes a bundle from labelled images: DATA="DIR DIR" WEIGHTS=imagenet|FILE OUT=DIR
 	@: $(or $(DATA),$(error DATA=DIR is missing: folders with metadata.csv and images/)) $(or $(WEIGHTS),$(error WEIGHTS=imagenet or WEIGHTS=FILE is missing))
 	@$(BIN)/python -m training train --data $(DATA) --weights "$(WEIGHTS)" --out "$(or $(OUT),build/train)" $(TRAIN_OPTIONS)
 
-evaluate: $(VENV)/.installed-training ## metrics of a bundle on labelled images: DATA="DIR DIR" BUNDLE=DIR OUT=DIR SPLIT=unseen|all ROBUSTNESS=30|all EXPLAINED=100|all
+evaluate: $(VENV)/.installed-training ## measures a bundle on labelled images: DATA="DIR DIR" BUNDLE=DIR OUT=DIR SPLIT=unseen|all ROBUSTNESS=30|all EXPLAINED=100|all
 	@: $(or $(DATA),$(error DATA=DIR is missing: folders with metadata.csv and images/))
 	@$(BIN)/python -m training evaluate --data $(DATA) --bundle "$(or $(BUNDLE),$(patsubst %/manifest.json,%,$(firstword $(wildcard models/*/manifest.json))))" --out "$(or $(OUT),build/evaluation)" --split $(SPLIT) --robustness $(ROBUSTNESS) --explained $(EXPLAINED)
 
-quality: $(VENV)/.installed-training ## thresholds of image quality, from degrading real images: DATA="DIR DIR" BUNDLE=DIR OUT=DIR LESIONS=40|all
+quality: $(VENV)/.installed-training ## finds thresholds of image quality by degrading real images: DATA="DIR DIR" BUNDLE=DIR OUT=DIR LESIONS=40|all
 	@: $(or $(DATA),$(error DATA=DIR is missing: folders with metadata.csv and images/))
 	@$(BIN)/python -m training quality --data $(DATA) --bundle "$(or $(BUNDLE),$(patsubst %/manifest.json,%,$(firstword $(wildcard models/*/manifest.json))))" --out "$(or $(OUT),build/quality)" --lesions $(LESIONS)
 
-fuzz: .venv-fuzz/.installed ## looks for bytes that break the decoder, guided by coverage: SECONDS=120 OUT=build/fuzz
+fuzz: .venv-fuzz/.installed ## looks for bytes that break the decoder, guided by code coverage: SECONDS=120 OUT=build/fuzz
 	@.venv-fuzz/bin/python -m proof.fuzz --seconds $(SECONDS) --out "$(or $(OUT),build/fuzz)"
 
-soak: $(VENV)/.installed-development ## uploads under injected faults, and the count of what became of each: N=10000 OUT=build/soak SOAK_OPTIONS="--cloud moto --seeds 1-20", or --pairs
+soak: $(VENV)/.installed-development ## uploads images under injected faults and checks that each ends as promised: N=10000 OUT=build/soak SOAK_OPTIONS="--cloud moto --seeds 1-20", or --pairs
 	@$(BIN)/python -m proof.soak -n $(or $(N),10000) --out "$(or $(OUT),build/soak)" $(SOAK_OPTIONS)
 
-bench: $(VENV)/.installed-bench ## performance beside a Keras worker, one table: OUT=build/bench BENCH_OPTIONS="--thorough --commit"
+bench: $(VENV)/.installed-bench ## compares performance with a Keras worker, in one table: OUT=build/bench BENCH_OPTIONS="--thorough --commit"
 	@$(BIN)/python -m benchmarks.side_by_side --out "$(or $(OUT),build/bench)" $(BENCH_OPTIONS)
 
-deploy: .venv-sam/.installed ## builds the image (needs Docker), shows what would change on AWS, deploys when you agree: STACK=dermbatch DEPLOY_OPTIONS=--guided
+deploy: .venv-sam/.installed ## builds the image (needs Docker), shows the changes on AWS, deploys when you agree: STACK=dermbatch DEPLOY_OPTIONS=--guided
 	@SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam build
 	@SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam deploy --stack-name "$(STACK)" $(DEPLOY_OPTIONS)
 
 smoke: $(VENV)/.installed-local ## uploads known images to a deployed stack and waits for their records: STACK=dermbatch (AWS_ENDPOINT_URL=... for an emulator)
 	@$(BIN)/python -m cli.smoke --stack "$(STACK)" $(SMOKE_OPTIONS)
 
-clean: ## removes what was built, not .venv
+clean: ## removes build outputs and caches, not .venv
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache
