@@ -87,7 +87,7 @@ engine:
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends docker.io iptables debootstrap; } >/dev/null 2>&1 \
 	  || echo "no Docker engine can be installed here"; fi
 
-check: lint template-lint audit engine test-all ## the gate that CI runs: format, lint, types, template, audit, tests
+check: lint template-lint audit engine test-all ## the gate: format, lint, types, template, audit, every test
 
 train: $(VENV)/.installed-training ## makes a bundle from labelled images: DATA="DIR DIR" WEIGHTS=imagenet|FILE OUT=DIR
 	@: $(or $(DATA),$(error DATA=DIR is missing: folders with metadata.csv and images/)) $(or $(WEIGHTS),$(error WEIGHTS=imagenet or WEIGHTS=FILE is missing))
