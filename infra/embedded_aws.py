@@ -26,6 +26,8 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
+from model_layer.errors import UserError
+
 REGION = "eu-central-1"
 LOCAL = "127.0.0.1"
 START_SECONDS = 60.0  # usually 2; a loaded machine may need far longer to import the emulator
@@ -37,7 +39,7 @@ _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
 _SERVICES = "s3,sqs,dynamodb,cloudformation,iam,sts,lambda,logs,kms,sns,monitoring"
 
 
-class EmulatorError(RuntimeError):
+class EmulatorError(UserError):
     """The embedded AWS did not start. The message says why, with the emulator's last lines."""
 
 

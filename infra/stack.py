@@ -21,11 +21,12 @@ from infra.template import (
     without_function,
     worker_function,
 )
+from model_layer.errors import UserError
 
 ACCOUNT = "000000000000"  # ministack's
 
 
-class StackError(RuntimeError):
+class StackError(UserError):
     """The template could not be deployed, or is not what a local run expects. The message says why."""
 
 

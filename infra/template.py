@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from model_layer.errors import UserError
+
 TEMPLATE = Path(__file__).resolve().parent.parent / "template.yaml"
 
 _DEPLOYED = ("AWS::S3::", "AWS::SQS::", "AWS::DynamoDB::")
@@ -21,7 +23,7 @@ _FUNCTION = "AWS::Serverless::Function"
 SettingPath = tuple[str, ...]
 
 
-class TemplateError(ValueError):
+class TemplateError(UserError):
     """The template lacks something that a local run needs. The message says what."""
 
 
