@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from demo.lesions.assortment import demo_images
+from demo.lesions import demo_images
 from infra.embedded_aws import Endpoint, embedded_aws
 from infra.template import for_emulator, read_template
 
