@@ -1,4 +1,4 @@
-"""`python -m infra`: the stack on an embedded AWS, for as long as you develop against it."""
+"""`python -m infra`: the stack on an embedded AWS, as long as you develop against it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
 BUCKET = "dermbatch-images"
-"""The bucket that the files in events/ name."""
+"""The bucket named in the files of events/."""
 TOLD = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-"""What another terminal needs to reach the embedded AWS, and never a person's own account."""
+"""What another terminal needs to reach the embedded AWS and not your own account."""
 
 
 def main() -> int:
@@ -56,7 +56,7 @@ def _stand(host: str, env: Path, *, worker: bool) -> int:
 
 
 def _work(stack: Stack) -> NoReturn:
-    """Both lanes in turn, for ever."""
+    """Runs the worker on both lanes in turn, forever."""
     handler = load_handler(stack)
     print(f"The worker runs. Try: make smoke STACK={stack.name}", flush=True)
     while True:

@@ -137,7 +137,7 @@ def _with_hair(rng: np.random.Generator, colours: Colours, count: int, width: fl
     )
     shadow = np.roll(blurred, (2, 2), (0, 1))
     tint = (0.10, 0.065, 0.05) if dark else (0.80, 0.70, 0.58)
-    colours = colours * (1 - 0.22 * shadow[..., None])
+    colours = np.asarray(colours * (1 - 0.22 * shadow[..., None]), dtype=np.float32)
     return blended(colours, tint, hair * (0.88 if dark else 0.55))
 
 
