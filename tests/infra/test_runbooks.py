@@ -118,14 +118,6 @@ def test_every_test_that_the_threat_model_relies_on_is_there():
         assert path.is_file() or any(path.glob("test_*.py")), f"{name} holds no test"
 
 
-def test_every_module_that_a_command_runs_is_there():
-    modules = set(re.findall(r"python -m ([\w.]+)", OPERATIONS))
-    assert "cli.backfill" in modules
-    for module in modules:
-        path = ROOT / module.replace(".", "/")
-        assert (path / "__main__.py").is_file() or path.with_suffix(".py").is_file(), module
-
-
 def test_every_result_that_the_benchmarks_list_is_there():
     for target in re.findall(r"\]\(([^)]+)\)", (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")):
         assert (ROOT / "benchmarks" / target).is_file(), target
