@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import random
 from dataclasses import dataclass, field
@@ -119,6 +120,7 @@ def _rounded(rng: random.Random, expected: float) -> int:
     return int(expected + rng.random())
 
 
+@functools.cache  # drawing takes most of the time of a small soak
 def rendered(seed: int) -> bytes:
     """A small JPEG of a drawn lesion."""
     buffer = io.BytesIO()
