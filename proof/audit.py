@@ -1,6 +1,6 @@
-"""`make audit`: the template, our own code and every pinned package looked over; one line for each look.
+"""`make audit`: checks the template, our own code and every pinned package, and prints one line for each check.
 
-What needs the internet and has none is reported as not run, never as passed.
+A check that needs the internet and has none is reported as not run, never as passed.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ PINNED = sorted((ROOT / "requirements").glob("*.txt"))
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`verdict` is clean, FINDINGS or NOT RUN; `told` says what was found, or why it did not run."""
+    """`verdict` is clean, FINDINGS or NOT RUN; `told` lists the findings, or the reason why it did not run."""
 
     verdict: str
     told: str = ""
 
 
 def code() -> Result:
-    """Our own code, by bandit. What is left out, and why, stands in pyproject.toml."""
+    """Our own code, by bandit. pyproject.toml lists the exceptions with their reasons."""
     return _clean_if_silent(str(TOOLS / "bandit"), "--quiet", "--configfile", "pyproject.toml", "--recursive", *OURS)
 
 
 def template() -> Result:
-    """template.yaml, by checkov. Each finding that is accepted is explained where it arises, in the template."""
+    """template.yaml, by checkov. The template explains each accepted finding in place."""
     return _checkov("cloudformation", "template.yaml")
 
 
@@ -46,13 +46,13 @@ def recipe() -> Result:
 
 
 def pins() -> Result:
-    """Every package of every set has one version and its hashes, which pip compares at each install."""
+    """Every package of every set has one version and its hashes, which pip checks at each install."""
     wrong = [f"{file.name}: {fault}" for file in PINNED for fault in unpinned(file.read_text(encoding="utf-8"))]
     return Result("FINDINGS", "\n".join(wrong)) if wrong else Result("clean")
 
 
 def unpinned(text: str) -> list[str]:
-    """Lines of a compiled set that are no package of one version with a hash."""
+    """Lines of a compiled set that do not pin a package to one version with a hash."""
     entries = re.sub(r"\\\n", " ", text).splitlines()
     named = [entry for entry in entries if entry.strip() and not entry.lstrip().startswith("#")]
     return [
@@ -61,9 +61,9 @@ def unpinned(text: str) -> list[str]:
 
 
 def vulnerabilities() -> Result:
-    """Every pinned package against the vulnerability database of PyPI, by pip-audit.
+    """Every pinned package against PyPI's vulnerability database, by pip-audit.
 
-    What one set has is told also where nobody answers for another.
+    Findings of one set are reported even if there is no answer for another.
     """
     found: list[str] = []
     unanswered: list[str] = []
@@ -89,7 +89,7 @@ def vulnerabilities() -> Result:
 
 
 def main() -> int:
-    """Runs every look; returns 1 when one found something."""
+    """Runs every check; returns 1 if one found something."""
     looks: dict[str, Callable[[], Result]] = {
         "code (bandit)": code,
         "template (checkov)": template,

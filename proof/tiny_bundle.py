@@ -1,7 +1,7 @@
-"""A real model bundle, but tiny: 32 x 32 pixels in, eight labels out, under a millisecond an image.
+"""A real but tiny model bundle: 32 x 32 pixels in, eight labels out, under a millisecond an image.
 
-Its weights are random, so its labels mean nothing; what matters is that the real `Classifier` runs it: in tests, and
-in a soak, where ten thousand images are about queues and tables, not about the network.
+Its weights are random, so its labels mean nothing. The real `Classifier` runs it in tests and in soaks, which are about
+queues and tables, not about the network.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def tiny_manifest(network: bytes, *, confidence: float = 0.5) -> dict[str, Any]:
 
 
 def write_tiny_bundle(folder: Path, *, confidence: float = 0.5) -> Path:
-    """Writes the bundle; images under `confidence` are referred (0: none is, 1: all are)."""
+    """Writes the bundle. Images below `confidence` are referred: none at 0, all at 1."""
     folder.mkdir(parents=True, exist_ok=True)
     network = tiny_network()
     (folder / "model.onnx").write_bytes(network)

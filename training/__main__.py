@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_layer import BundleError
+from model_layer.errors import run_command
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -23,15 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit status. What a person did wrong is one sentence on stderr."""
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up remarks help nobody here
-    try:
-        return int(options.run(options))
-    except (TrainingError, BundleError) as error:
-        print(f"{options.command}: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print(f"\n{options.command}: interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
-    except OSError as error:
-        print(f"{options.command}: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
-    return 1
+    stopped = "stopped; the same command goes on from the last checkpoint."
+    return run_command(options.command, lambda: int(options.run(options)), stopped)
 
 
 def _parser() -> argparse.ArgumentParser:

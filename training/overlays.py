@@ -5,27 +5,27 @@ Nothing here ever goes into a bundle or a repository, and a sheet says so on its
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from pictures.heat import overlay
 from training.dataset import CODES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
-    from model_layer import Heatmap, Prediction
+    from model_layer import Prediction
     from training.dataset import LabelledImage
 
 PER_CLASS = 4
 """Lesions of each class on a sheet."""
 _SIDE, _CAPTION, _PAIRS = 160, 18, 4
-_HEAT = np.array([255, 120, 0], dtype=np.float64)
-"""Orange: far from any colour of skin or lesion, and told from them by people who see no red or green."""
 _PAPER, _RIGHT, _WRONG = "white", "#1d2733", "#b03a2e"
 
 
@@ -40,18 +40,9 @@ def draw_overlays(shown: Sequence[tuple[LabelledImage, Prediction, NDArray[np.ui
         top = _CAPTION + (k // _PAIRS) * (_SIDE + _CAPTION + 8)
         square = Image.fromarray(pixels).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
         sheet.paste(square, (left, top))
-        sheet.paste(overlay(square, answer.heatmap), (left + _SIDE, top))
+        sheet.paste(overlay(square, asdict(answer.heatmap)), (left + _SIDE, top))
         truth = CODES[image.label]
         caption = f"truth {truth}, label {answer.label} {answer.confidence:.0%}, {answer.status}"
         colour = _RIGHT if answer.label == truth else _WRONG
         pen.text((left + 2, top + _SIDE + 2), caption, fill=colour, font=font)
     sheet.save(file)
-
-
-def overlay(square: Image.Image, heatmap: Heatmap) -> Image.Image:
-    """`square` under its heat map: the stronger the evidence, the less of the photograph shows through."""
-    levels = np.array(heatmap.values, dtype=np.uint8).reshape(heatmap.rows, heatmap.columns)
-    smooth = Image.fromarray(levels).resize(square.size, Image.Resampling.BICUBIC)
-    opacity = np.asarray(smooth, dtype=np.float64)[..., None] / 100 * 0.65
-    mixed = np.asarray(square) * (1 - opacity) + _HEAT * opacity
-    return Image.fromarray(np.rint(np.clip(mixed, 0, 255)).astype(np.uint8))

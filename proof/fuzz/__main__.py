@@ -1,17 +1,17 @@
-"""Coverage-guided fuzzing of the decoder: finds the bytes that nobody thought of.
+"""Coverage-guided fuzzing of the decoder, to find inputs that nobody thought of.
 
     make fuzz SECONDS=120          (or: python -m proof.fuzz --seconds 120 --out build/fuzz)
 
-atheris (libFuzzer) changes files of the test corpus, keeps those that reach new lines of `model_layer.decoding` and of
-Pillow's parsers, and changes them further. The C decoders behind them are not instrumented; they are run all the same,
-and a crash of theirs ends the run. What was found is kept in OUT and begins the next run; a file that breaks a promise
-is left in OUT as crash-*, timeout-* or oom-*, and `python -m proof.fuzz FILE` runs it alone. What takes more than two
-seconds breaks one.
+atheris (libFuzzer) mutates files of the test corpus, keeps those that reach new lines of `model_layer.decoding` or of
+Pillow's parsers, and mutates them further. The C decoders behind them run without instrumentation, and a crash of
+theirs ends the run. OUT keeps the files found, which start the next run. A file that breaks a promise, such as taking
+more than two seconds, is left in OUT as crash-*, timeout-* or oom-*; `python -m proof.fuzz FILE` runs only that file.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import shutil
 import sys
 from pathlib import Path
@@ -24,16 +24,32 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 with atheris.instrument_imports(include=["model_layer.decoding", "PIL", "pillow_heif"]):
     from proof.fuzz.promises import check_promises, with_right_checksums
 
-from proof.fuzz.seeds import write_seeds  # noqa: E402 (the corpus stands in tests/, which is on the path only now)
+from hostile.corpus import ENCODERS, malformed, sound  # noqa: E402 (of tests/, which is on the path only now)
+from hostile.fillers import FILES  # noqa: E402
 
+EVERY = 7
+"""Takes one malformed file in so many, since fuzzing makes more by itself."""
+FILLED = 2000
+"""Bytes of filler: few, to leave room for more."""
 MOST_BYTES = 30_000
 SECONDS_AN_INPUT = 20
 MEGABYTES = 1500
-"""libFuzzer's limits, for what never ends; the decoder's own are `model_layer.decoding.limits`."""
+"""libFuzzer's limits, for inputs that never end. The decoder has its own."""
 
 
 def _mutated(data: bytes, most: int, _seed: int) -> bytes:
     return with_right_checksums(atheris.Mutate(data, most))[:most]
+
+
+def _write_seeds(folder: Path) -> int:
+    """Writes the test corpus, files of up to `MOST_BYTES`, into `folder`; returns the number of files."""
+    files = [sound(kind) for kind in ENCODERS]
+    files += [data for number, (_, _, data) in enumerate(malformed()) if number % EVERY == 0]
+    files += [make(FILLED) for makers in FILES.values() for make in makers.values()]
+    for data in files:
+        if len(data) <= MOST_BYTES:
+            (folder / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
+    return len(list(folder.iterdir()))
 
 
 def main() -> None:
@@ -51,11 +67,11 @@ def main() -> None:
         return
     found = given.out / "corpus"
     found.mkdir(parents=True, exist_ok=True)
-    # Not removed at the end, but here, before the next run: libFuzzer leaves the process without coming back.
+    # Removed here, before the next run, because libFuzzer ends the process without returning.
     seeds = given.out / "seeds"
     shutil.rmtree(seeds, ignore_errors=True)
     seeds.mkdir()
-    written, earlier = write_seeds(seeds, MOST_BYTES), len(list(found.iterdir()))
+    written, earlier = _write_seeds(seeds), len(list(found.iterdir()))
     print(f"{written} seeds, {earlier} files from earlier runs, {given.seconds} s.", flush=True)
     options = [
         f"-max_total_time={given.seconds}",

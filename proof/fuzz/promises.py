@@ -1,4 +1,4 @@
-"""What the decoder promises for any bytes, as one function that raises where a promise is broken."""
+"""The decoder's promises for any bytes, as one function that raises when a promise is broken."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from model_layer.decoding import DecodedImage, DecodingLimits, decode
 from model_layer.rejections import SENTENCES, ImageRejectedError
 
 SIZE = 32
-# Large images are the bombs' subject; here they would only be slow.
+# Other tests cover large images; here they would only be slow.
 LIMITS = DecodingLimits(max_pixels=1_000_000)
 
 SECONDS = 2.0
-"""Processor time of one decode. Above it a file is a finding: small as it is, it asks for more than it may.
+"""Processor time of one decode, above which a file is a finding.
 
-Measured, not stopped by a clock: whoever shares the machine makes nothing a finding. Instrumented code is slower.
+Processor time, so that other processes on the machine cause no findings. Instrumented code is slower.
 """
 
 
 class BrokenPromiseError(Exception):
-    """The decoder did what it says it never does."""
+    """The decoder broke a promise."""
 
 
 def check_promises(data: bytes) -> None:
-    """Decodes `data`, twice with another image in between: a square of pixels or a rejection, the same both times.
+    """Decodes `data` twice with another image in between: pixels or a rejection, the same both times.
 
     Raises:
-        BrokenPromiseError: it was neither, or another the second time, or took more than `SECONDS`.
-        Exception: whatever else left the decoder.
+        BrokenPromiseError: it was neither, it differed the second time, or it took more than `SECONDS`.
+        Exception: whatever else the decoder raised.
     """
     started = time.thread_time()
     first = _outcome(data)
@@ -68,7 +68,7 @@ def _neighbour() -> bytes:
 
 
 def with_right_checksums(data: bytes) -> bytes:
-    """A PNG with its checksums mended: else nearly every change would end there, and nothing behind it be reached."""
+    """A PNG with its checksums corrected; otherwise nearly every mutation would be rejected there."""
     if not data.startswith(b"\x89PNG\r\n\x1a\n"):
         return data
     mended, at = bytearray(data), 8

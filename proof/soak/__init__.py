@@ -1,8 +1,11 @@
 """The soak: thousands of uploads through the real handler, real queues and injected faults, and then the count.
 
-uploads   what is put into the bucket, and which record each must end with
-faults    what goes wrong, below boto3, inside the worker's process
-sandbox   the worker's process as Lambda runs it: killed at its timeout, and started anew after its death
-clouds    ministack (template.yaml deployed) or moto's server, with the template's bucket, queues and table
-run       uploads, workers and verdict in one
+run        uploads, workers and verdict in one
+pairs      instead: all pairs of faults, each on one upload, at every receive
+uploads    the files to upload, and the record that each must get
+clouds     ministack (with template.yaml) or moto, and messages in their queues
+workers    workers in parallel, until the queue is empty
+sandbox    a worker's process as Lambda runs it; sandbox_process is that process
+faults     what goes wrong in that process, below boto3
+verdict    the count at the end, and the story of each upload that went wrong
 """

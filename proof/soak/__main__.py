@@ -1,4 +1,4 @@
-"""python -m proof.soak: see `--help`, and docs/faults.md."""
+"""`python -m proof.soak`: see `--help` and docs/faults.md."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.embedded_aws import EmulatorError
-from infra.stack import StackError
-from infra.template import TemplateError
-from model_layer import BundleError
+from model_layer.errors import run_command
 from proof.soak.clouds import CLOUDS
 from proof.soak.pairs import HANDED_BACK, MAYBE_DEAD, enumerated, try_pairs
 from proof.soak.run import soak
-from proof.soak.story import MOST_TOLD
 from proof.soak.uploads import LEAST
-from proof.soak.verdict import table
+from proof.soak.verdict import MOST_TOLD, table
 from proof.tiny_bundle import write_tiny_bundle
 
 if TYPE_CHECKING:
@@ -25,18 +21,9 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns 0 when every promise holds, 1 when one is broken or the soak could not be done, 130 after Ctrl-C."""
+    """Returns 0 if every promise holds, 1 if one is broken or the soak could not run, 130 after Ctrl-C."""
     options = _options(arguments)
-    try:
-        return _soak(options)
-    except (BundleError, EmulatorError, StackError, TemplateError) as error:
-        print(f"soak: {error}", file=sys.stderr)
-    except OSError as error:  # the disk is full, say
-        print(f"soak: {error.filename or options.out}: {error.strerror or error}.", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("\nsoak: stopped; nothing was counted.", file=sys.stderr)
-        return 130
-    return 1
+    return run_command("soak", lambda: _soak(options), "stopped; nothing was counted.")
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -47,7 +34,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("-n", type=int, default=10_000, help="uploads (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("build/soak"), help="for soak.json and the workers' log")
     parser.add_argument(
-        "--seeds", type=_seeds, default=[0], metavar="1-20", help="of uploads and faults, one run for each (default: 0)"
+        "--seeds",
+        type=_seeds,
+        default=[0],
+        metavar="1-20",
+        help="seeds of uploads and faults, one run for each (default: 0)",
     )
     parser.add_argument("--seed", type=_seeds, dest="seeds", help=argparse.SUPPRESS)
     parser.add_argument(
@@ -85,7 +76,7 @@ def _soak(options: argparse.Namespace) -> int:
 
 
 def _mix(options: argparse.Namespace, bundle: Path, seed: int, out: Path) -> bool:
-    """One run of the random mix; tells whether every promise holds."""
+    """One run of the random mix; returns whether every promise holds."""
     out.mkdir(parents=True, exist_ok=True)
     print(f"{options.n} uploads on {options.cloud}, seed {seed}.", flush=True)
     verdict = soak(options.n, out, bundle, seed=seed, cloud=options.cloud, tell=_tell)

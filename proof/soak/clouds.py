@@ -1,27 +1,35 @@
-"""The two emulated clouds that a soak runs in. Each forgives what the other does not."""
+"""The two emulated clouds of a soak, and the messages in their queues. Each is lenient where the other is strict."""
+
+from __future__ import annotations
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import IO, Any, cast
+import multiprocessing
+import signal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
 
+from handler.messages import iso8601
 from infra.embedded_aws import REGION, Endpoint, embedded_aws
 from infra.stack import Lane, Stack, deploy
 from infra.template import read_template
 
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterator, Mapping
+    from multiprocessing.connection import Connection
+
 MAX_RECEIVES = 5
 VISIBILITY_SECONDS = 780
+LATE_SECONDS = 3  # at most, of a message that is sent late
 TIMEOUT_SECONDS = 120
 EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectRestore:Completed")
 
 
 @contextlib.contextmanager
 def ministack(batch_size: int, max_receives: int = MAX_RECEIVES) -> Iterator[Stack]:
-    """template.yaml, deployed to ministack. Its queue is empty: S3's own test event is taken out."""
+    """template.yaml deployed to ministack. Its queue is empty; S3's test event is removed."""
     with embedded_aws() as endpoint:
         parameters = {"BatchSize": batch_size, "BatchWindowSeconds": 0, "MaxReceives": max_receives}
         stack = deploy(endpoint, name="soak", parameters=parameters)
@@ -31,26 +39,33 @@ def ministack(batch_size: int, max_receives: int = MAX_RECEIVES) -> Iterator[Sta
 
 @contextlib.contextmanager
 def moto(batch_size: int, max_receives: int = MAX_RECEIVES) -> Iterator[Stack]:
-    """Moto's server, with what moto's CloudFormation would skip made by hand: the notification, above all.
+    """Moto's server with resources made by hand, because moto's CloudFormation skips some, such as the notification.
 
-    Its events name no version, so that an overwritten upload is `superseded`, as in a bucket without versions.
+    Its events name no version, so an overwritten upload is `superseded`, as in a bucket without versions.
     """
-    program = Path(__file__).with_name("moto_process.py")
-    with subprocess.Popen(
-        [sys.executable, "-P", str(program)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ},
-        start_new_session=True,
-    ) as process:
-        hold, told = cast("IO[str]", process.stdin), cast("IO[str]", process.stdout)
-        try:
-            endpoint = Endpoint(f"http://127.0.0.1:{int(told.readline())}", REGION, process.pid)
-            yield _by_hand(endpoint, batch_size, max_receives)
-        finally:
-            hold.close()
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_serve_moto, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        endpoint = Endpoint(f"http://127.0.0.1:{ours.recv()}", REGION, process.pid or 0)
+        yield _by_hand(endpoint, batch_size, max_receives)
+    finally:
+        ours.close()
+        process.join()
+
+
+def _serve_moto(owner: Connection) -> None:
+    """Moto's server, in a process of its own that lives as long as the other end of the pipe."""
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 (only this process needs it)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the soak
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    owner.send(server.get_host_and_port()[1])
+    with contextlib.suppress(EOFError):
+        owner.recv()
+    server.stop()
 
 
 def _by_hand(endpoint: Endpoint, batch_size: int, max_receives: int) -> Stack:
@@ -90,7 +105,7 @@ def _by_hand(endpoint: Endpoint, batch_size: int, max_receives: int) -> Stack:
 
 
 def declared_table() -> dict[str, Any]:
-    """The template's table, as CreateTable takes it."""
+    """The template's table, in the form of CreateTable."""
     (declared,) = (
         resource["Properties"]
         for resource in read_template()["Resources"].values()
@@ -109,3 +124,54 @@ CLOUDS: Mapping[str, Callable[[int, int], contextlib.AbstractContextManager[Stac
     "ministack": ministack,
     "moto": moto,
 }
+
+
+def created(bucket: str, key: str, etag: str, version: str | None) -> str:
+    """The message that S3 sends for an upload; `version` is None where the cloud's events name none."""
+    facts: dict[str, Any] = {"key": quote_plus(key, safe="/"), "size": 1, "eTag": etag}
+    if version:
+        facts["versionId"] = version
+    record = {
+        "eventSource": "aws:s3",
+        "eventName": "ObjectCreated:Put",
+        "eventTime": iso8601(datetime.now(UTC)),
+        "s3": {"bucket": {"name": bucket}, "object": facts},
+    }
+    return json.dumps({"Records": [record]})
+
+
+def send(stack: Stack, body: str, delay: int = 0) -> None:
+    """Sends a message into the live lane, visible after `delay` seconds."""
+    sqs = stack.endpoint.client("sqs")
+    sqs.send_message(QueueUrl=stack.live.queue_url, MessageBody=body, DelaySeconds=delay)
+
+
+def send_late(stack: Stack, body: str, rng: random.Random) -> None:
+    """Sends with a random delay, so that duplicates arrive in another order than their originals."""
+    send(stack, body, rng.randrange(LATE_SECONDS + 1))
+
+
+def reorder(stack: Stack, is_late: Callable[[str], bool]) -> None:
+    """Takes all messages out of the live lane and sends them again, late if `is_late` says so of the body."""
+    for body in drain(stack, stack.live.queue_url):
+        send(stack, body, LATE_SECONDS if is_late(body) else 0)
+
+
+def drain(stack: Stack, queue_url: str) -> list[str]:
+    """Takes all messages out of a queue; returns their bodies."""
+    return [message["Body"] for message in take(stack, queue_url)]
+
+
+def take(stack: Stack, queue_url: str) -> list[dict[str, Any]]:
+    """Takes all messages out of a queue; returns them as SQS does."""
+    sqs, taken = stack.endpoint.client("sqs"), list[dict[str, Any]]()
+    while True:
+        answer = sqs.receive_message(
+            QueueUrl=queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=1, MessageSystemAttributeNames=["All"]
+        )
+        messages: list[dict[str, Any]] = answer.get("Messages", [])
+        if not messages:
+            return taken
+        taken += messages
+        for message in messages:
+            sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])

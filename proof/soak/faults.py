@@ -1,10 +1,9 @@
-"""What goes wrong in a worker's process, below boto3: requests and answers are touched, our own functions are not.
+"""Faults in a worker's process, below boto3: they change requests and responses, never our own functions.
 
-A plan names, for an object's key, the faults that strike its upload. Each strikes in one delivery only, whichever
-process that is in: a file in a shared folder says that it has struck. Those of `LASTING` strike each time, and
-`<fault>@4` strikes at the fourth receive.
+A plan names the faults for an object's key. Each strikes in only one delivery, in whichever process; a file in a shared
+folder records that it has struck. Those of `LASTING` strike every time, and `<fault>@4` strikes at the fourth receive.
 
-Faults of a single image: SLOW_DOWN to RACE, POISON, FORBIDDEN. The others strike the invocation that holds the image.
+SLOW_DOWN to RACE, POISON and FORBIDDEN affect a single image, the others the invocation that holds it.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ OF_INVOCATIONS = (THROTTLED_LOOKUP, EXPIRED, LATE_TABLE, BRIEF_TABLE, TIMEOUT, O
 KILLS = (KILL_FETCH, KILL_INFERENCE, KILL_WRITE, KILL_RESPONSE)
 LASTING = frozenset({POISON, FORBIDDEN})
 TABLE_AWAY = frozenset({EXPIRED, LATE_TABLE})
-"""Those that keep the table out of reach for a whole invocation."""
+"""Faults that keep the table out of reach for a whole invocation."""
 _BRIEFLY = 1.0  # seconds
 
 _S3_ERRORS: dict[str, tuple[int, str, int | None]] = {
@@ -69,11 +68,11 @@ _S3_ERRORS: dict[str, tuple[int, str, int | None]] = {
     INTERNAL_ERROR: (500, "InternalError", 1),
 }
 _JSON: Any = {"Content-Type": "application/x-amz-json-1.0"}
-_MORE_THAN_BOTOCORE_REPEATS = 4  # so the worker's own patience is needed
+_MORE_THAN_BOTOCORE_REPEATS = 4  # so the worker itself must retry
 
 
 def at(fault: str, receive: int) -> str:
-    """As a plan names a `fault` that strikes at one receive."""
+    """The name in a plan of a `fault` that strikes at one receive."""
     return f"{fault}@{receive}"
 
 
@@ -84,10 +83,10 @@ def strikes(planned: str, receives: int) -> str | None:
 
 
 class Faults:
-    """The faults of `plan`, installed into every client that this process makes from now on."""
+    """The faults of `plan`, for every client that this process creates from now on."""
 
     def __init__(self, plan: Mapping[str, Sequence[str]], struck: Path) -> None:
-        """`plan`: object key to faults; `struck`: the folder that says what has struck already."""
+        """`plan` maps object keys to faults; `struck` is the folder that records which have struck."""
         self._plan = plan
         self._struck = struck
         self._active: set[tuple[str, str]] = set()
@@ -100,7 +99,7 @@ class Faults:
         self._began = 0.0
 
     def install(self) -> None:
-        """Into boto3's default session, which clients are made from."""
+        """Installs the faults into boto3's default session."""
         session = botocore.session.get_session()
         boto3.setup_default_session(botocore_session=session)
         events = session.get_component("event_emitter")
@@ -109,7 +108,7 @@ class Faults:
         events.register("before-send.dynamodb.BatchGetItem", self._batch_get_item)
 
     def begin(self, event: Any) -> None:
-        """A new delivery: which of the faults of its uploads may strike in it."""
+        """Starts a delivery: selects the faults that may strike in it."""
         named = {(up.key, message.receives) for message in read_event(event).messages for up in message.uploads}
         self._active = {
             (key, fault)
@@ -123,12 +122,12 @@ class Faults:
         self._dies_at_inference = False
 
     def at_inference(self) -> None:
-        """The network is running; the image that this process is to die of has been fetched, or is about to be run."""
+        """Called when the network runs. The image that kills this process has been fetched by now."""
         if self._dies_at_inference:
             _die()
 
     def before_response(self) -> None:
-        """The handler has answered, and Lambda has not heard it yet."""
+        """Called after the handler has returned, before Lambda receives the response."""
         if self._any(KILL_RESPONSE) or self._out_of_memory:
             _die()
 
@@ -136,11 +135,11 @@ class Faults:
         return self._struck / f"{fault} {key}".encode().hex()[-200:]
 
     def _any(self, fault: str) -> bool:
-        """Whether `fault` strikes the whole delivery, on behalf of one of its uploads."""
+        """Whether `fault` strikes the whole delivery, because one of its uploads has it."""
         return any(self._now(key, active) for key, active in self._active if active == fault)
 
     def _now(self, key: str, fault: str, most: int | None = None) -> bool:
-        """Whether `fault` strikes this request; at most so often in this delivery."""
+        """Whether `fault` strikes this request, at most `most` times in this delivery."""
         if (key, fault) not in self._active:
             return False
         self._file(key, fault).touch()
@@ -209,7 +208,7 @@ class Faults:
         return None
 
     def _altered(self, request: Any, *, share: float = 1.0, pause: float = 0.0) -> AWSResponse:
-        """The service's own answer, whose body comes slowly, or breaks off."""
+        """The service's own response, with a body that arrives slowly or breaks off."""
         answer: Any = self._direct.send(request)
         content = answer.content
         body = _Body(content[: int(len(content) * share)])
@@ -218,7 +217,7 @@ class Faults:
 
 
 class _Body(io.BytesIO):
-    """A response's body as urllib3 hands it out."""
+    """A response body like urllib3's."""
 
     pause = 0.0
     """Seconds before each fifth of it."""
@@ -242,7 +241,7 @@ def _s3_error(status: int, code: str) -> AWSResponse:
 
 
 def dynamodb_error(code: str) -> AWSResponse:
-    """DynamoDB's answer with an error of this code."""
+    """DynamoDB's error response with this code."""
     body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "injected"}).encode()
     return AWSResponse("https://service.invalid/", 400, _JSON, _Body(body))
 
@@ -252,7 +251,7 @@ def _die() -> None:
 
 
 def _exhaust_memory() -> None:
-    """Allocations begin to fail, and a moment later the kernel takes the process, as it does on Lambda."""
+    """Allocations start to fail, and a moment later the process is killed, as on Lambda."""
     threading.Timer(0.3, _die).start()
     with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123 (one number, with little memory left)
         now = int(statm.read().split()[0]) * resource.getpagesize()

@@ -1,11 +1,12 @@
 """Two faults on one upload, at every receive: all pairs of them, one upload each.
 
-The random mix seldom lets two faults meet on one upload, and hardly ever on its last receives, where nothing later
-mends what they do. Here each pair strikes at receives r and r + 1, or both at r, for every r; a fault that lasts meets
-every other at every r. Messages are delivered one in a batch, so that an upload has its own two faults and no
-neighbour's. What precedes r is skipped by receiving the message without a word.
+The random mix rarely puts two faults on one upload, and almost never on its last receives, where no retry repairs the
+damage. Here each pair strikes at receives r and r + 1, or both at r, for every r; a lasting fault meets every other one
+at every r. Each batch has one message, so that an upload meets only its own two faults. Receives before r are skipped
+by receiving the message and doing nothing.
 
-Each pair is tried twice: once all that comes back is told as handed back, and once as if its worker might have died.
+Each pair is tried twice: once with timestamps that say that the messages were handed back, and once with timestamps
+that say that their worker may have died.
 """
 
 from __future__ import annotations
@@ -23,11 +24,10 @@ from handler.table import PredictionsTable
 from infra.worker_loop import waiting
 from model_layer import Classifier, Prediction
 from proof.soak import faults
-from proof.soak.cloud_events import created, send, take
-from proof.soak.clouds import CLOUDS, MAX_RECEIVES
+from proof.soak.clouds import CLOUDS, MAX_RECEIVES, created, send, take
 from proof.soak.faults import at
-from proof.soak.story import keep, story
 from proof.soak.uploads import PICTURES, marked, rendered
+from proof.soak.verdict import keep, story
 from proof.soak.workers import Workers
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from infra.stack import Stack
     from proof.soak.verdict import Identity
 
-WORKERS = 4  # they wait for short timeouts most of their time
+WORKERS = 4  # mostly waiting for short timeouts
 SHORT_TIMEOUT = 2.0  # seconds
 HANDED_BACK, MAYBE_DEAD = "handed back", "maybe dead"
-"""What the times of a message tell: that it was handed back, or that a worker may have died with it."""
+"""What a message's timestamps say: it was handed back, or its worker may have died."""
 
 SINGLE = tuple(
     fault for fault in (*faults.OF_IMAGES, *faults.OF_INVOCATIONS, *faults.KILLS) if fault not in faults.LASTING
@@ -49,33 +49,33 @@ SENT_BACK = (
     faults.SLOW_DOWN, faults.UNAVAILABLE, faults.RESET_READING, faults.CUT_OFF, faults.EXPIRED, faults.LATE_TABLE,
     faults.BRIEF_TABLE, faults.TIMEOUT, faults.OUT_OF_MEMORY, *faults.KILLS,
 )  # fmt: skip
-"""Those after which the upload comes again; the others are survived within one delivery."""
+"""Faults after which the upload comes again; the worker survives the others within one delivery."""
 NOTHING_WRITTEN = frozenset({faults.LATE_TABLE, faults.EXPIRED, faults.KILL_WRITE})
-"""Those that let no record be written in the whole delivery: two of them on the last two receives leave none."""
+"""Faults that prevent any record in the whole delivery: two of them on the last two receives leave none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One upload, and the faults that it meets."""
+    """One upload and its faults."""
 
     key: str
     first: int
-    """The receive at which a worker sees it for the first time."""
+    """The receive at which a worker first sees it."""
     faults: tuple[str, ...]
-    """As a plan names them."""
+    """By their names in a plan."""
     last: int
-    """The receive of its last fault; a lasting one counts as the last receive."""
+    """The receive of its last fault; for a lasting fault, the last receive."""
 
 
 @dataclass(slots=True)
 class Found:
-    """How the pairs ended."""
+    """The outcome of the pairs."""
 
     pairs: int
     states: dict[str, int]
     deaths: int
     broken: dict[Identity, str] = field(default_factory=dict)
-    """What is wrong with an upload."""
+    """By upload, what is wrong with it."""
     queue_left: int = 0
     told: list[str] = field(default_factory=list)
 
@@ -98,7 +98,7 @@ def _plans(receives: int) -> Iterator[tuple[int, tuple[str, ...], int]]:
             if receive + 1 < receives or not {one, other} <= NOTHING_WRITTEN:
                 yield receive, (at(one, receive), at(other, receive + 1)), receive + 1
     for receive in range(1, receives + 1):
-        # Something must have brought it to its last receive; what that left counts as well.
+        # An earlier fault must have brought it to its last receive, and its effect counts too.
         before = (at(faults.SLOW_DOWN, receives - 1),) if receive == receives else ()
         for one, other in itertools.combinations(SINGLE, 2):
             yield min(receive, receives - 1), (*before, at(one, receive), at(other, receive)), receive
@@ -115,7 +115,7 @@ def try_pairs(
     cloud: str = "ministack",
     tell: Callable[[str], None] = lambda _: None,
 ) -> Found:
-    """Uploads one object for each of `pairs`; a broken run leaves its story and its messages under `out`."""
+    """Uploads one object for each of `pairs`. A broken run leaves its story and messages in `out`."""
     scratch = out / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     (scratch / "struck").mkdir(parents=True)
@@ -149,7 +149,7 @@ def try_pairs(
 def _upload(
     stack: Stack, pairs: Sequence[Pair], classifier: Classifier, *, versions: bool
 ) -> dict[Identity, tuple[Pair, Prediction]]:
-    """Puts the objects, and their messages into the queue, each received so often that its first receive comes next."""
+    """Uploads the objects and sends their messages, each received as often as its first fault needs."""
     pictures = [rendered(number) for number in range(PICTURES)]
     answers = [answer for answer in classifier.classify(pictures) if isinstance(answer, Prediction)]
     s3, expected, by_start = stack.endpoint.client("s3"), {}, defaultdict[int, list[str]](list)
@@ -169,7 +169,7 @@ def _upload(
 
 
 def _empty(stack: Stack) -> None:
-    """The bucket's own events, which come a moment after the uploads, would each begin with the first receive."""
+    """Removes the bucket's own events, which arrive a moment after the uploads and start at the first receive."""
     while waiting(stack.endpoint, stack.live):
         stack.endpoint.client("sqs").purge_queue(QueueUrl=stack.queue_url)
         time.sleep(1)
@@ -188,7 +188,7 @@ def _receive_once(stack: Stack) -> None:
 
 
 def _told_since(seconds: float) -> Callable[[Any], Any]:
-    """Events whose messages were first received so long ago."""
+    """Alters events so that their messages were first received `seconds` ago."""
 
     def alter(event: Any) -> Any:
         for record in event["Records"]:
@@ -222,7 +222,7 @@ def _judged(
 
 
 def _complaint(pair: Pair, answer: Prediction, record: Any, *, lettered: bool) -> str | None:
-    """What is wrong with an upload's end; None where all is well."""
+    """What is wrong with the outcome of an upload, or None."""
     if record is None:
         return "lost"
     if record["status"] == "failed":

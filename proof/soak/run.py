@@ -1,4 +1,4 @@
-"""One soak: uploads under faults, then deletions with erasure switched on, then the count."""
+"""One soak: uploads under faults, the count, then deletions with erasure switched on."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Any
 from handler.table import PredictionsTable
 from model_layer import Classifier, Prediction
 from proof.soak import faults
-from proof.soak.cloud_events import created, reorder, send_late
-from proof.soak.clouds import CLOUDS, MAX_RECEIVES
-from proof.soak.story import keep, story
+from proof.soak.clouds import CLOUDS, MAX_RECEIVES, created, reorder, send_late
 from proof.soak.uploads import plan
-from proof.soak.verdict import Expected, Identity, Verdict, judge
+from proof.soak.verdict import Expected, Identity, Verdict, judge, keep, story
 from proof.soak.workers import Workers
 
 if TYPE_CHECKING:
@@ -30,14 +28,14 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 10
 WORKERS = 2
-# All seven kinds of death may meet in one batch, whose messages come back together; that many killers need two receives
-# more (docs/decisions.md). The default of five bears three.
+# All seven deadly faults may meet in one batch, and then need more receives (docs/decisions.md). The default of five is
+# enough for three.
 RECEIVES_OF_EACH_FAULT = 9
 UPLOAD_THREADS = 4
 ERASED = 0.01
 REORDERED = 0.5
 OVERTAKEN = 4
-"""Uploads whose deletion is told before their creation, in the second part."""
+"""Uploads whose deletion is reported before their creation, in the second part."""
 
 
 def soak(
@@ -50,9 +48,9 @@ def soak(
     each_fault: bool = False,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Verdict:
-    """`count` uploads; `soak.json` and the workers' log are left under `out`.
+    """Runs `count` uploads; writes `soak.json` and the workers' log to `out`.
 
-    `each_fault`: each fault strikes once, instead of its share of the uploads.
+    With `each_fault`, each fault strikes once instead of its share of the uploads.
     """
     started = time.monotonic()
     scratch = out / "scratch"
@@ -62,7 +60,7 @@ def soak(
     with CLOUDS[cloud](BATCH_SIZE, RECEIVES_OF_EACH_FAULT if each_fault else MAX_RECEIVES) as stack:
         run = Soak(stack, scratch, bundle, seed, versions=cloud == "ministack", tell=tell)
         verdict = run.upload(planned)
-        if run.versions:  # moto tells nothing of deletions from a bucket with versions
+        if run.versions:  # moto reports no deletions from a bucket with versions
             run.erase(verdict)
         if verdict.broken():
             keep(out, stack, verdict.letters, verdict.story)
@@ -96,13 +94,13 @@ class Soak:
         self._tell = tell
 
     def upload(self, planned: Sequence[Planned]) -> Verdict:
-        """The uploads, with their faults. Deleted objects keep their records here: each upload is to have one."""
+        """Runs the uploads with their faults. Deleted objects keep their records, as each upload must have one."""
         held = [one for one in planned if one.held]
         others = [one for one in planned if not one.held]
         self._rng.shuffle(others)
         workers = self._workers({one.key: one.faults for one in planned if one.faults}, erase=False)
         self._put_all(held)
-        # Some of what was told of one object comes in another order: an overwrite before what it overwrote.
+        # Some events of one object come in another order, such as an overwrite before the original.
         reorder(self._stack, lambda _: self._rng.random() < REORDERED)
         workers.start()
         try:
@@ -123,7 +121,7 @@ class Soak:
         return verdict
 
     def erase(self, verdict: Verdict) -> None:
-        """Deletes some of what is recorded, and something new before its creation is told: all of it must be gone."""
+        """Deletes some recorded objects, and new ones before their creation is reported; all records must go."""
         before = self._records()
         some = sorted(identity for identity in before if identity in self._versions)
         gone = set(self._rng.sample(some, max(4, round(len(some) * ERASED))))
@@ -162,7 +160,7 @@ class Soak:
                     self._tell(f"uploaded {number} of {len(planned)}")
 
     def _put(self, one: Planned) -> None:
-        """All that happens to one object, and its duplicates; notes what its record must be."""
+        """Uploads, overwrites or deletes one object and sends its duplicates; notes what its record must be."""
         last = len(one.contents) - 1
         for number, (content, answer) in enumerate(zip(one.contents, one.expected, strict=True)):
             put = self._s3.put_object(Bucket=self._stack.bucket, Key=one.key, Body=content)

@@ -1,4 +1,7 @@
-"""A worker's process as Lambda runs it: one event at a time, killed at its timeout, started anew after its death."""
+"""A worker's process as Lambda runs it: one event at a time, killed at its timeout, restarted after its death.
+
+Linux only: it needs pidfds.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).parents[2]
 START_SECONDS = 120.0
-"""A loaded machine takes long over the imports; usually it is two."""
+"""Usually two; a busy machine imports slowly."""
 
 
 class SandboxDiedError(RuntimeError):
@@ -31,17 +34,17 @@ class SandboxDiedError(RuntimeError):
 
 
 class Snapshot:
-    """The process that sandboxes are copied from. It ends with this object's `close`, or with this process."""
+    """The process from which sandboxes are copied. It ends with `close`, or with this process."""
 
     def __init__(self, environment: Mapping[str, str], plan: Path, scratch: Path) -> None:
-        """`plan` names the faults, `scratch` is for the log and for what faults must remember."""
+        """`plan` names the faults; `scratch` holds the log and the state of the faults."""
         self._command = (environment, plan, scratch)
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
 
     def copy(self) -> tuple[int, int, int]:
-        """A new sandbox: its process (a pidfd), where to write events, where to read answers."""
+        """A new sandbox: its process (a pidfd), and the file descriptors for events and answers."""
         with self._lock:
             asked = self._socket = self._socket or self._start()
             theirs_in, ours_out = os.pipe()
@@ -77,7 +80,7 @@ class Snapshot:
         return ours
 
     def _told(self, asked: socket.socket) -> int:
-        """The number that it says: of a process, or 0 when it is ready."""
+        """Reads a number from the process: a process id, or 0 once it is ready."""
         said = b""
         while not said.endswith(b"\n"):
             chunk = asked.recv(1)
@@ -89,10 +92,10 @@ class Snapshot:
 
 
 class Sandbox:
-    """A handler for `infra.worker_loop`. Used by one thread, and closed at its end."""
+    """A handler for `infra.worker_loop`. Used by one thread, which closes it."""
 
     def __init__(self, snapshot: Snapshot, limit: Callable[[Any], float | None] = lambda _: None) -> None:
-        """`limit(event)` may shorten the function's timeout, to this many seconds."""
+        """`limit(event)` may shorten the function's timeout, in seconds."""
         self._snapshot = snapshot
         self._limit = limit
         self._running: tuple[int, int, int] | None = None
@@ -100,15 +103,15 @@ class Sandbox:
         self.deaths = 0
 
     def start(self) -> None:
-        """Starts the process, if there is none."""
+        """Starts the process if there is none."""
         self._running = self._running or self._snapshot.copy()
 
     def __call__(self, event: Any, context: LambdaContext) -> Any:
-        """The handler's answer.
+        """The handler's response.
 
         Raises:
             SandboxDiedError: the process died, or raised.
-            TimeoutError: it took longer than it may; it is dead now.
+            TimeoutError: it ran into its timeout and was killed.
         """
         self.start()
         _, requests, _ = cast("tuple[int, int, int]", self._running)
@@ -116,7 +119,7 @@ class Sandbox:
         deadline = context.deadline if limit is None else time.monotonic() + limit
         fields = dataclasses.asdict(dataclasses.replace(context, deadline=deadline))
         with (
-            contextlib.suppress(BrokenPipeError),  # its death is noticed where its answer is read
+            contextlib.suppress(BrokenPipeError),  # its death is noticed when its answer is read
             os.fdopen(os.dup(requests), "w") as lines,
         ):
             print(json.dumps({"event": event, "context": fields}), file=lines)
@@ -126,7 +129,7 @@ class Sandbox:
         return answer["response"]
 
     def close(self) -> None:
-        """Ends the process, if there is one."""
+        """Ends the process if there is one."""
         if not self._running:
             return
         process, *pipes = self._running
@@ -138,7 +141,7 @@ class Sandbox:
         self._running, self._unread = None, b""
 
     def _answer(self, deadline: float) -> dict[str, Any]:
-        """One line of the process's answers."""
+        """Reads one answer of the process."""
         _, _, answers = cast("tuple[int, int, int]", self._running)
         while b"\n" not in self._unread:
             left = deadline - time.monotonic()

@@ -1,10 +1,10 @@
-"""The workers' processes: reads events from a pipe, answers on another, and breaks as its plan says.
+"""The process of a worker: reads events from a pipe, answers on another, and fails as its plan says.
 
     python -m proof.soak.sandbox_process SOCKET_FD PLAN_FILE SCRATCH_FOLDER
 
-Started by `proof.soak.sandbox`, never by hand. It makes one worker and then copies itself for each sandbox that is
-asked for, as Lambda restores a snapshot: a sandbox that is killed costs milliseconds, not a start. Logs and metrics go
-to standard output, as on Lambda.
+Started by `proof.soak.sandbox`, never by hand. It starts one worker and forks itself for each sandbox, as Lambda
+restores a snapshot, so that replacing a killed sandbox takes milliseconds. Logs and metrics go to standard output, as
+on Lambda.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
     _count_inferences(scratch / "inferences", faults)
     from handler.app import lambda_handler  # noqa: PLC0415 (its clients are made at import, with the faults in them)
 
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are not waited for
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children need no waiting for
     asked.sendall(b"0\n")
     while True:
         _, descriptors, _, _ = socket.recv_fds(asked, 1, 2)
@@ -66,7 +66,7 @@ def _serve(requests: int, answers: int, faults: Faults, handler: Callable[[Any, 
 
 
 def _count_inferences(file: Path, faults: Faults) -> None:
-    """One byte for each image that the network is run on: whatever then becomes of this process, it is counted."""
+    """Writes a byte for each image the network runs on, so that it counts even if this process dies."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     run = Network.run
 

@@ -1,14 +1,14 @@
-"""What a soak uploads, and the record that each upload must end with. Pure but for rendering, all from one seed."""
+"""The uploads of a soak and the record that each must end with, all from one seed."""
 
 from __future__ import annotations
 
+import functools
 import io
 import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from demo.lesions.bad_files import BAD_FILES
-from demo.lesions.views import dermoscopy
+from demo.lesions import BAD_FILES, dermoscopy
 from model_layer import Prediction
 from proof.soak import faults
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from model_layer import Classifier, Rejection
 
 LEAST = 10
-"""Uploads: fewer have no room for one of each fault of images."""
+"""Fewest uploads: each fault of images needs one."""
 PICTURES = 16
 SIZE = (160, 120)  # pixels
 BAD, DUPLICATED, OVERWRITTEN, DELETED, FAULTY = 0.03, 0.10, 0.01, 0.01, 0.01
-"""Shares of the uploads; `FAULTY` for each fault of images, and of the invocations for each fault of these."""
+"""Shares of the uploads. `FAULTY` holds for each fault of images, and of invocations for each of theirs."""
 FORBIDDEN = 0.001
-"""Share of the uploads that can never be read; at least one."""
+"""Share of uploads that can never be read; at least one."""
 POISON = 0.0002
-"""Share of the uploads that kill every worker that reads them; none in a small soak, where one would be too many."""
+"""Share of uploads that kill every worker that reads them; none in a small soak."""
 
 _AWKWARD = ("a+b %20c", "皮膚/été", "röntgen🔬", "quote\"and'apostrophe", "semicolon;ampersand&question?hash#")
 
@@ -37,7 +37,7 @@ class Planned:
 
     key: str
     contents: list[bytes]
-    """Of its versions, in the order of their upload; more than one where it is overwritten while queued."""
+    """Of its versions, in order of upload; more than one if it is overwritten while queued."""
     expected: list[Prediction | Rejection]
     deleted: bool = False
     """While queued."""
@@ -46,14 +46,14 @@ class Planned:
 
     @property
     def held(self) -> bool:
-        """Whether it must be in the queue, with all that happened to it, before a worker looks."""
+        """Whether all its events must be in the queue before the workers start."""
         return self.deleted or len(self.contents) > 1
 
 
 def plan(count: int, seed: int, batch_size: int, classifier: Classifier, *, each_fault: bool = False) -> list[Planned]:
-    """`count` uploads with the soak's mix; each overwritten object counts as two.
+    """`count` uploads in the soak's mix; an overwritten object counts as two.
 
-    `each_fault`: every fault once, instead of its share.
+    With `each_fault`, every fault once instead of its share.
     """
     rng = random.Random(seed)
     pictures = [rendered(seed * 1000 + number) for number in range(PICTURES)]
@@ -78,7 +78,7 @@ def _spread(
     pictures: Sequence[bytes],
     answers: Sequence[Prediction | Rejection],
 ) -> None:
-    """Bad, overwritten, deleted and duplicated objects; the first three are different ones."""
+    """Chooses bad, overwritten, deleted and duplicated objects; only duplicates may be one of the others."""
     chosen = rng.sample(objects, len(objects))
     for _ in overwritten:
         one, which = chosen.pop(), rng.randrange(len(pictures))
@@ -95,7 +95,7 @@ def _spread(
 
 
 def _disturb(rng: random.Random, objects: Sequence[Planned], chosen: Sequence[str]) -> None:
-    """Faults for images that are read; each strikes another one."""
+    """Gives each fault a sound image of its own."""
     sound = [one for one in objects if not one.held and isinstance(one.expected[0], Prediction)]
     for one, fault in zip(rng.sample(sound, len(chosen)), chosen, strict=True):
         one.faults.append(fault)
@@ -106,7 +106,7 @@ def _each_once() -> list[str]:
 
 
 def _shares(rng: random.Random, count: int, batch_size: int) -> list[str]:
-    """A process that dies loses some inferences. With few invocations a hundredth of them is less than one."""
+    """Every fault in its share; in a small soak, the faults of invocations may be left out."""
     invocations = count / batch_size
     chosen = [fault for fault in faults.OF_IMAGES for _ in range(max(1, round(count * FAULTY)))]
     chosen += [fault for fault in faults.OF_INVOCATIONS for _ in range(_rounded(rng, invocations * FAULTY))]
@@ -120,6 +120,7 @@ def _rounded(rng: random.Random, expected: float) -> int:
     return int(expected + rng.random())
 
 
+@functools.cache  # drawing takes most of the time of a small soak
 def rendered(seed: int) -> bytes:
     """A small JPEG of a drawn lesion."""
     buffer = io.BytesIO()
@@ -128,5 +129,5 @@ def rendered(seed: int) -> bytes:
 
 
 def marked(jpeg: bytes, number: int) -> bytes:
-    """The same picture in a file of its own: a comment (ITU T.81, B.2.4.5) tells it from all others."""
+    """The same picture as a distinct file, by a comment (ITU T.81, B.2.4.5)."""
     return jpeg[:2] + b"\xff\xfe\x00\x0a" + f"{number:08}".encode() + jpeg[2:]

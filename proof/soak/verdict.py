@@ -1,4 +1,4 @@
-"""The count at the end of a soak: what stands in the table and the queues, against what should."""
+"""The count at the end of a soak: the table and the queues compared with what they should hold."""
 
 from __future__ import annotations
 
@@ -10,29 +10,32 @@ from typing import TYPE_CHECKING, Any
 from handler.events import read_event
 from infra.worker_loop import waiting
 from model_layer import Prediction
-from proof.soak.cloud_events import take
+from proof.soak.clouds import take
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from infra.stack import Stack
     from model_layer import Rejection
     from proof.soak.workers import Tally
 
 MOST_INFERENCES = 1.02
-"""Runs of the network for each image that has a prediction: what a killed process had inferred is inferred again.
+"""Runs of the network for each image with a prediction. After a process is killed, its inferences are repeated.
 
-Two batches more are always allowed: in a small soak a single death is more than its share of the invocations, and one
-for want of memory comes after its images were tried together and then each alone. Where every fault strikes once
-among a few uploads (`each_fault`) there are more deaths than that.
+Two more batches are always allowed: in a small soak a single death exceeds its share, and after an out-of-memory death
+the images are tried together and then one by one. With `each_fault` there are more deaths than that.
 """
+
+MOST_TOLD = 20
+"""Uploads of a broken soak whose story is printed; story.txt has all of them."""
 
 _ZERO = ("lost", "doubled", "wrong_state", "dead_letters_unexplained", "failed_without_letter", "queue_left")
 _ERASED = ("erased_left", "erased_wrongly")
-"""None where nothing was erased."""
+"""None if nothing was erased."""
 
 _FOR_THE_STORY = frozenset({"to_look_at", "letters", "story"})
-"""Kept beside `soak.json`, where a promise is broken."""
+"""Kept in files of their own, if a promise is broken."""
 
 Identity = tuple[str, str]
 """An upload's key and version (or etag)."""
@@ -40,7 +43,7 @@ Identity = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What an upload's record must say."""
+    """What the record of an upload must say."""
 
     status: str
     answer: Prediction | Rejection | None = None
@@ -55,36 +58,36 @@ class Verdict:
     lost: int
     """Uploads without a record."""
     doubled: int
-    """Records beyond the first of an upload under one model."""
+    """Records beyond the first for an upload under one model."""
     wrong_state: int
-    """Records that say something else than they must, or of what was never uploaded."""
+    """Records with a wrong content, or of something that was never uploaded."""
     inferences_per_image: float
     dead_letters: int
     dead_letters_unexplained: int
-    """Messages in the dead-letter queue that need not be there, or whose upload has no `failed` record."""
+    """Messages in the dead-letter queue that should not be there, or whose upload has no `failed` record."""
     failed_without_letter: int
-    """Records that say `failed`, of which no message waits in the dead-letter queue: nobody could redrive them."""
+    """`failed` records without a message in the dead-letter queue, which nobody could redrive."""
     queue_left: int
     states: dict[str, int]
     inferences: int
     duplicates_absorbed: int
-    """Messages that were done because their upload had its record already."""
+    """Messages that were done because their upload already had its record."""
     retries: int
     invocations: int
     deaths: int
     """Of worker processes."""
     faults: dict[str, int]
-    """How often each struck."""
+    """How often each fault struck."""
     erased: int | None = None
-    """Uploads deleted afterwards, whose records had to go."""
+    """Uploads deleted afterwards, whose records must be erased."""
     erased_left: int | None = None
     erased_wrongly: int | None = None
     to_look_at: list[Identity] = field(default_factory=list)
-    """The uploads that were lost, or have a record or a dead letter that they should not have."""
+    """Uploads that were lost, or have a wrong record or dead letter."""
     letters: list[dict[str, Any]] = field(default_factory=list)
-    """The dead letters, as SQS handed them out."""
+    """The dead letters, as SQS returned them."""
     story: list[str] = field(default_factory=list)
-    """What became of those to look at, a paragraph each."""
+    """A paragraph about each of the uploads to look at."""
     seconds: float = 0.0
     conditions: dict[str, Any] = field(default_factory=dict)
 
@@ -178,3 +181,44 @@ def table(verdict: Verdict) -> str:
     rows += [("faults that struck", sum(verdict.faults.values()))]
     rows += [(f"  {fault}", count) for fault, count in verdict.faults.items()]
     return "\n".join(f"{name:<36}{value:>9}" for name, value in rows)
+
+
+def story(
+    wanted: Iterable[Identity],
+    plan: Mapping[str, Sequence[str]],
+    history: Mapping[Identity, Sequence[str]],
+    log: Path,
+) -> list[str]:
+    """A paragraph for each upload: its faults, its deliveries, and the workers' log lines about it."""
+    lines = list(_log_lines(log))
+    return [_paragraph(identity, plan.get(identity[0], ()), history.get(identity, ()), lines) for identity in wanted]
+
+
+def keep(out: Path, stack: Stack, letters: Sequence[Mapping[str, Any]], told: Sequence[str]) -> None:
+    """Writes the story and the queues' messages to `out`. Takes the visible messages out of the live lane."""
+    (out / "story.txt").write_text("\n\n".join(told) + "\n", encoding="utf-8")
+    messages = {"dead_letters": letters, "live": take(stack, stack.queue_url)}
+    (out / "messages.json").write_text(json.dumps(messages, indent=2) + "\n", encoding="utf-8")
+
+
+def _paragraph(
+    identity: Identity, faults: Sequence[str], history: Sequence[str], log: Sequence[Mapping[str, Any]]
+) -> str:
+    key, version = identity
+    told = [f"{key} ({version}), faults: {', '.join(faults) or 'none'}", *(f"  {line}" for line in history)]
+    told += [
+        f"  log, receive {line.get('receives')}: {line['message']}: {line.get('error') or line.get('reasons')}"
+        for line in log
+        if line.get("version") == version
+    ]
+    return "\n".join(told)
+
+
+def _log_lines(log: Path) -> Iterable[Mapping[str, Any]]:
+    for text in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and "message" in line:
+            yield line

@@ -22,31 +22,31 @@ if TYPE_CHECKING:
     from infra.lambda_contract import LambdaContext
     from infra.stack import Stack
 
-# Seconds that messages stay hidden whose worker died. On AWS it is the queue's visibility timeout of 13 minutes; the
-# worker is told these instead, and what it hands back comes again in the same proportion sooner.
+# Seconds that messages stay hidden after their worker died. On AWS it is the queue's visibility timeout of 13 minutes;
+# the worker is configured with this value, so messages that it hands back return sooner in proportion.
 AFTER_DEATH = 6
-# The queue's own, for what a worker handed back in its last moment without a word to the queue. Longer than the
-# function's timeout, so that no message comes to two workers.
+# The queue's own visibility timeout, for messages that a worker returned without changing it. Longer than the
+# function's timeout, so that no two workers get the same message.
 VISIBILITY_SECONDS = 130
-SHORT_TIMEOUT = 3.0  # seconds, of the invocations that are to run into their timeout, or to wait for a table in vain
+SHORT_TIMEOUT = 3.0  # seconds, for invocations that are meant to run into their timeout or to wait for a table in vain
 EMPTY_SECONDS = 3.0  # how long the lane must stay empty: the bucket's events come a moment after the upload
 STALL_SECONDS = 300.0  # without a single answer
 
 
 @dataclass(slots=True)
 class Tally:
-    """What the workers' invocations came to."""
+    """Totals over all invocations."""
 
     invocations: int = 0
     deaths: int = 0
     retries: int = 0
     """Messages that went back to the queue."""
     acknowledged: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By key and version: messages that were done."""
+    """By key and version, the number of messages done."""
     workers: set[int] = field(default_factory=set)
-    """The numbers of those that took part."""
+    """The numbers of the workers that took part."""
     history: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-    """By key and version: what became of each delivery."""
+    """By key and version, the outcome of each delivery."""
 
 
 class Workers:
@@ -63,9 +63,9 @@ class Workers:
         short_timeout: float = SHORT_TIMEOUT,
         alter: Callable[[Any], Any] = lambda event: event,
     ) -> None:
-        """`plan` names faults by key, and stands in `scratch` for the sandboxes; `settings` go over the template's.
+        """`plan` names faults by key (the sandboxes read it from `scratch`); `settings` override the template's.
 
-        `alter` changes events on their way.
+        `alter` changes events on their way to the handler.
         """
         self.tally = Tally()
         self._stack = stack
@@ -90,7 +90,7 @@ class Workers:
             thread.start()
 
     def finish(self) -> None:
-        """Nothing more is uploaded: returns when the lane stays empty, or nothing moves any more."""
+        """Call after the last upload. Returns once the lane stays empty, or nothing moves for STALL_SECONDS."""
         self._feeding = False
         for thread in self._threads:
             thread.join()
@@ -171,7 +171,7 @@ class Workers:
             return now - self._empty_since >= EMPTY_SECONDS
 
     def _limit(self, event: Any) -> float | None:
-        """Where a worker would hang, or wait for a table near the end of somebody's receives."""
+        """A short timeout for events that would make a worker hang, or wait for the table on a late receive."""
         messages = read_event(event).messages
         faults = {
             strikes(planned, message.receives)

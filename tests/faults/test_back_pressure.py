@@ -16,7 +16,7 @@ from handler.configuration import Settings
 from handler.table import PredictionsTable
 from handler.worker import Worker
 from infra.worker_loop import function_environment, run_worker, waiting
-from proof.soak.cloud_events import drain
+from proof.soak.clouds import drain
 from proof.soak.faults import dynamodb_error
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]

@@ -11,7 +11,7 @@ from sample_images import jpeg
 from handler.events import read_event
 from handler.table import PredictionsTable
 from infra.worker_loop import waiting
-from proof.soak.cloud_events import drain
+from proof.soak.clouds import drain
 from proof.soak.faults import POISON, SLOW_DOWN
 
 if TYPE_CHECKING:

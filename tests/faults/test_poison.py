@@ -11,7 +11,7 @@ from sample_images import jpeg
 from handler.events import read_event
 from handler.table import PredictionsTable
 from infra.worker_loop import run_worker, waiting
-from proof.soak.cloud_events import drain
+from proof.soak.clouds import drain
 from proof.soak.faults import KILL_FETCH, POISON
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]

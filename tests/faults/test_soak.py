@@ -14,12 +14,10 @@ from handler.table import PredictionsTable
 from model_layer import Classifier
 from proof.soak import faults, pairs
 from proof.soak.__main__ import main
-from proof.soak.cloud_events import created, send
-from proof.soak.clouds import CLOUDS
+from proof.soak.clouds import CLOUDS, created, send
 from proof.soak.run import soak
-from proof.soak.story import keep, story
 from proof.soak.uploads import LEAST, plan
-from proof.soak.verdict import Expected, Verdict, judge, table
+from proof.soak.verdict import Expected, Verdict, judge, keep, story, table
 from proof.soak.workers import Tally
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1200)]

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from metric_math import breaches
 from transformed_template import default_template, resolved
 
+from handler import telemetry
+from handler.errors import TryAgainError
 from handler.redelivery import hidden_seconds
 from infra.template import TEMPLATE
 
-WORKER_METRICS = TEMPLATE.parent / "handler" / "telemetry.py"
+STATUSES = ("classified", "referred", "rejected", "superseded", "failed")
 RUNBOOKS = TEMPLATE.parent / "docs" / "operations.md"
 KINDS = {
     "dead-letters-live", "dead-letters-bulk", "oldest-upload-live", "oldest-message-bulk", "error-rate",
@@ -62,10 +65,26 @@ def test_an_alarm_looks_back_no_longer_than_cloudwatch_lets_it(alarms, kind):
     assert periods[0] * alarm["EvaluationPeriods"] <= SECONDS_OF_A_DAY
 
 
-def test_every_metric_of_the_worker_that_is_watched_is_one_that_it_reports(resources, alarms):
-    reported = set(re.findall(r'add_metric\("(\w+)"', WORKER_METRICS.read_text(encoding="utf-8")))
-    reported |= {"Classified", "Referred", "Rejected", "Superseded", "Failed"}  # the status in capitals
-    reported |= {f"{stage}Time" for stage in ("Fetch", "Decode", "Infer", "Write")}
+@pytest.fixture
+def reported(capsys) -> set[str]:
+    """The metrics that the worker writes for a batch with an upload of every status, and one to try again."""
+    telemetry.metrics.clear_metrics()
+    upload = SimpleNamespace(image="b/k", bucket="b", key="k", object_version="v")
+    message = SimpleNamespace(id="m", receives=1, ignored=1, problems=())
+    timings = dict.fromkeys(("fetch", "decode", "infer", "write"), 1.0)
+    telemetry.report_batch(SimpleNamespace(messages=[message]), 6)
+    for status in (*STATUSES, None):
+        error = None if status else TryAgainError("out_of_time", "There was no time.")
+        outcome = {"upload": upload, "status": status, "written": bool(status), "erased": bool(status), "reasons": []}
+        telemetry.report_outcome(SimpleNamespace(**outcome, timings_ms=timings, error=error), message)
+    telemetry.metrics.flush_metrics()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    return {
+        metric["Name"] for line in lines for kept in line["_aws"]["CloudWatchMetrics"] for metric in kept["Metrics"]
+    }
+
+
+def test_every_metric_of_the_worker_that_is_watched_is_one_that_it_reports(resources, alarms, reported):
     watched = {
         metric["MetricStat"]["Metric"]["MetricName"]
         for alarm in alarms.values()
