@@ -1,4 +1,4 @@
-"""`sam build` and `sam local invoke` as CONTRIBUTING.md gives them, with each kind of event, against the embedded AWS."""
+"""`sam build` and `sam local invoke` as in CONTRIBUTING.md, with each kind of event, against the embedded AWS."""
 
 from __future__ import annotations
 
