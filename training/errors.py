@@ -1,5 +1,5 @@
-"""What stops a training or evaluation, told to the person who started it."""
+"""Errors of training and evaluation for the person who started it."""
 
 
 class TrainingError(Exception):
-    """The data, the weights or an option do not fit; the message is one sentence that says what to change."""
+    """The data, the weights or an option cannot be used; the message is one sentence that says what to change."""

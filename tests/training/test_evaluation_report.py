@@ -13,13 +13,13 @@ from PIL import Image
 
 from model_layer.bundle import Bundle, QualityLimits
 from training.__main__ import main
-from training.card_sections import sections, tables_and_plots
-from training.data_sets import licence
+from training.data.data_sets import licence
+from training.data.made_up import KINDS
 from training.errors import TrainingError
-from training.made_up import KINDS
-from training.model_card import QUOTED, complete_bundle, model_card
-from training.quality_report import target
-from training.quality_study import FALL, FLAGGED, SERIES, Step, threshold
+from training.evaluation.quality_study import FALL, FLAGGED, SERIES, Step, threshold
+from training.quality import target
+from training.report.card_sections import sections, tables_and_plots
+from training.report.model_card import QUOTED, complete_bundle, model_card
 from training.unlike import MADE_UP
 
 pytestmark = pytest.mark.timeout(600)  # 10 seconds of work, which a busy machine takes minutes for
@@ -216,10 +216,10 @@ def test_unreadable_images_are_named_and_told_of(folders, tiny_bundle, tmp_path,
         file.write_bytes(b"no image")
     arguments = ["--data", str(broken), "--bundle", str(tiny_bundle), "--out", str(tmp_path / "out")]
     assert main(["evaluate", *arguments]) == 1
-    assert "Not one of the images of broken could be decoded; predictions.csv tells why." in capsys.readouterr().err
+    assert "None of the images of broken could be decoded; predictions.csv says why." in capsys.readouterr().err
     assert "not_an_image" in (tmp_path / "out" / "predictions.csv").read_text()
     assert main(["quality", *arguments, "--lesions", "1"]) == 1
-    assert "can't be made worse: cannot identify image file" in capsys.readouterr().err
+    assert "cannot be degraded: cannot identify image file" in capsys.readouterr().err
 
 
 def test_what_is_said_of_images_without_a_lesion(folders, tiny_bundle, tmp_path):
@@ -250,7 +250,7 @@ def test_images_that_a_bundle_has_not_split_are_refused_at_once(folders, tiny_bu
     (bundle / "splits.csv").write_text("source,image_id,split\nderm,i0,validation\n")
     arguments = ["--data", *map(str, folders), "--bundle", str(bundle), "--out", str(tmp_path / "out")]
     assert main(["unlike", *arguments]) == 1
-    assert "has no validation images of phone: give what it was trained on." in capsys.readouterr().err
+    assert "has no validation images of phone: give the folders it was trained on." in capsys.readouterr().err
 
 
 def test_a_wrong_count_is_one_sentence(folders, tiny_bundle, tmp_path, capsys):
