@@ -97,18 +97,6 @@ def test_status_shows_the_progress_of_the_run_in_a_folder(trained, tmp_path, cap
     assert "no training run" in capsys.readouterr().err
 
 
-def test_evaluate_takes_other_peoples_images_and_reports_rejected_ones(trained, tmp_path):
-    others = write_labelled_folder(tmp_path / "clinic", ("mel", "nv"), 12, seed=5000)
-    (others / "images" / "i5.jpg").write_bytes(b"no longer an image")
-    out = tmp_path / "out"
-    arguments = ["--data", str(others), "--bundle", str(trained / "bundle"), "--out", str(out)]
-    assert main(["evaluate", *arguments, "--robustness", "0", "--explained", "0"]) == 0
-    metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["clinic"]["n"] == 12
-    assert metrics["clinic"]["rejected"] == pytest.approx(1 / 12)
-    assert "i5,mel,rejected,not_an_image" in (out / "predictions.csv").read_text()
-
-
 @needs_tensorflow
 def test_a_finished_run_is_not_trained_again_and_yields_the_same_network(trained, folders, capsys):
     before = json.loads((trained / "bundle" / "manifest.json").read_text())

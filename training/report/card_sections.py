@@ -1,4 +1,4 @@
-"""The card's sections on who and what the figures hold for; each stands where its figures were measured."""
+"""The card's sections on confidence, groups of people, changed images and heat maps, as far as they were measured."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GROUP_FIGURES = ("accuracy", "balanced_accuracy", "triage_sensitivity", "triage
 
 
 def sections(metrics: dict[str, Any]) -> list[str]:
-    """Every section that `metrics` has the figures of, as Markdown."""
+    """Every section that `metrics` has figures for, as Markdown."""
     made = (_trust(metrics), _factors(metrics), _subgroups(metrics), _robustness(metrics), _explanation(metrics))
     return [section for section in made if section]
 
@@ -50,19 +50,19 @@ def _trust(metrics: dict[str, Any]) -> str:
         for code, group in values["prediction_sets"]["per_class"].items()
         if group["misses_floor"]
     ]
-    floor = f"Of classes with at least {ENOUGH} lesions, sets should hold the truth in {CLASS_FLOOR:.0%}: "
+    floor = f"For classes with at least {ENOUGH} lesions, {CLASS_FLOOR:.0%} of the sets should contain the truth: "
     return f"""## Confidence, abstention and prediction sets
 
-Expected calibration error before and after temperature scaling, and what true confidences would show on so few images
-(the mean, and where 95 % of the draws lie: an error within tells of no fault); the area under the risk-coverage curve
-(mean error over all shares of images that are answered, surest first; lower is better, `risk_coverage.csv`); how often
-the prediction set holds the truth, and how many labels it has.
+Expected calibration error before and after temperature scaling, and the error that true confidences would show with so
+few images (mean and middle 95 % of the simulations; an error within this range is no sign of miscalibration); the area
+under the risk-coverage curve (mean error over all shares of answered images, most confident first; lower is better,
+`risk_coverage.csv`); how often the prediction set contains the truth, and its mean number of labels.
 
-| | error before | error after | of true confidences | area | sets that hold | labels a set |
+| | error before | error after | true confidences | area | sets with the truth | labels per set |
 |---|---:|---:|---:|---:|---:|---:|
 {chr(10).join(rows)}
 
-{floor}{"all do" if not short else "these fall short: " + "; ".join(short)}. Every class: `prediction_sets.csv`.
+{floor}{"all classes do" if not short else "these fall short: " + "; ".join(short)}. Every class: `prediction_sets.csv`.
 """
 
 
@@ -70,8 +70,8 @@ def _factors(metrics: dict[str, Any]) -> str:
     if not any(own.get("subgroups") for own in metrics.values()):
         return ""
     agreement = [
-        f"In {data}, over {own['images']} photographs with a recorded type, its rank correlation with that type is\n"
-        f"{_estimate(own, 'spearman')}, where -1 would be full agreement and 0 none."
+        f"For the {own['images']} images of {data} with a recorded type, its rank correlation with that type is\n"
+        f"{_estimate(own, 'spearman')}; -1 would be full agreement, 0 none."
         for data, values in metrics.items()
         if (own := values.get("skin_tone_agreement"))
     ]
@@ -80,17 +80,17 @@ def _factors(metrics: dict[str, Any]) -> str:
     approved = ", published by their clinics with the approval of ethics committees" if published else ""
     return f"""## Factors
 
-Kind of image (dermoscopy or phone), diagnosis, sex, age, body site and skin: Fitzpatrick's type where it was recorded,
-elsewhere a tone estimated from the skin around the lesion (individual typology angle, Chardon et al. 1991). That is an
-estimate of a photograph's colours, which are the lamp's and the camera's too.
+Kind of image (dermoscopic or clinical), diagnosis, sex, age, body site and skin: Fitzpatrick's type if it was recorded,
+otherwise a tone estimated from the skin around the lesion (individual typology angle, Chardon et al. 1991). The
+estimate depends on the lamp and the camera too.
 {chr(10).join(agreement)}
 
 ## Ethical considerations
 
-The photographs are of patients{approved}; this bundle holds
-none. Errors cost unevenly: a missed melanoma may cost a life, a needless referral a worry and a biopsy. The triage
-threshold was set against the first, at the price of the second. Of {dark} there are next to no images to
-train on or to measure with. The tables below can show that only as a gap: do not take it for equal performance.
+The photographs are of patients{approved}; this bundle contains
+none. Errors do not cost the same: a missed melanoma may cost a life, a needless referral causes worry and a biopsy. The
+triage threshold was chosen to avoid the first, at the price of the second. There are next to no images of
+{dark} for training and measurement. In the tables below they are missing: do not read that as equal performance.
 """
 
 
@@ -106,16 +106,16 @@ def _subgroups(metrics: dict[str, Any]) -> str:
             cells = " | ".join(_estimate(own, figure) for figure in _GROUP_FIGURES)
             rows.append(f"| {data} | {ATTRIBUTES[attribute]} | {group} | {own['lesions']} | {cells} |")
     too_small = (
-        f"Nothing can be said of these groups, which have fewer than {FEWEST} lesions (their number in brackets): "
+        f"Groups with fewer than {FEWEST} lesions (their number in brackets), too few for any statement: "
         f"{', '.join(few)}.\n"
     )
     return f"""## Each group of people
 
-A figure is given from {FEWEST} lesions of its kind on (malignant ones for sensitivity, benign ones for specificity);
-"-" means too few. Groups differ in their diagnoses, and nevi are easier than what older people have: an accuracy that
-differs is not by itself the group's doing. Images and further figures: `subgroups.csv`.
+A figure needs at least {FEWEST} lesions of its kind (malignant ones for sensitivity, benign ones for specificity); "-"
+means too few. Groups differ in their diagnoses, and nevi are easier than the lesions of older people: a different
+accuracy is not necessarily caused by the group. Numbers of images and other figures: `subgroups.csv`.
 
-| data | | group | lesions | accuracy | balanced accuracy | malignant that are urgent | benign that are routine |
+| data | | group | lesions | accuracy | balanced accuracy | malignant and urgent | benign and routine |
 |---|---|---|---:|---:|---:|---:|---:|
 {chr(10).join(rows)}
 
@@ -137,10 +137,10 @@ def _robustness(metrics: dict[str, Any]) -> str:
         for change in changes
     ]
     head = " | ".join(f"{data}, {t['lesions']} lesions | change" for data, t in tables.items())
-    return f"""## Worse photographs
+    return f"""## Changed images
 
-Balanced accuracy on one image each of the same lesions, evenly drawn from the classes, after a change. The change's own
-interval, which is narrower than the two figures' own, is in `robustness.csv`.
+Balanced accuracy on one image of each of the same lesions, drawn evenly from the classes, after a change. The interval
+of the difference, which is narrower than those of the two figures, is in `robustness.csv`.
 
 | | {head} |
 |---|{"---:|---:|" * len(tables)}
@@ -161,21 +161,21 @@ def _explanation(metrics: dict[str, Any]) -> str:
     ]
     return f"""## Heat maps
 
-The share of images in which the label loses more when the hottest fifth is painted in the image's mean colour than
-when the coldest is; the same by the map of a network whose last convolution is shuffled, as a control; and the rank
-correlation of the map with that of a network whose last, or whose every convolution is shuffled (Adebayo et al. 2018):
-near 0 is as it should be.
+The share of images in which the label's probability falls more when the hottest fifth is painted in the image's mean
+colour than when the coldest fifth is; as a control, the same with the map of a network whose last convolution is
+shuffled; and the rank correlation of the map with that of a network whose last convolution, or all of them, are
+shuffled (Adebayo et al. 2018), which should be near 0.
 
 | | images | hottest matters more | control | last shuffled | all shuffled |
 |---|---:|---:|---:|---:|---:|
 {chr(10).join(rows)}
 
-A heat map shows which parts of the image the label rests on. It does not show that the label is right.
+A heat map shows which parts of the image the label depends on. It does not show that the label is right.
 """
 
 
 def _estimate(own: dict[str, Any], figure: str, sign: str = "-") -> str:
-    """`0.712 (0.680-0.745)`; bounds that may be negative are parted by `to`."""
+    """`0.712 (0.680-0.745)`; figures that may be negative are written as `+0.12 (-0.01 to +0.25)`."""
     value, ci = own[figure], own[f"{figure}_ci"]
     if value is None:
         return "-"
@@ -185,9 +185,9 @@ def _estimate(own: dict[str, Any], figure: str, sign: str = "-") -> str:
 
 
 def tables_and_plots(metrics: dict[str, Any]) -> tuple[str, ...]:
-    """The files that these sections quote, which a bundle keeps where an evaluation wrote them.
+    """The files that these sections quote, and that a bundle keeps.
 
-    Those of checks that `metrics` knows nothing of are left out: an earlier evaluation may have left them.
+    Files of checks that `metrics` does not have are left out: they may be of an earlier evaluation.
     """
     plots = [
         f"{kind}-{name}.png"

@@ -1,6 +1,6 @@
-"""The bundle's card and the figures that it quotes, after Mitchell et al. 2019, "Model Cards for Model Reporting".
+"""The bundle's model card (Mitchell et al. 2019, "Model Cards for Model Reporting") and the figures that it quotes.
 
-The card is generated from `manifest.json` and `metrics.json`, so that it cannot disagree with them.
+The card is generated from `manifest.json` and `metrics.json`, so that it agrees with them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from training.config import VGG16_CHANNELS
+from training.config import VGG16, VGG16_CHANNELS
 from training.data.data_sets import DATA_SETS, NOT_COMMERCIAL, DataSet
 from training.errors import TrainingError
 from training.evaluation.metrics import HEADLINES
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
 CARD = "MODEL_CARD.md"
 QUOTED = ("metrics.json", "headlines.csv", "per_class.csv", "curves.png")
-VGG16 = "VGG16"  # as training.network.architecture has it, which loads Keras
 FEW = 30
-"""Under this many images a class's recall is hardly more than an anecdote."""
+"""The card marks classes with fewer images: their recall is hardly more than an anecdote."""
 
 NAMES = {
     "accuracy": "accuracy",
@@ -44,7 +43,7 @@ NAMES = {
 def complete_bundle(bundle: Path, evaluation: Path, manifest: dict[str, Any], metrics: dict[str, Any]) -> None:
     """Copies the figures and plots that the card quotes from `evaluation` into `bundle`, and writes the card.
 
-    Only files named here are copied: the evaluation's overlays show patients, and a bundle is published.
+    Only files named here are copied: a bundle is published, and the evaluation's overlays show patients.
 
     Raises:
         TrainingError: the evaluation is of another bundle.
@@ -55,9 +54,9 @@ def complete_bundle(bundle: Path, evaluation: Path, manifest: dict[str, Any], me
         )
     plots = [f"{kind}-{data}.png" for kind in ("confusion", "reliability") for data in metrics]
     measured = [name for name in tables_and_plots(metrics) if (evaluation / name).exists()]
-    # Curves are a training run's; those of the bundle stay where it is only evaluated again.
-    drawn = [name for name in QUOTED if (evaluation / name).exists() or not (bundle / name).exists()]
-    for name in (*drawn, *plots, *measured):
+    # Only training draws curves.png; a bundle that is evaluated again keeps its own.
+    quoted = [name for name in QUOTED if (evaluation / name).exists() or not (bundle / name).exists()]
+    for name in (*quoted, *plots, *measured):
         shutil.copyfile(evaluation / name, bundle / name)
     (bundle / CARD).write_text(model_card(manifest, metrics), encoding="utf-8")
 
@@ -84,17 +83,17 @@ def _details(manifest: dict[str, Any]) -> str:
     )
     return f"""# Model card: {manifest["name"]} {manifest["version"]}
 
-**Research use only. Not a medical device.** What the model gives is the model's label, never a diagnosis.
+**Research use only. Not a medical device.** The model gives the model's label, never a diagnosis.
 
 ## The model
 
-{_convolutions(training["configuration"])}, fine-tuned, under a head of two 1x1 convolutions that
-  ends in one map per class and their global average.
+{_convolutions(training["configuration"])}, fine-tuned, under a head of two 1x1 convolutions
+  that ends in one map per class and a global average.
   The maps are the explanation (class activation maps, Zhou et al. 2016).
 - Input: {manifest["input"]["size"]} x {manifest["input"]["size"]} pixels; {manifest["input"]["resize"]}.
 - Labels: {labels}.
   akiec is pre-malignant and counts as malignant.
-- Served as an 8-bit ONNX network whose answers do not depend on the processor's instruction set.
+- Served as an 8-bit ONNX network; its answers do not depend on the processor's instruction set.
 - Licence: {training["licence"]}{_because(manifest)}. The software around it is Apache-2.0.
 - Made by `{training["command"]}` at commit {training["commit"]} ({training["backend"]}, {training["precision"]}).
 {_effort(training)}"""
@@ -113,7 +112,7 @@ def _convolutions(configuration: dict[str, Any]) -> str:
 
 
 def _because(manifest: dict[str, Any]) -> str:
-    """Why the bundle may not be sold, where it may not."""
+    """The reason why commercial use is excluded, if it is."""
     barred = [own.title for own in _published(manifest) if own.licence == NOT_COMMERCIAL]
     return f", because {' and '.join(barred)} is" if barred else ""
 
@@ -127,7 +126,7 @@ def _effort(training: dict[str, Any]) -> str:
         return ""
     machine = training.get("machine", "a machine that was not recorded")
     minutes = training["seconds"] / 60
-    return f"- Learning took {minutes:.0f} minutes on {machine}; docs/training.md says what else takes time.\n"
+    return f"- The training loop took {minutes:.0f} minutes on {machine}; docs/training.md has the other steps.\n"
 
 
 def _use(manifest: dict[str, Any]) -> str:
@@ -135,9 +134,9 @@ def _use(manifest: dict[str, Any]) -> str:
     return f"""## Intended use
 
 - For: research, teaching, and building software around a classifier of skin images.
-- Not for: deciding anything about a person's health, alone or in part; self-examination{barred}.
-- Not on: mucosa, nails, wounds, rashes, or anything but a single lesion near the centre of the frame; the eight labels
-  are all it knows, and it has no label for "something else".
+- Not for: any decision about a person's health; self-examination{barred}.
+- Not for images of: mucosa, nails, wounds, rashes, or anything except a single lesion near the centre of the frame.
+  The model knows only its eight labels and has none for "something else".
 """
 
 
@@ -155,11 +154,11 @@ def _data(manifest: dict[str, Any]) -> str:
 |---|---:|---:|---:|
 {rows}
 
-{cited}- No lesion, patient or identical image is on two sides (`splits.csv`), in whatever folders they are.
+{cited}- No lesion, patient or identical image is in two splits (`splits.csv`), even across folders.
   Temperatures and thresholds were chosen on the calibration split, limits of image quality on calibration and
-  training images. Validation images of an earlier bundle took part in three decisions, each made once: the form of
-  the prediction sets' score, which score tells that an image is unlike the training data, and that it may cost 5 % of
-  a folder (docs/decisions.md).
+  training images. Validation images of an earlier bundle were used for three decisions, each made once: the score of
+  the prediction sets, the score for images unlike the training data, and that it may refer 5 % of a folder
+  (docs/decisions.md).
 {_joined(manifest["training"])}"""
 
 
@@ -169,7 +168,7 @@ def _joined(training: dict[str, Any]) -> str:
         return ""
     listed = ", ".join(f"{folders} {count}" for folders, count in pairs.items())
     return (
-        f"- Pairs of images that show one lesion although their ids differ, found by likeness and joined: {listed}.\n"
+        f"- Pairs of images of the same lesion with different ids, found by similarity and kept together: {listed}.\n"
     )
 
 
@@ -184,12 +183,12 @@ def _figures(manifest: dict[str, Any], metrics: dict[str, Any]) -> str:
     ]
     return f"""## Figures on the validation split
 
-With 95 % bootstrap intervals over lesions. "all" is dominated by the largest folder: read the kinds apart.
+With 95 % bootstrap intervals over lesions. "all" is dominated by the largest folder: read the folders separately.
 
 {figures_table(metrics, (*HEADLINES, "referred"))}
 
-One split is one draw of the lot. The same network on the calibration split, which chose its temperatures and
-thresholds:
+One split is one random draw. The same network on the calibration split, on which its temperatures and thresholds were
+chosen:
 
 | | images | accuracy | balanced accuracy |
 |---|---:|---:|---:|
@@ -201,7 +200,7 @@ thresholds:
 
 
 def _operating_points(manifest: dict[str, Any]) -> str:
-    """Temperature and thresholds, of each kind of image where there are several."""
+    """Temperature and thresholds, for each kind of image if there are several."""
     kinds = manifest.get("kinds") or {"all images": manifest}
     names = list(manifest["thresholds"])
     head = " | ".join(name.replace("_", " ") for name in names)
@@ -216,7 +215,7 @@ def _operating_points(manifest: dict[str, Any]) -> str:
     )
     mistaken = manifest["training"].get("kinds_mistaken", {})
     shares = ", ".join(f"{share:.1%} of {source}" for source, share in mistaken.items())
-    told = f"The network itself tells the kinds apart; it takes {shares} for the other kind.\n\n" if mistaken else ""
+    told = f"The network itself predicts the kind; it mistakes {shares} for another kind.\n\n" if mistaken else ""
     return f"""Temperature (Guo et al. 2017) and thresholds:
 
 | | temperature | {head} |
@@ -229,20 +228,20 @@ def _operating_points(manifest: dict[str, Any]) -> str:
 
 def _parity(figures: dict[str, Any]) -> str:
     keras, shipped = figures["balanced_accuracy_keras"], figures["balanced_accuracy_shipped"]
-    split, costs = "validation", f"{shipped:.3f} for {keras:.3f}"
+    split, costs = "validation", f"{shipped:.3f} instead of {keras:.3f}"
     if "balanced_accuracy_change" in figures:  # older bundles have less
         change = with_interval(figures, "balanced_accuracy_change")
         before, after = figures["calibration_error_keras"], figures["calibration_error_shipped"]
         split = "calibration"
-        costs += f" (change {change}),\nthe expected calibration error {after:.3f} for {before:.3f}"
-    return f"""Beside the float Keras network, on {figures["images"]:,} {split} images, the shipped one gives the
-same label in {figures["same_label"]:.1%}, no probability moves by more than
+        costs += f" (change {change}),\nthe expected calibration error {after:.3f} instead of {before:.3f}"
+    return f"""Compared with the float Keras network on {figures["images"]:,} {split} images, the shipped one gives the
+same label for {figures["same_label"]:.1%}, no probability changes by more than
 {figures["largest_probability_change"]:.3f}, and the balanced accuracy is {costs}.
 """
 
 
 def figures_table(metrics: dict[str, Any], figures: Sequence[str]) -> str:
-    """`figures` of every data folder as a Markdown table, with intervals where there are any."""
+    """A Markdown table of `figures` for every data folder, with their intervals."""
     names = list(metrics)
     head = "| | " + " | ".join(f"{name}, {metrics[name]['n']:,} images" for name in names) + " |"
     rows = [
@@ -281,10 +280,10 @@ def _limits(manifest: dict[str, Any]) -> str:
     return f"""## What the figures do not show
 
 - Other clinics, cameras and countries: on images from elsewhere expect worse.
-- Dark skin, where the training images hardly hold any: the groups above tell how many there were.
-{own}- What is no lesion at all: the model refers what is far from everything it was trained on (`unlike.csv`,
-  where a bundle has it, tells how many of several kinds of image it notices). A skin disease that it has no label for
-  looks near to it: expect one of its eight.
+- Dark skin, if the training images hardly have any: the groups above give their numbers.
+{own}- Images without a lesion: the model refers images that are far from its training data (`unlike.csv`, if the
+  bundle has it, shows how many of each kind it notices). A skin disease without a label looks similar to the training
+  data: expect one of the eight labels.
 - [Training curves](curves.png); every figure with its interval in `headlines.csv`, `per_class.csv` and `metrics.json`.
 {plain}"""
 
@@ -294,7 +293,7 @@ def _number(value: float | None) -> str:
 
 
 def regenerated(bundle: Path) -> str:
-    """The card as it should stand in `bundle`, from the manifest and the metrics there."""
+    """The card that `bundle` should have, from its manifest and metrics."""
     manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     metrics = json.loads((bundle / "metrics.json").read_text(encoding="utf-8"))
     return model_card(manifest, metrics)
