@@ -52,8 +52,13 @@ $(VENV)/.installed-%: requirements/%.txt | $(BIN)/python
 	@.venv-fuzz/bin/python $(INSTALL) -r requirements/fuzz.txt
 	@touch $@
 
-demo: $(VENV)/.installed-local ## classifies 24 rendered images, or IMAGES=DIR, on an AWS embedded in this machine; writes OUT=build/demo
-	@$(BIN)/python -m demo $(if $(IMAGES),--images "$(IMAGES)",--count $(COUNT)) --out "$(or $(OUT),build/demo)"
+# The command itself, after its pinned packages: editable, so that it runs the code as it is.
+$(VENV)/.installed-dermbatch: pyproject.toml $(VENV)/.installed-command
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(VENV)/.installed-dermbatch ## classifies 24 rendered images, or IMAGES=DIR, on an AWS embedded in this machine; writes OUT=build/demo
+	@$(BIN)/dermbatch demo $(if $(IMAGES),--images "$(IMAGES)",--count $(COUNT)) --out "$(or $(OUT),build/demo)"
 
 test: $(VENV)/.installed-development ## the tests, but those marked slow or docker
 	@$(BIN)/python -m pytest -m "not slow and not docker"
@@ -114,8 +119,8 @@ deploy: .venv-sam/.installed ## builds the image (needs Docker), shows what woul
 	@SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam build
 	@SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam deploy --stack-name "$(STACK)" $(DEPLOY_OPTIONS)
 
-smoke: $(VENV)/.installed-local ## uploads known images to a deployed stack and waits for their records: STACK=dermbatch (AWS_ENDPOINT_URL=... for an emulator)
-	@$(BIN)/python -m cli.smoke --stack "$(STACK)" $(SMOKE_OPTIONS)
+smoke: $(VENV)/.installed-dermbatch ## uploads known images to a deployed stack and waits for their records: STACK=dermbatch (AWS_ENDPOINT_URL=... for an emulator)
+	@$(BIN)/dermbatch smoke --stack "$(STACK)" $(SMOKE_OPTIONS)
 
 clean: ## removes what was built, not .venv
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache

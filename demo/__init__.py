@@ -1,4 +1,8 @@
-"""`make demo`: a folder of images through the whole way, from the bucket to the table, on one machine.
+"""`make demo`: a folder of images through the whole system, from the bucket to the table, on one machine.
 
-command -> files (what is uploaded) -> run (upload, worker, records) -> table (what a person reads)
+run        the whole demo, top to bottom
+files      the files to upload
+uploads    puts them into the bucket, runs the worker, collects the records
+table      the records in a terminal
+lesions    synthetic images, for when nobody brings their own
 """

@@ -1,4 +1,4 @@
-"""What is uploaded: a person's folder, or synthetic images drawn into one."""
+"""The files to upload: those of a folder, or synthetic images drawn into one."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo.errors import DemoError
 from demo.lesions import demo_images
+from model_layer.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-MAX_KEY_BYTES = 1024  # S3's own limit, of the key in UTF-8
+MAX_KEY_BYTES = 1024  # S3's limit for a key in UTF-8
+
+
+class DemoError(UserError):
+    """The demo cannot start or go on."""
 
 
 def files_in(folder: Path, besides: Collection[Path] = ()) -> dict[str, Path]:
-    """Every regular file below `folder`, also hidden ones, by the object key it gets; sorted by path.
+    """Every regular file below `folder`, hidden ones too, by its future object key; sorted by path.
 
-    Links to files count as files, links to folders are not followed. `besides` are files or folders left out: the
-    demo's own results, when they lie in the folder.
+    Links to files count as files; links to folders are not followed. `besides` are files and folders to leave out,
+    such as the demo's own results.
 
     Raises:
         DemoError: there is no such folder, or it holds no files.
@@ -53,16 +57,16 @@ def _walk(folder: Path, left_out: set[Path]) -> Iterator[Path]:
 
 
 def key_of(name: str) -> str:
-    """The object key of a file `name`: itself, unless S3 could not take it.
+    """The object key of a file: its `name`, unless S3 would refuse that.
 
-    A file system allows names that are no UTF-8, and paths longer than a key may be.
+    File systems allow names that are not UTF-8, and paths longer than a key may be.
     """
     key = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return key if len(key.encode()) <= MAX_KEY_BYTES else _digested(name)
 
 
 def _digested(name: str) -> str:
-    """A key that no other name has: a digest, and the name's end to recognise it by."""
+    """A unique key: a digest, then the end of the name to recognise it by."""
     digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
     return f"{digest}/{key_of(name.rpartition('/')[2])}"
 
@@ -70,9 +74,9 @@ def _digested(name: str) -> str:
 def draw_synthetic(
     folder: Path, seed: int, count: int, progress: Callable[[int], None] = lambda _: None
 ) -> dict[str, Path]:
-    """Draws `count` synthetic images into `folder`, and gives them by their key; `progress` is told the number done.
+    """Draws `count` synthetic images into `folder`; returns them by key. Calls `progress` with the number done.
 
-    Files of an earlier run stay where they are, but are not among them.
+    Files of an earlier run stay in the folder, but are not returned.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = {}

@@ -1,158 +1,88 @@
-"""Files into the bucket, through the worker, and out of the table as records."""
+"""The whole demo: from image files to a table, `predictions.jsonl` and the contact sheet."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from demo.errors import DemoError
-from handler.errors import ConfigurationError
-from handler.events import read_event
-from handler.table import PredictionsTable
-from infra.worker_loop import Invocation, load_handler, run_worker, waiting
-from model_layer import BundleError
+from demo.files import DemoError, draw_synthetic, files_in
+from demo.table import Table, summary
+from demo.uploads import Uploads, quiet_handler
+from handler.record import NOTICE
+from infra.embedded_aws import embedded_aws
+from infra.stack import deploy
+from pictures.names import one_line
+from pictures.sheet import MOST_CARDS, contact_sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from infra.stack import Stack
-    from infra.worker_loop import Handler
-
-# The embedded AWS holds objects in memory: a large folder passes through the bucket in waves of at most this much.
-WAVE_FILES = 200
-WAVE_BYTES = 256 * 2**20
-
-UPLOAD_THREADS = 4
-RETRY_AFTER = 1  # seconds; a queue on AWS waits minutes, but here a person does
-# Seconds without any message left, nor a new record, after which what has no record is given up.
-SILENCE = 20.0
+COUNT, SEED = 24, 0
+# Small batches without a window, so that rows appear while the worker runs, instead of all at the end.
+# EraseRemoved is off because the demo deletes objects to save memory, and shows their records.
+PARAMETERS: dict[str, str | int] = {"BatchSize": 8, "BatchWindowSeconds": 0, "EraseRemoved": "false"}
 
 
-@dataclass(slots=True)
-class Demo:
-    """A run on a deployed stack. `records` and `unread` fill while it works."""
+def demo(images: Path | None, out: Path, count: int, seed: int) -> int:
+    """Classifies the files below `images`, or `count` synthetic ones, and writes the results to `out`.
 
-    stack: Stack
-    handler: Handler
-    on_records: Callable[[Sequence[Mapping[str, Any]]], None]
-    """Told of new records as they appear in the table."""
-    records: list[Mapping[str, Any]] = field(default_factory=list)
-    unread: dict[str, str] = field(default_factory=dict)
-    """Files that could not be uploaded, with the reason."""
-
-    def process(self, files: Mapping[str, Path]) -> None:
-        """Uploads all `files` (by key) and returns when each has its record.
-
-        Raises:
-            DemoError: the worker left uploads without a record.
-        """
-        for wave in waves(files):
-            uploaded = self._upload(wave)
-            self._await_records(uploaded)
-            self._remove(uploaded)
-
-    def _upload(self, wave: Mapping[str, Path]) -> dict[str, str]:
-        """Puts the files into the bucket; gives the version id of each key."""
-        s3 = self.stack.endpoint.client("s3")
-
-        def put(key: str, path: Path) -> str | OSError | ClientError | BotoCoreError:
-            try:
-                with path.open("rb") as body:
-                    return str(s3.put_object(Bucket=self.stack.bucket, Key=key, Body=body)["VersionId"])
-            except (OSError, ClientError, BotoCoreError) as error:
-                return error
-
-        with ThreadPoolExecutor(UPLOAD_THREADS) as pool:
-            results = dict(zip(wave, pool.map(put, wave.keys(), wave.values()), strict=True))
-        for key, result in results.items():
-            if isinstance(result, OSError):
-                self.unread[key] = result.strerror or str(result)
-            elif not isinstance(result, str):
-                self.unread[key] = str(result)
-        return {key: result for key, result in results.items() if isinstance(result, str)}
-
-    def _await_records(self, uploaded: Mapping[str, str]) -> None:
-        """Runs the worker until each upload has a record."""
-        table = PredictionsTable(self.stack.endpoint.client("dynamodb"), self.stack.table)
-        pending = dict(uploaded)
-        handed: set[str] = set()  # keys that the worker was given since the table was last asked
-        errors: list[str] = []
-        last_sign = time.monotonic()
-
-        def noting(event: Any, context: Any) -> Any:
-            handed.update(upload.key for message in read_event(event).messages for upload in message.uploads)
-            return self.handler(event, context)
-
-        def collect(invocation: Invocation) -> None:
-            nonlocal last_sign
-            last_sign = time.monotonic()
-            if invocation.error:
-                errors.append(invocation.error)
-            found = [record for key in handed & pending.keys() for record in self._written(table, key, pending[key])]
-            handed.clear()
-            for record in found:
-                del pending[record["object"]["key"]]
-            if found:
-                self.records += found
-                self.on_records(found)
-
-        def done() -> bool:
-            silent = time.monotonic() - last_sign > SILENCE
-            return not pending or (silent and waiting(self.stack.endpoint, self.stack.live) == 0)
-
-        run_worker(self.stack, noting, until=done, retry_after=RETRY_AFTER, on_batch=collect)
-        if pending:
-            why = f" Its last error: {errors[-1]}" if errors else ""
-            raise DemoError(f"The worker left {len(pending)} of {len(uploaded)} uploads without a record.{why}")
-
-    def _written(self, table: PredictionsTable, key: str, version: str) -> list[Mapping[str, Any]]:
-        """The upload's record, if there is one: the table starts empty, so there is no other model's."""
-        records = table.history(f"{self.stack.bucket}/{key}")
-        return [dict(record) for record in records if record["object"]["version"] == version]
-
-    def _remove(self, uploaded: Mapping[str, str]) -> None:
-        s3 = self.stack.endpoint.client("s3")
-        for key, version in uploaded.items():
-            s3.delete_object(Bucket=self.stack.bucket, Key=key, VersionId=version)
-
-
-def waves(files: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
-    """`files` in order, in groups that the embedded AWS can hold; a single larger file is a group of its own."""
-    wave: dict[str, Path] = {}
-    held = 0
-    for key, path in files.items():
-        with contextlib.suppress(OSError):  # a file that is gone is told when it is opened
-            held += path.stat().st_size
-        if wave and (held > WAVE_BYTES or len(wave) == WAVE_FILES):
-            yield wave
-            wave, held = {}, 0
-            with contextlib.suppress(OSError):
-                held = path.stat().st_size
-        wave[key] = path
-    if wave:
-        yield wave
-
-
-def quiet_handler(stack: Stack, log: TextIO) -> Handler:
-    """The worker's handler, ready to run; its logs and metrics, which CloudWatch would get, go to `log`.
+    Returns 0, or 1 if a file could not be read.
 
     Raises:
-        DemoError: the worker does not start, with its own sentence.
+        UserError: the demo cannot start, or an upload gets no record.
     """
-    with contextlib.redirect_stdout(log):
+    results, sheet, log_file = (out / name for name in ("predictions.jsonl", "contact-sheet.png", "worker.log"))
+    drawn = out / "synthetic-images"
+    files = files_in(images, besides=(results, sheet, log_file, drawn)) if images else {}
+    with contextlib.ExitStack() as stack:
         try:
-            handler = load_handler(stack)
-        except (ConfigurationError, BundleError) as error:
-            raise DemoError(str(error)) from error
+            out.mkdir(parents=True, exist_ok=True)
+            output = stack.enter_context(results.open("w", encoding="utf-8"))
+            log = stack.enter_context(log_file.open("w", encoding="utf-8", buffering=1))
+            sheet.unlink(missing_ok=True)  # or an older sheet could be mistaken for this run's
+            if not images:
+                print(f"Drawing {count} synthetic images (seed {seed}) into {drawn}; their labels will mean nothing.")
+                files = draw_synthetic(drawn, seed, count, _counter(count))
+        except OSError as error:
+            raise DemoError(f"The results cannot be written to {out}: {error.strerror}.") from error
 
-    def logged(event: Any, context: Any) -> Any:
-        with contextlib.redirect_stdout(log):
-            return handler(event, context)
+        print("Starting an embedded AWS, deploying template.yaml to it, loading the model.", flush=True)
+        endpoint = stack.enter_context(embedded_aws())
+        deployed = deploy(endpoint, parameters=PARAMETERS)
+        handler = quiet_handler(deployed, log)
+        print(f"Uploading {len(files):,} files to s3://{deployed.bucket} at {endpoint.url}\n", flush=True)
+        table = Table(files, sys.stdout)
+        table.head()
 
-    return logged
+        def keep(records: Sequence[Mapping[str, Any]]) -> None:
+            output.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+            output.flush()
+            table.rows(records)
+
+        started = time.monotonic()
+        uploads = Uploads(deployed, handler, keep)
+        uploads.process(files)
+        seconds = time.monotonic() - started
+        shown = contact_sheet(
+            uploads.records, lambda key: files[key].read_bytes(), sheet, synthetic=not images, seconds=seconds
+        )
+    print(f"\n{summary(uploads.records, len(files), seconds)}\n{NOTICE}\n\n{results}\n{sheet}")
+    if shown < len(uploads.records):
+        print(f"The contact sheet shows {shown} of them (at most {MOST_CARDS}).")
+    for key, reason in uploads.unread.items():
+        print(f"demo: {one_line(key)} was not uploaded: {reason}.", file=sys.stderr)
+    return 1 if uploads.unread else 0
+
+
+def _counter(total: int) -> Callable[[int], None]:
+    """Shows in a terminal how many of `total` are done; in a log it would only be noise."""
+
+    def show(done: int) -> None:
+        if sys.stdout.isatty():
+            print(f"\r{done:,} of {total:,}", end="\n" if done == total else "", flush=True)
+
+    return show

@@ -1,11 +1,13 @@
-"""Records as a table in a terminal."""
+"""Records as rows in a terminal."""
 
 from __future__ import annotations
 
-import os
-import unicodedata
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TextIO
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
 
 from model_layer.rejections import SENTENCES
 from pictures.names import name_of, one_line
@@ -14,79 +16,63 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 WIDEST_NAME = 42  # terminal columns
-LABEL_WIDTH = len("()") + max(map(len, SENTENCES))  # the longest code, as it is shown
+LABEL_WIDTH = len("()") + max(map(len, SENTENCES))  # the longest code, in parentheses
 NOTHING = "-"
 
-_COLOURS = {"classified": 36, "referred": 33, "rejected": 90, "superseded": 35, "failed": 31, "urgent": 31}
+COLOURS = {
+    "classified": "cyan", "referred": "yellow", "rejected": "bright_black", "superseded": "magenta", "failed": "red",
+}  # fmt: skip
 
 
 class Table:
-    """Prints rows as records come; colours only where a terminal shows them."""
+    """Prints rows as records arrive. rich leaves the colours out where `out` is no terminal, or NO_COLOR is set."""
 
     def __init__(self, names: Iterable[str], out: TextIO) -> None:
-        """`names` are all the images' names to come: they set the first column's width."""
-        self._out = out
-        self._name_width = min(max([len("image"), *(_columns(one_line(name)) for name in names)]), WIDEST_NAME)
-        self._coloured = out.isatty() and "NO_COLOR" not in os.environ
+        """`names` are the names of all images to come; they decide the width of the first column."""
+        self._console = Console(file=out, highlight=False, soft_wrap=True)
+        self._name_width = min(max([len("image"), *(cell_len(one_line(name)) for name in names)]), WIDEST_NAME)
 
     def head(self) -> None:
-        """Prints the columns' titles."""
+        """Prints the column titles."""
         line = self._line("image", "status", "label", "confidence", "triage", "ms")
-        print(f"{line}\n{'-' * len(line)}", file=self._out)
+        self._console.print(line, "-" * line.cell_len, sep="\n")
 
     def rows(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Prints a row for each of `records`, by name."""
+        """Prints a row for each of `records`, sorted by name."""
         for record in sorted(records, key=name_of):
-            status, triage = str(record["status"]), str(record.get("triage") or NOTHING)
             confidence = record.get("confidence")
-            line = self._line(
-                name_of(record),
-                status,
-                # Without a label, what stands in its place is the reason's code.
-                str(record.get("label") or "".join(f"({r['code']})" for r in record.get("reasons", ())[:1])),
-                NOTHING if confidence is None else f"{float(confidence):.1%}",
-                triage,
-                f"{sum(float(ms) for ms in record.get('timings_ms', {}).values()):.0f}",
+            self._console.print(
+                self._line(
+                    name_of(record),
+                    str(record["status"]),
+                    # Without a label, the code of the reason takes its place.
+                    str(record.get("label") or "".join(f"({r['code']})" for r in record.get("reasons", ())[:1])),
+                    NOTHING if confidence is None else f"{float(confidence):.1%}",
+                    str(record.get("triage") or NOTHING),
+                    f"{sum(float(ms) for ms in record.get('timings_ms', {}).values()):.0f}",
+                )
             )
-            line = self._painted(line, status)
-            print(self._painted(line, "urgent") if triage == "urgent" else line, file=self._out)
-        self._out.flush()
 
-    def _line(self, *cells: str) -> str:
-        name, status, label, confidence, triage, ms = cells
-        return (
-            f"{_fitted(name, self._name_width)}  {status:<10}  {label:<{LABEL_WIDTH}}  {confidence:>10}  "
-            f"{triage:<7}  {ms:>6}"
-        )
-
-    def _painted(self, line: str, word: str) -> str:
-        if not self._coloured:
-            return line
-        # From the right: a file may be called `referred.jpg`.
-        before, _, after = line.rpartition(f"  {word}")
-        return f"{before}  \x1b[{_COLOURS[word]}m{word}\x1b[0m{after}"
+    def _line(self, name: str, status: str, label: str, confidence: str, triage: str, ms: str) -> Text:
+        line = Text(f"{_fitted(name, self._name_width)}  ")
+        line.append(status, COLOURS.get(status)).append(" " * (10 - len(status)))
+        line.append(f"  {label:<{LABEL_WIDTH}}  {confidence:>10}  ")
+        line.append(triage, "red" if triage == "urgent" else None).append(" " * (7 - len(triage)))
+        return line.append(f"  {ms:>6}")
 
 
 def summary(records: Sequence[Mapping[str, Any]], uploads: int, seconds: float) -> str:
     """The run in one line."""
     counts = Counter(str(record["status"]) for record in records)
-    states = ", ".join(f"{counts[status]:,} {status}" for status in _COLOURS if counts[status])
+    states = ", ".join(f"{counts[status]:,} {status}" for status in COLOURS if counts[status])
     many = "upload" if uploads == 1 else "uploads"
     return f"{uploads:,} {many}, {len(records):,} records in {seconds:.1f} s: {states}."
 
 
 def _fitted(name: str, width: int) -> str:
-    """`name` in exactly `width` columns; of a longer one the middle is cut out."""
+    """`name` in exactly `width` columns; the middle of a longer one is cut out."""
     short, kept = name, len(name)
-    while _columns(short) > width:
+    while cell_len(short) > width:
         kept -= 1
         short = name[: kept - kept // 2] + "\N{HORIZONTAL ELLIPSIS}" + name[len(name) - kept // 2 :]
-    return short + " " * (width - _columns(short))
-
-
-def _columns(text: str) -> int:
-    """Terminal columns that `text` takes: wide East Asian characters take two, combining marks none."""
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
-    )  # fmt: skip
+    return short + " " * (width - cell_len(short))

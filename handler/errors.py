@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from model_layer.errors import UserError
+
 REFUSALS = MappingProxyType(
     {
         "archived": "The file is in an archive storage class and cannot be read; restore it, or upload it again.",
@@ -34,7 +36,7 @@ class HandlerError(Exception):
         self.sentence = sentence
 
 
-class ConfigurationError(HandlerError):
+class ConfigurationError(HandlerError, UserError):
     """An environment variable is missing or wrong."""
 
     def __init__(self, sentence: str) -> None:

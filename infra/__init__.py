@@ -1,1 +1,9 @@
-"""How dermbatch is built, deployed, and run on one machine without an account."""
+"""How dermbatch is built, deployed, and run on one machine without an account.
+
+embedded_aws       starts and stops an emulated AWS; emulator_process is its process
+template           template.yaml as data
+stack              deploys the template to the embedded AWS
+worker_loop        feeds the handler from a queue, as Lambda would
+lambda_contract    event, context and response between Lambda and a handler
+__main__           `python -m infra`: the stack as long as you develop against it
+"""

@@ -1,27 +1,27 @@
-"""`python -m infra`: the stack on an embedded AWS, for as long as you develop against it."""
+"""`python -m infra`: the stack on an embedded AWS, as long as you develop against it."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from handler.errors import ConfigurationError
-from infra.embedded_aws import EmulatorError, embedded_aws
-from infra.stack import Stack, StackError, deploy
-from infra.template import TemplateError
+from infra.embedded_aws import embedded_aws
+from infra.stack import Stack, deploy
 from infra.worker_loop import load_handler, run_worker
+from model_layer.errors import run_command
 
 if TYPE_CHECKING:
     from types import FrameType
 
 BUCKET = "dermbatch-images"
-"""The bucket that the files in events/ name."""
+"""The bucket named in the files of events/."""
 TOLD = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-"""What another terminal needs to reach the embedded AWS, and never a person's own account."""
+"""What another terminal needs to reach the embedded AWS and not your own account."""
 
 
 def main() -> int:
@@ -36,29 +36,27 @@ def main() -> int:
     parser.add_argument("--env", type=Path, default=Path("env.json"), help="file for `sam local invoke --env-vars`")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with embedded_aws(options.host) as endpoint:
-            stack = deploy(endpoint, parameters={"BucketName": BUCKET})
-            variables = {**stack.environment, "AWS_ENDPOINT_URL": endpoint.url}
-            options.env.write_text(json.dumps({"Worker": variables}, indent=2) + "\n", encoding="utf-8")
-            settings = endpoint.environment({})
-            print("export", *(f"{name}={settings[name]}" for name in TOLD))
-            print(f"export BUCKET={stack.bucket} TABLE={stack.table}")
-            print(f"{options.env} is written. Nothing here outlives Ctrl-C.", flush=True)
-            if options.worker:
-                _work(stack)
-            signal.pause()
-    except KeyboardInterrupt:
-        return 0
-    except (ConfigurationError, EmulatorError, StackError, TemplateError) as error:
-        print(f"infra: {error}", file=sys.stderr)
-    except OSError as error:
-        print(f"infra: {error.filename or options.host}: {error.strerror}.", file=sys.stderr)
-    return 1
+    return run_command("infra", lambda: _stand(options.host, options.env, worker=options.worker))
+
+
+def _stand(host: str, env: Path, *, worker: bool) -> int:
+    """Deploys, and stays up until it is stopped, which is its normal end."""
+    with contextlib.suppress(KeyboardInterrupt), embedded_aws(host) as endpoint:
+        stack = deploy(endpoint, parameters={"BucketName": BUCKET})
+        variables = {**stack.environment, "AWS_ENDPOINT_URL": endpoint.url}
+        env.write_text(json.dumps({"Worker": variables}, indent=2) + "\n", encoding="utf-8")
+        settings = endpoint.environment({})
+        print("export", *(f"{name}={settings[name]}" for name in TOLD))
+        print(f"export BUCKET={stack.bucket} TABLE={stack.table}")
+        print(f"{env} is written. Nothing here outlives Ctrl-C.", flush=True)
+        if worker:
+            _work(stack)
+        signal.pause()
+    return 0
 
 
 def _work(stack: Stack) -> NoReturn:
-    """Both lanes in turn, for ever."""
+    """Runs the worker on both lanes in turn, forever."""
     handler = load_handler(stack)
     print(f"The worker runs. Try: make smoke STACK={stack.name}", flush=True)
     while True:

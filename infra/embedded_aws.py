@@ -1,9 +1,9 @@
-"""An AWS for one machine, without an account: S3, SQS, DynamoDB, CloudFormation over HTTP on 127.0.0.1, by ministack.
+"""An AWS for one machine, without an account: S3, SQS, DynamoDB and CloudFormation on 127.0.0.1, by ministack.
 
     with embedded_aws() as endpoint:
         endpoint.client("s3").list_buckets()
 
-Nothing of the person's own AWS set-up (profiles, keys, endpoints, proxies) is read, and nothing can reach the real AWS.
+Your own AWS set-up (profiles, keys, endpoints, proxies) is never read, and nothing can reach the real AWS.
 """
 
 import contextlib
@@ -26,19 +26,21 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
+from model_layer.errors import UserError
+
 REGION = "eu-central-1"
 LOCAL = "127.0.0.1"
-START_SECONDS = 60.0  # usually 2; a loaded machine may need far longer to import the emulator
+START_SECONDS = 60.0  # usually 2; a busy machine needs far longer to import the emulator
 STOP_SECONDS = 5.0
 
-# What the emulator's process may see of ours. It reads dozens of variables (state folders, init scripts, listening
-# addresses, Docker); a clean start means none of them.
+# Variables that the emulator inherits. It reads dozens of others (state folders, init scripts, listening addresses,
+# Docker), and a clean start needs none of them.
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
 _SERVICES = "s3,sqs,dynamodb,cloudformation,iam,sts,lambda,logs,kms,sns,monitoring"
 
 
-class EmulatorError(RuntimeError):
-    """The embedded AWS did not start. The message says why, with the emulator's last lines."""
+class EmulatorError(UserError):
+    """The embedded AWS did not start. The message ends with the emulator's last lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,13 @@ class Endpoint:
     pid: int
 
     def client(self, service: str) -> Any:
-        """The boto3 client of the embedded AWS for this service; made once, shared, safe to use from threads."""
+        """A boto3 client for this service of the embedded AWS: created once, shared, thread-safe."""
         return _client(self.url, self.region, service)
 
     def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
-        """`base` (default: this process's environment) without any AWS setting, and with those of this endpoint.
+        """`base` (default: this process's environment), with this endpoint's AWS settings instead of its own.
 
-        What a program needs so that its boto3 meets the embedded AWS and can't meet another.
+        A program with this environment reaches the embedded AWS and cannot reach another.
         """
         inherited = os.environ if base is None else base
         kept = {name: value for name, value in inherited.items() if not name.upper().startswith("AWS_")}
@@ -78,7 +80,7 @@ class Endpoint:
 
 @functools.cache
 def _client(url: str, region: str, service: str) -> Any:
-    # The session variables keep a profile or configuration file of the person's from being looked up.
+    # These session variables stop boto3 from looking up a profile or configuration file.
     core = botocore.session.Session(
         session_vars={
             "profile": (None, None, None, None),
@@ -107,11 +109,11 @@ def _client(url: str, region: str, service: str) -> Any:
 
 @contextlib.contextmanager
 def embedded_aws(host: str = LOCAL, docker: Mapping[str, str] | None = None) -> Iterator[Endpoint]:
-    """Start an empty AWS on a free port of 127.0.0.1, and stop it at the end, whatever the end is.
+    """Start an empty AWS on a free port of 127.0.0.1, and stop it at the end, whatever happens.
 
-    Another `host` is for containers, which reach this machine by their bridge's address (Docker's is 172.17.0.1).
-    `docker` holds the variables that lead to an engine (`DOCKER_HOST`): with it, functions run as their images.
-    Raises EmulatorError when it does not answer within START_SECONDS.
+    Another `host` is for containers, which reach this machine by the address of their bridge (172.17.0.1 in Docker).
+    `docker` holds the variables that lead to an engine (`DOCKER_HOST`); with it, functions run as their images. Raises
+    EmulatorError if it does not answer within START_SECONDS.
     """
     with (
         tempfile.TemporaryDirectory(prefix="dermbatch-aws-", ignore_cleanup_errors=True) as scratch,
@@ -122,7 +124,7 @@ def embedded_aws(host: str = LOCAL, docker: Mapping[str, str] | None = None) -> 
         process = _start(listener, Path(scratch), docker)
         try:
             endpoint = Endpoint(url=f"http://{host}:{port}", region=REGION, pid=process.pid)
-            listener.close()  # the child holds it now: if the child dies, connections are refused
+            listener.close()  # only the child holds it now, so connections are refused if it dies
             _wait_until_healthy(endpoint, process, Path(scratch))
             yield endpoint
         finally:
@@ -140,10 +142,10 @@ def _start(listener: socket.socket, scratch: Path, docker: Mapping[str, str] | N
         "MINISTACK_REGION": REGION,
         "SERVICES": _SERVICES,
         "LOG_LEVEL": "WARNING",
-        # Everything stays in the memory of its process, pictures too: nothing of a person's is left on the disk.
+        # Everything stays in the process's memory, pictures too: nothing is left on the disk.
         "S3_PERSIST": "0",
         "PERSIST_STATE": "0",
-        # It would open further ports of its own.
+        # These would open further ports.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
     }
@@ -164,7 +166,7 @@ def _start(listener: socket.socket, scratch: Path, docker: Mapping[str, str] | N
             env=environment,
             cwd=scratch,
             pass_fds=[listener.fileno()],
-            start_new_session=True,  # a Ctrl-C of the terminal is for us; the emulator stops when we are done
+            start_new_session=True,  # Ctrl-C in the terminal is for us; the emulator stops when we are done
         )
 
 

@@ -1,10 +1,10 @@
-"""The embedded AWS's own process; started by `infra.embedded_aws`, never by hand.
+"""The process of the embedded AWS; started by `infra.embedded_aws`, never by hand.
 
     python -P emulator_process.py LISTENING_FD SCRATCH_FOLDER
 
-It serves ministack on a socket that its parent has already bound, so that no other program can take the port between
-choosing and using it. It lives exactly as long as its standard input: however the parent ends (also by SIGKILL),
-the pipe closes, the scratch folder is removed and the process is gone.
+Serves ministack on a socket that its parent has already bound, so that no other program can take the port in between.
+It lives as long as its standard input: however the parent ends, even by SIGKILL, the pipe closes, the scratch folder is
+removed and the process ends.
 """
 
 import asyncio

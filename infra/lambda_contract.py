@@ -1,4 +1,4 @@
-"""The contract between an SQS event source and a handler, as pure functions: the event, the context, the answer."""
+"""The contract between Lambda's SQS event source and a handler: event, context, response. Pure functions."""
 
 import base64
 import time
@@ -12,7 +12,7 @@ from infra.stack import Lane
 
 @dataclass(frozen=True, slots=True)
 class LambdaContext:
-    """What the handler's second argument offers on Lambda."""
+    """The handler's second argument, as on Lambda."""
 
     function_name: str
     memory_limit_in_mb: int
@@ -30,19 +30,19 @@ class LambdaContext:
 
 
 def lambda_event(messages: Sequence[Mapping[str, Any]], lane: Lane) -> dict[str, Any]:
-    """The event that Lambda makes of messages as ReceiveMessage returns them."""
+    """The event that Lambda builds from messages as ReceiveMessage returns them."""
     return {"Records": [_record(message, lane) for message in messages]}
 
 
 class ResponseError(ValueError):
-    """The handler's answer is none that Lambda can read as a partial batch response."""
+    """Lambda cannot read the handler's response as a partial batch response."""
 
 
 def failed_messages(response: Any, sent: Sequence[str], *, reports_item_failures: bool) -> set[str]:
-    """Ids of the messages that a response leaves in the queue; raises ResponseError when that is the whole batch.
+    """Ids of the messages that a response leaves in the queue. Raises ResponseError if that is the whole batch.
 
-    As Lambda reads it: nothing, `{}`, an empty or null list is full success; anything misshapen, an empty id, or an
-    id that was not in the batch fails the batch. Without ReportBatchItemFailures the response means nothing.
+    As on Lambda, nothing, `{}`, and an empty or null list mean full success. Anything malformed, an empty id, or an id
+    that was not in the batch fails the whole batch. Without ReportBatchItemFailures the response is ignored.
     https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
     """
     if not reports_item_failures or response is None:

@@ -1,6 +1,6 @@
-"""template.yaml on the embedded AWS: its bucket, queues, policies and table deployed, its function's settings read.
+"""Deploys template.yaml to the embedded AWS: bucket, queues, policies and table. Reads the function's settings.
 
-The template is the one source of truth: nothing of it is repeated here. `infra.worker_loop` plays the function.
+The template is the only source: nothing of it is repeated here. `infra.worker_loop` plays the function.
 """
 
 import json
@@ -21,12 +21,13 @@ from infra.template import (
     without_function,
     worker_function,
 )
+from model_layer.errors import UserError
 
 ACCOUNT = "000000000000"  # ministack's
 
 
-class StackError(RuntimeError):
-    """The template could not be deployed, or is not what a local run expects. The message says why."""
+class StackError(UserError):
+    """The template could not be deployed, or lacks what a local run expects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """What was deployed. `environment` holds the function's variables; `timeout` is in seconds, `memory` in MB."""
+    """The deployed stack. `environment` holds the function's variables; `timeout` is in seconds, `memory` in MB."""
 
     endpoint: Endpoint
     name: str
@@ -64,7 +65,7 @@ class Stack:
 
     @property
     def live(self) -> Lane:
-        """The lane of fresh uploads: the one that the bucket notifies."""
+        """The lane of new uploads, which the bucket notifies."""
         return self.lanes["Live"]
 
     @property
@@ -85,7 +86,7 @@ def deploy(
 ) -> Stack:
     """Create the stack on the embedded AWS. `parameters` override the template's defaults.
 
-    Raises StackError with CloudFormation's own reason when a resource can't be created.
+    Raises StackError with CloudFormation's reason if a resource can't be created.
     """
     source = read_template(template)
     function_id, function = worker_function(source)
@@ -152,7 +153,7 @@ def _only(resources: list[tuple[str, str]], kind: str) -> str:
 
 
 def _lane(endpoint: Endpoint, name: str, value: Mapping[SettingPath, str]) -> Lane:
-    """The lane as its queue says it: receives, visibility and dead-letter queue are attributes of the queue itself."""
+    """The lane: receives, visibility and dead-letter queue are attributes of its queue."""
     sqs = endpoint.client("sqs")
     queue_url = value[name, "queue_url"]
     attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])["Attributes"]

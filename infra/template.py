@@ -1,9 +1,7 @@
-"""template.yaml as data, and the part of it that an emulator can run.
+"""template.yaml as data, and the part of it that an emulator can run without Docker.
 
-Without Docker the function's container can't run, so the function, its role, its log, the alarms and the dashboard are
-left out. What the function declares (environment, memory, timeout, SQS events) becomes stack outputs instead, and so is
-resolved by the same CloudFormation engine as everything else. With Docker everything can run, but for alarms on
-several metrics, which the emulator does not know.
+That part has no function, and so no role, log, alarms and dashboard. The function's settings (environment, memory,
+timeout, SQS events) become stack outputs instead, so that the same CloudFormation engine resolves them as the rest.
 """
 
 import json
@@ -13,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from model_layer.errors import UserError
+
 TEMPLATE = Path(__file__).resolve().parent.parent / "template.yaml"
 
 _DEPLOYED = ("AWS::S3::", "AWS::SQS::", "AWS::DynamoDB::")
@@ -21,8 +21,8 @@ _FUNCTION = "AWS::Serverless::Function"
 SettingPath = tuple[str, ...]
 
 
-class TemplateError(ValueError):
-    """The template lacks something that a local run needs. The message says what."""
+class TemplateError(UserError):
+    """The template lacks something that a local run needs."""
 
 
 def read_template(path: Path = TEMPLATE) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def read_template(path: Path = TEMPLATE) -> dict[str, Any]:
     with path.open(encoding="utf-8") as file:
         template = yaml.load(file, Loader=_TemplateLoader)  # noqa: S506 # nosec B506 - a SafeLoader that knows the intrinsic tags
     if not isinstance(template, dict) or "Resources" not in template:
-        raise TemplateError(f"{path.name} holds no Resources section, so it is no template.")
+        raise TemplateError(f"{path.name} holds no Resources section, so it is not a template.")
     return template
 
 
@@ -68,7 +68,7 @@ def sqs_events(properties: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def function_settings(properties: Mapping[str, Any]) -> dict[str, tuple[SettingPath, Any]]:
-    """Everything that the function declares and a local run needs: output name -> (path, expression)."""
+    """The function's settings that a local run needs: output name -> (path, expression)."""
     expressions: dict[SettingPath, Any] = {
         ("Timeout",): properties["Timeout"],
         ("MemorySize",): properties["MemorySize"],
@@ -100,26 +100,8 @@ def without_function(template: Mapping[str, Any], settings: Mapping[str, tuple[S
     }
 
 
-def for_emulator(template: Mapping[str, Any], image: str, workers: int = 2) -> dict[str, Any]:
-    """The whole template, for an emulator that has Docker: the function is `image`, at most `workers` run on a lane.
-
-    Alarms on several metrics are left out. The limit is written as a number, because the emulator's poller takes no
-    parameter there.
-    """
-    resources = {
-        key: resource for key, resource in template["Resources"].items() if "Metrics" not in resource["Properties"]
-    }
-    function_id, function = worker_function(template)
-    events = {
-        name: {**event, "Properties": {**event["Properties"], "ScalingConfig": {"MaximumConcurrency": workers}}}
-        for name, event in function["Properties"]["Events"].items()
-    }
-    resources[function_id] = {**function, "Properties": {**function["Properties"], "ImageUri": image, "Events": events}}
-    return {**template, "Resources": resources}
-
-
 def _names(expression: Any) -> set[str]:
-    """The resources that a `Ref` or `Fn::GetAtt` of an output's value names."""
+    """The resources that an output's `Ref` or `Fn::GetAtt` names."""
     match expression:
         case {"Ref": str(name)} | {"Fn::GetAtt": [str(name), *_]}:
             return {name}

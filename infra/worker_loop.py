@@ -4,13 +4,13 @@
         stack = deploy(endpoint)
         handler = load_handler(stack)
         ...                                  # upload
-        run_worker(stack, handler)           # until every message is done
+        run_worker(stack, handler)           # until the queue is empty
 
-What AWS documents for SQS event sources holds here too: the event's shape, batches gathered from several receives
-within the window, partial batch responses and the answers that count as failure of the whole batch. What failed
-stays in the queue until its visibility timeout ends, unless the handler shortens it, and moves to the dead-letter queue
-by the queue's own redrive. Two things differ: the handler runs in this process, so it can't be killed at its timeout (a
-batch that overran comes back, as after a kill), and `retry_after` or `after_death` may shorten the wait for a retry.
+As AWS documents for SQS event sources: the shape of the event, batches gathered from several receives within the
+window, partial batch responses, and the responses that fail the whole batch. A failed message stays in the queue until
+its visibility timeout ends, unless the handler shortens it, and moves to the dead-letter queue by the queue's own
+redrive. Two things differ. The handler runs in this process, so it can't be killed at its timeout; a batch that took
+too long comes back all the same. And `retry_after` or `after_death` may shorten the wait for a retry.
 """
 
 import importlib
@@ -30,13 +30,13 @@ from infra.stack import Lane, Stack
 Handler = Callable[[Any, Any], Any]
 
 RECEIVE_MOST = 10  # messages; SQS hands out no more in one call
-SETTLE_MOST = 10  # messages that one call deletes or shows again
-IDLE_WAIT = 1.0  # seconds; Lambda's poller waits 20, but here somebody waits for the loop to end
+SETTLE_MOST = 10  # messages that one call can delete or make visible again
+IDLE_WAIT = 1.0  # seconds; Lambda's poller waits 20, but here a person waits for the loop to end
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """One batch and what became of it. `error` says why the whole batch came back, where it did."""
+    """One batch and its outcome. `error` is the reason why the whole batch came back, or None."""
 
     messages: int
     failed: int
@@ -47,10 +47,10 @@ class Invocation:
 def load_handler(stack: Stack) -> Handler:
     """`handler.app.lambda_handler`, imported under the environment that the template gives the function.
 
-    Changes this process's environment for good, as the worker reads it at import; so one stack for each process.
+    Changes this process's environment for good, because the worker reads it at import: one stack a process.
     """
     environment = function_environment(stack)
-    # The memory that the template gives the function pays for a core or two; this machine's are all there.
+    # The function's memory would limit it to a core or two; here it may use all cores of the machine.
     environment.setdefault("INFERENCE_THREADS", str(len(os.sched_getaffinity(0))))
     for name in set(os.environ) - set(environment):
         del os.environ[name]
@@ -82,14 +82,15 @@ def run_worker(
     after_death: int | None = None,
     on_batch: Callable[[Invocation], None] | None = None,
 ) -> list[Invocation]:
-    """Feed the handler from the lane (default: the live one) and return what was invoked.
+    """Feed the handler from the lane (default: the live one) and return the invocations.
 
-    `until` is asked after every batch and, while nothing arrives, every second; true ends the loop. By default the
-    loop ends when nothing waits in the queue, is delayed, or is held back for a retry; the bucket's event of a fresh
-    upload may still be on its way then, so who knows what to wait for says it with `until`. `retry_after` seconds
-    make a failed message visible again earlier than its queue would; `after_death` seconds only those of a batch that
-    failed as a whole, and what was handed back is left as the handler left it. `on_batch` is told of every batch when
-    it is done.
+    The loop calls `until` after every batch, and every second while nothing arrives; it ends once that is true. By
+    default it ends when the queue holds nothing, neither visible nor delayed nor waiting for a retry. The event of a
+    new upload may still be on its way then, so give `until` if you know what to wait for.
+
+    `retry_after`: seconds after which failed messages become visible again, instead of the queue's visibility timeout.
+    `after_death`: the same, but only for batches that failed as a whole; messages that the handler handed back stay as
+    the handler left them. `on_batch` is called after every batch.
     """
     lane = lane or stack.live
     source = _EventSource(stack, lane, handler, stack.endpoint.client("sqs"), retry_after, after_death)
@@ -107,7 +108,7 @@ def run_worker(
 
 
 def waiting(endpoint: Endpoint, lane: Lane) -> int:
-    """How many messages the lane still holds: visible, in flight (or waiting for a retry), and delayed."""
+    """Number of messages that the lane holds: visible, in flight or waiting for a retry, and delayed."""
     counts = (
         "ApproximateNumberOfMessages",
         "ApproximateNumberOfMessagesNotVisible",
@@ -119,7 +120,7 @@ def waiting(endpoint: Endpoint, lane: Lane) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _EventSource:
-    """One lane's poller: gathers batches, invokes the handler, settles the messages."""
+    """The poller of one lane: gathers batches, invokes the handler, settles the messages."""
 
     stack: Stack
     lane: Lane
@@ -129,7 +130,7 @@ class _EventSource:
     after_death: int | None
 
     def gather(self) -> list[dict[str, Any]]:
-        """One batch, complete when it is full or when the window has passed since its first message."""
+        """One batch, complete once it is full or the window has passed since its first message."""
         batch = self._receive(self.lane.batch_size, IDLE_WAIT)
         closes = time.monotonic() + self.lane.window
         while batch and len(batch) < self.lane.batch_size and (left := closes - time.monotonic()) > 0:
@@ -137,7 +138,7 @@ class _EventSource:
         return batch
 
     def invoke(self, batch: Sequence[dict[str, Any]]) -> Invocation:
-        """Run the handler on a batch, delete what it finished, and leave the rest for a retry."""
+        """Run the handler on a batch, delete the messages it finished, and leave the rest for a retry."""
         started = time.monotonic()
         error = None
         try:
@@ -162,7 +163,7 @@ class _EventSource:
             invoked_function_arn=self.stack.function_arn,
             deadline=started + self.stack.timeout,
         )
-        # Through JSON and back, as between Lambda and a runtime: what is no JSON fails here as there.
+        # Through JSON and back, as between Lambda and a runtime, so that other values fail here too.
         event = json.loads(json.dumps(lambda_event(batch, self.lane)))
         response = json.loads(json.dumps(self.handler(event, context)))
         if time.monotonic() > context.deadline:

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from model_layer.errors import UserError
+
 MANIFEST_SCHEMA = 1
 MAX_VERSION_LENGTH = 100
 """Characters. Records are kept under `<version of the file>#<version of the model>`: the last `#` parts the two."""
 
 
-class BundleError(ValueError):
+class BundleError(UserError):
     """The bundle cannot be used; the message is one sentence that says why."""
 
 
@@ -124,8 +126,6 @@ class Bundle:
         except KeyError as error:
             raise BundleError(f"The manifest in {folder} lacks {error}.") from None
         except (TypeError, ValueError) as error:
-            if isinstance(error, BundleError):
-                raise
             raise BundleError(f"The manifest in {folder} has a value of the wrong kind: {error}.") from None
         bundle.verify()
         return bundle

@@ -1,8 +1,8 @@
-"""A picture of a run: every image beside the model's label, its confidence and its heat map.
+"""Pictures for people, from records and images.
 
-canvas (shapes, text) -> heat (the overlay) -> card (one record) -> sheet (header, grid, footer)
+names     names of images, safe to show
+heat      the heat map over an image
+sheet     the contact sheet of a run, with a card for each record
+card      one card
+canvas    shapes, text and colours
 """
-
-from pictures.sheet import MOST_CARDS, contact_sheet
-
-__all__ = ["MOST_CARDS", "contact_sheet"]

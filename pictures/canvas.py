@@ -1,4 +1,4 @@
-"""A drawing surface with smooth edges, and text that fits: Pillow's own shapes are jagged, and its text overflows."""
+"""A drawing surface with smooth edges, and text cut to the room it has: Pillow has neither. And the colours."""
 
 from __future__ import annotations
 
@@ -7,18 +7,46 @@ import unicodedata
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageText
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from pictures.colours import Colour
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
 
 SMOOTHING = 4  # shapes are drawn this many times larger and averaged down
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+
+
+Colour = tuple[int, int, int]
+"""Red, green, blue, 0..255."""
+
+GROUND = (244, 242, 238)
+CARD = (255, 255, 255)
+EDGE = (224, 220, 213)
+INK = (28, 27, 31)
+MUTED = (113, 108, 103)
+FAINT = (235, 232, 226)
+WHITE = (255, 255, 255)
+URGENT = (184, 28, 60)
+
+
+class StatusColours(NamedTuple):
+    """A strong colour for text and bars, a pale one for the ground behind them."""
+
+    strong: Colour
+    pale: Colour
+
+
+STATUS = {
+    "classified": StatusColours((15, 112, 104), (217, 240, 236)),
+    "referred": StatusColours((168, 84, 8), (253, 237, 210)),
+    "rejected": StatusColours((82, 90, 106), (228, 231, 237)),
+    "superseded": StatusColours((88, 80, 140), (232, 229, 246)),
+    "failed": StatusColours((168, 28, 36), (252, 226, 226)),
+}
+"""In the order of the sheet."""
 
 
 class Style(NamedTuple):
@@ -28,7 +56,7 @@ class Style(NamedTuple):
     """Pixels."""
     colour: Colour
     weight: float = 0
-    """Pixels by which the strokes of Pillow's only built-in face are thickened: 0 regular, 0.5 semi-bold."""
+    """Pixels added to the strokes of Pillow's one built-in face: 0 is regular, 0.5 semi-bold."""
 
 
 @cache
@@ -91,37 +119,22 @@ def width_of(text: str, style: Style) -> float:
 
 
 def drawable(text: str) -> str:
-    """`text` for the built-in face, which knows little beyond ASCII: letters lose the accents that it lacks.
-
-    A character that it does not know at all shows as a box.
-    """
-    return "".join(map(_drawable, text))
-
-
-@cache
-def _drawable(character: str) -> str:
-    plain = unicodedata.normalize("NFKD", character)[0]
-    return plain if not _has_glyph(character) and _has_glyph(plain) else character
-
-
-def _has_glyph(character: str) -> bool:
-    face = _font(16)
-    missing = "\uffff"  # a code point that no face may have
-    return bytes(face.getmask(character)) != bytes(face.getmask(missing))
+    """`text` without accents, which the built-in face lacks. Other characters that it lacks show as boxes."""
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
 
 def shortened(text: str, style: Style, room: float) -> str:
-    """`text` with its middle cut out until it fits into `room` pixels: a file name's two ends tell most."""
+    """`text` with its middle cut out so that it fits into `room` pixels: the ends of a file name say most."""
     return _longest(text, style, room, lambda kept: text[: kept - kept // 2] + ELLIPSIS + text[len(text) - kept // 2 :])
 
 
 def shortened_end(text: str, style: Style, room: float) -> str:
-    """`text` cut at its end until it fits into `room` pixels."""
+    """`text` cut at its end so that it fits into `room` pixels."""
     return _longest(text, style, room, lambda kept: text[:kept].rstrip(" ,;:") + ELLIPSIS)
 
 
 def _longest(text: str, style: Style, room: float, cut: Callable[[int], str]) -> str:
-    """`text` if it fits, else `cut` to as many characters as do; no glyph is narrower than a pixel."""
+    """`text` if it fits, else `cut` to as many characters as fit. No glyph is narrower than a pixel."""
     most = min(len(text), int(room))
     if len(text) == most and width_of(text, style) <= room:
         return text
@@ -129,19 +142,12 @@ def _longest(text: str, style: Style, room: float, cut: Callable[[int], str]) ->
 
 
 def wrapped(text: str, style: Style, room: float, lines: int) -> list[str]:
-    """`text` in at most `lines` lines of `room` pixels; what does not fit ends in an ellipsis."""
-    rows = [""]
-    words = text.split()
-    for index, word in enumerate(words):
-        longer = f"{rows[-1]} {word}".strip()
-        if not rows[-1] or (len(longer) <= room and width_of(longer, style) <= room):
-            rows[-1] = longer
-        elif len(rows) < lines:
-            rows.append(word)
-        else:
-            rows[-1] = " ".join([rows[-1], *words[index:]])
-            break
-    return [shortened_end(row, style, room) for row in rows]
+    """`text` in at most `lines` lines of `room` pixels. What does not fit is replaced by an ellipsis."""
+    words = [shortened_end(word, style, room) for word in text.split()]
+    flow = ImageText.Text(" ".join(words), _font(style.size))
+    flow.wrap(int(room))
+    rows = flow.text.split("\n", lines - 1)
+    return [shortened_end(row.replace("\n", " "), style, room) for row in rows]
 
 
 @cache

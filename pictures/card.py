@@ -1,4 +1,4 @@
-"""One record as a card: the image, its heat map, and what the model says; or why there is nothing to say."""
+"""One record as a card: the image, its heat map and the model's label, or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -6,8 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw
 
-from pictures.canvas import SMOOTHING, Canvas, Style, drawable, fitting, shortened, shortened_end, wrapped
-from pictures.colours import CARD, EDGE, FAINT, INK, MUTED, STATUS, URGENT, WHITE
+from pictures.canvas import (
+    CARD,
+    EDGE,
+    FAINT,
+    INK,
+    MUTED,
+    SMOOTHING,
+    STATUS,
+    URGENT,
+    WHITE,
+    Canvas,
+    Style,
+    drawable,
+    fitting,
+    shortened,
+    shortened_end,
+    wrapped,
+)  # fmt: skip
 from pictures.heat import overlay
 from pictures.names import name_of
 
@@ -32,7 +48,7 @@ _TOP = {"left": (True, False, False, False), "right": (False, True, False, False
 def draw_card(canvas: Canvas, at: tuple[int, int], record: Mapping[str, Any], square: Image.Image | None) -> None:
     """Draws `record` with its top left corner at `at`.
 
-    `square` is the part of the image that the network saw; None where it could not be read.
+    `square` is the part of the image that the network saw, or None if it could not be read.
     """
     left, top = at
     canvas.rounded((left - 1, top - 1, left + WIDTH + 1, top + HEIGHT + 2), RADIUS + 1, EDGE)
@@ -83,10 +99,10 @@ def _draw_answer(canvas: Canvas, x: float, y: float, record: Mapping[str, Any]) 
 
 
 def _alternatives(record: Mapping[str, Any]) -> str:
-    """The prediction set in words: what else the model holds possible."""
+    """The rest of the prediction set in words."""
     others = [str(code) for code in record.get("prediction_set", ()) if code != record["label"]]
     if not others:
-        return f"{record['label']} alone in its prediction set"
+        return "no other label in its prediction set"
     likely = ", ".join(f"{code} {float(record['probabilities'][code]):.0%}" for code in others[:4])
     more = f" and {len(others) - 4} more" if len(others) > 4 else ""
     return f"could also be {likely}{more}"

@@ -1,4 +1,4 @@
-"""The heat map over the image: where the evidence for the model's label lies."""
+"""The heat map over an image: where the evidence for the model's label lies. The only way of drawing it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# From violet through red to pale yellow, ever lighter: the order can be read without seeing colours, too.
+# From violet through red to pale yellow, ever lighter, so the order is visible without colour vision too.
 _STOPS = (
     (0.00, (48, 18, 90)),
     (0.30, (126, 32, 122)),
@@ -20,7 +20,7 @@ _STOPS = (
     (0.78, (248, 138, 62)),
     (1.00, (253, 231, 132)),
 )
-_OPACITY = 0.84  # of the strongest evidence: the skin stays visible below it
+_OPACITY = 0.84  # of the strongest evidence, so that the skin stays visible below it
 
 
 def palette(levels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -31,17 +31,17 @@ def palette(levels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def overlay(square: Image.Image, heatmap: Mapping[str, Any]) -> Image.Image:
-    """The grey image under its heat map, which is spread smoothly over it.
+    """The image in grey under its heat map, which is interpolated smoothly.
 
-    `heatmap` has `rows`, `columns` and `values` (0..100, row by row) and covers just what `square` shows: the part of
-    the image that the network saw.
+    `heatmap` is the record's: `rows`, `columns` and `values` (0..100, row by row). It covers exactly what `square`
+    shows, the part of the image that the network saw.
     """
     rows, columns = int(heatmap["rows"]), int(heatmap["columns"])
     grid = np.array([float(v) for v in heatmap["values"]], dtype=np.float32).reshape(rows, columns) / 100
     spread = Image.fromarray(grid).resize(square.size, Image.Resampling.BICUBIC)
     levels = np.clip(np.asarray(spread, dtype=np.float32), 0, 1)  # (side, side)
     grey = np.asarray(square.convert("L"), dtype=np.float32)[..., None]
-    # Colours alone carry the evidence; the image is there to be recognised.
+    # Only the colours carry evidence; the image is dimmed to a grey that is just recognisable.
     calm = 46 + grey * 0.72
     opacity = (_OPACITY * levels**0.8)[..., None]
     mixed = calm * (1 - opacity) + palette(levels) * opacity * (0.80 + 0.28 * grey / 255)

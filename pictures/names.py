@@ -1,4 +1,4 @@
-"""What an image is called where people read it."""
+"""Names of images, safe to show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def one_line(text: str) -> str:
-    """A file's name without anything that moves a cursor or turns a line around: such characters become escapes."""
+    """A name whose control characters are escaped, so that it cannot move the cursor or reverse a line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -20,5 +20,5 @@ def key_of(record: Mapping[str, Any]) -> str:
 
 
 def name_of(record: Mapping[str, Any]) -> str:
-    """The image's key, fit to be shown."""
+    """The image's key, safe to show."""
     return one_line(key_of(record))

@@ -1,4 +1,4 @@
-"""The whole sheet: a header that sums the run up, the grid of cards, and what everyone must know who sees it."""
+"""The contact sheet of a run: a header with the totals, a grid of cards, and the notice."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from PIL import Image
 from handler.record import NOTICE
 from model_layer.decoding import DecodingLimits, decode
 from model_layer.rejections import ImageRejectedError
-from pictures.canvas import Canvas, Style, width_of
+from pictures.canvas import CARD, EDGE, GROUND, INK, MUTED, STATUS, URGENT, Canvas, Style, width_of
 from pictures.card import HEIGHT, SQUARE, WIDTH, draw_card
-from pictures.colours import CARD, EDGE, GROUND, INK, MUTED, STATUS, URGENT
 from pictures.heat import legend
 from pictures.names import key_of, name_of
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_CARDS = 60
-"""More would make a picture that few programs open; the records of the rest stand in `predictions.jsonl`."""
+"""Few programs open a larger picture. The records of the others are in `predictions.jsonl`."""
 
 COLUMNS = 4
 GAP = 22
@@ -40,11 +39,11 @@ def contact_sheet(
     synthetic: bool = False,
     seconds: float | None = None,
 ) -> int:
-    """Writes the PNG at `path`; returns how many cards it shows (at most `MOST_CARDS`).
+    """Writes the PNG at `path`; returns the number of its cards (at most `MOST_CARDS`).
 
-    `records` are of schema 1, as in `predictions.jsonl`. `image_of` gives an image's bytes for its key, and is asked
-    only for images that get a card with a heat map. `synthetic` adds that the labels mean nothing, `seconds` how long
-    the run took.
+    `records` are of schema 1, as in `predictions.jsonl`. `image_of` returns an image's bytes for its key, and is called
+    only for images whose card shows a heat map. `synthetic` adds the line that the labels mean nothing, `seconds` the
+    duration of the run.
     """
     shown = chosen(records)
     rows = max(1, -(-len(shown) // COLUMNS))
@@ -63,7 +62,7 @@ def contact_sheet(
 
 
 def chosen(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """At most `MOST_CARDS` of `records`, by status and name, and of each status some: the rare ones tell most."""
+    """At most `MOST_CARDS` of `records`, by status and name, some of each status: the rare ones say most."""
     groups = [[r for r in sorted(records, key=name_of) if r["status"] == status] for status in STATUS]
     turns = [(turn, rank) for rank, group in enumerate(groups) for turn in range(len(group))]
     dealt = sorted(turns)[:MOST_CARDS]  # the first of each status, then the second of each, ...
@@ -71,11 +70,11 @@ def chosen(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _square(record: Mapping[str, Any], image_of: Callable[[str], bytes]) -> Image.Image | None:
-    """What the network saw, through the worker's own decoder: the same guards, the same orientation and colours."""
+    """The square that the network saw, by the worker's own decoder: same guards, orientation and colours."""
     if not record.get("heatmap"):
         return None
     try:
-        # The worker read this file under its limits already; the ones here only keep the sheet's memory in bounds.
+        # The worker has read this file under its own limits; these only bound the sheet's memory.
         return Image.fromarray(
             decode(image_of(key_of(record)), SQUARE, DecodingLimits(max_bytes=10**9, max_pixels=10**9)).pixels
         )
@@ -105,7 +104,7 @@ def _draw_header(
 
 
 def _draw_counts(canvas: Canvas, counts: Counter[str]) -> None:
-    """The share of each status as one bar, with its key below, and the key to the heat maps at the right."""
+    """The share of each status as a bar with its key, and the key of the heat maps at the right."""
     top, left, right = 188, MARGIN, canvas.image.width - MARGIN
     canvas.rounded((left - 1, top - 1, right + 1, top + 97), 17, EDGE)
     canvas.rounded((left, top, right, top + 96), 16, CARD)

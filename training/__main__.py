@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_layer import BundleError
+from model_layer.errors import run_command
 from training.config import TINY, VGG16_CHANNELS, Config
 from training.errors import TrainingError
 
@@ -28,17 +28,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit status. A mistake of the user is one sentence on stderr."""
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # hides TensorFlow's start-up messages
-    try:
+
+    def command() -> int:
         options.run(options)
-    except (TrainingError, BundleError) as error:
-        print(f"{options.command}: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print(f"\n{options.command}: interrupted; the same command continues at the last checkpoint.", file=sys.stderr)
-    except OSError as error:
-        print(f"{options.command}: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
-    else:
         return 0
-    return 1
+
+    return run_command(options.command, command, "stopped; the same command continues from the last checkpoint.")
 
 
 def _train(options: argparse.Namespace) -> None:

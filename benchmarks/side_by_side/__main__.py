@@ -31,7 +31,8 @@ from benchmarks.side_by_side.throughput import Setting, on_one_core, throughput
 from benchmarks.side_by_side.uploads import draw
 from infra.embedded_aws import embedded_aws
 from infra.stack import deploy
-from model_layer import Bundle, BundleError
+from model_layer import Bundle
+from model_layer.errors import run_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,11 +43,11 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
-    try:
-        Bundle.read(options.bundle)  # now, and not after minutes of drawing and starting
-    except BundleError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+    return run_command("bench", lambda: _bench(options))
+
+
+def _bench(options: argparse.Namespace) -> int:
+    Bundle.read(options.bundle)  # now, and not after minutes of drawing and starting
     out: Path = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     pairs, rounds = (1, 1) if options.quick else (5, 3)

@@ -1,4 +1,4 @@
-"""What the bucket holds: the current version of each object, page by page, from any place on."""
+"""The current version of each object in a bucket, page by page from any place on, and the message for each."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 PAGE = 1000  # objects; S3's own limit
-# Not read before they are restored, unlike GLACIER_IR. Of what Intelligent-Tiering archives no listing tells.
+# Unreadable until restored, unlike GLACIER_IR. A listing does not show what Intelligent-Tiering has archived.
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """The current version of one object. `version` is None where it was uploaded while the bucket kept none."""
+    """The current version of one object. `version` is None if the bucket was not versioned when it was uploaded."""
 
     key: str
     version: str | None
@@ -26,12 +26,12 @@ class Current:
     size: int
     uploaded_at: datetime
     archived: bool = False
-    """Whether it is in an archive storage class, and no copy is restored: S3 would refuse to give it."""
+    """In an archive storage class without a restored copy, so S3 would refuse to return it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a listing goes on: after this version of this key. Both are empty at the beginning."""
+    """Where a listing continues: after this version of this key. Both are empty at the start."""
 
     key: str = ""
     version: str = ""
@@ -39,7 +39,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """`after` is where the next one begins; None when this is the last."""
+    """`after` is where the next page starts, or None on the last page."""
 
     objects: tuple[Current, ...]
     after: Place | None
@@ -48,8 +48,8 @@ class Page:
 def pages(s3: Any, bucket: str, prefix: str, start: Place) -> Iterator[Page]:
     """The bucket's current objects under `prefix`, in the order of their keys.
 
-    Versions are listed, not objects: a message must name the version that S3's own event named, or the same image
-    would get a second record.
+    Lists versions, not objects: a message must name the same version as S3's own event, or the image would get a
+    second record.
     """
     place: Place | None = start
     while place:
@@ -80,7 +80,7 @@ def _current(item: Any) -> Current:
 
 
 def message(bucket: str, found: Current) -> str:
-    """The body of the message that S3 would have sent when `found` was uploaded."""
+    """The body of the message that S3 would have sent for the upload of `found`."""
     described: dict[str, Any] = {
         "key": quote_plus(found.key, safe="/"),  # as S3 writes keys in events
         "size": found.size,

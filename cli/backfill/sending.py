@@ -1,4 +1,4 @@
-"""Messages into a queue: ten a call, several calls at a time, each message until SQS has taken it."""
+"""Puts messages into a queue: ten a call, several calls at a time, each message until SQS accepts it."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from model_layer.errors import UserError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TOGETHER = 10  # messages; SendMessageBatch's limit
 CALLS_AT_A_TIME = 8
 ATTEMPTS = 6
-# SendMessageBatch takes 256 KiB (1 MiB since 2025). A body has about 300 bytes and a key of at most 1,024, which
-# percent-encoding triples: ten stay under 40 KiB.
+# SendMessageBatch takes 256 KiB (1 MiB since 2025). A body has about 300 bytes plus a key of at most 1,024, which
+# percent-encoding may triple: ten stay under 40 KiB.
 
 
-class SendingError(RuntimeError):
-    """SQS does not take the messages. The message says why."""
+class SendingError(UserError):
+    """SQS keeps refusing some of the messages."""
 
 
 def send(sqs: Any, queue_url: str, bodies: Sequence[str]) -> None:
-    """Sends all of `bodies`, in no order. Raises SendingError when SQS refuses one of them to the end."""
+    """Sends all of `bodies`, in no particular order. Raises SendingError if SQS still refuses one after ATTEMPTS."""
     groups = [bodies[start : start + TOGETHER] for start in range(0, len(bodies), TOGETHER)]
     with ThreadPoolExecutor(CALLS_AT_A_TIME, "send") as pool:
         for sent in [pool.submit(_send_group, sqs, queue_url, group) for group in groups]:
@@ -30,7 +32,7 @@ def send(sqs: Any, queue_url: str, bodies: Sequence[str]) -> None:
 
 
 def _send_group(sqs: Any, queue_url: str, bodies: Sequence[str]) -> None:
-    """A call that succeeds may have failed for single messages: these are sent again, and only these."""
+    """A successful call may have failed for single messages; only those are sent again."""
     left = {str(number): body for number, body in enumerate(bodies)}
     refusal = ""
     for attempt in range(ATTEMPTS):

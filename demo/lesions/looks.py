@@ -1,6 +1,6 @@
-"""How a synthetic lesion looks: a shape, and what pigment and blood do inside it.
+"""How a synthetic lesion looks: its shape, and the pigment and blood inside it.
 
-The looks are named after what one sees. None stands for a disease, and no label that a model gives them means anything.
+The looks are named after what one sees. None represents a disease.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WHITE = (0.93, 0.88, 0.86)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Amounts are relative to the absorbers' units in `demo.lesions.skin`; 0 leaves a feature out."""
+    """Amounts are in the units of `demo.lesions.skin`; 0 leaves a feature out."""
 
     radius: float = 0.27
     """Mean radius as a share of the image's height."""
@@ -40,7 +40,7 @@ class Look:
     vessels: float = 0.0
     lacunae: float = 0.0
     veil: float = 0.0
-    """Blue-grey film over a part."""
+    """Blue-grey film over part of it."""
     regression: float = 0.0
     """Whitish patches where pigment is gone."""
     pearls: float = 0.0
@@ -70,11 +70,11 @@ LOOKS: dict[str, Look] = {
     ),
     "scar-centred": Look(pigment=0.6, core=-0.75, network=0.6, softness=0.25, blood=0.25, regression=0.3, radius=0.24),
 }  # fmt: skip
-"""Families of looks; `varied` turns each into many."""
+"""Families of looks; `varied` draws members."""
 
 
 def varied(rng: np.random.Generator, look: Look) -> Look:
-    """A member of the family: every amount somewhat more or less."""
+    """A member of the family, with each amount a little higher or lower."""
 
     def some(value: float, spread: float = 0.25) -> float:
         return value * float(rng.uniform(1 - spread, 1 + spread))
@@ -98,15 +98,15 @@ class Shape:
     """Where the lesion is."""
 
     inside: Field
-    """1 within, 0 without, and the border's fade between."""
+    """1 inside, 0 outside, and a fade at the border."""
     reach: Field
-    """Distance from the centre in radii, as the border wanders: 1 on the border."""
+    """Distance from the centre, 1 on the (irregular) border."""
     radius: float
     """Pixels."""
 
 
 def shape_of(rng: np.random.Generator, look: Look, size: tuple[int, int]) -> Shape:
-    """Draws the outline: ellipses, melted together where there are several lobes, bent by smooth noise."""
+    """Draws the outline: one ellipse a lobe, melted together and bent by smooth noise."""
     height, width = size
     radius = look.radius * height
     x = np.arange(width, dtype=np.float32)[None, :] - width / 2 - float(rng.normal(0, 0.035)) * height
@@ -132,7 +132,7 @@ def shape_of(rng: np.random.Generator, look: Look, size: tuple[int, int]) -> Sha
 
 
 def drawn(rng: np.random.Generator, skin: Skin, look: Look, shape: Shape, pitch: float) -> Colours:
-    """The skin's colours with the lesion in it; the pigment mesh has cells of `pitch` pixels."""
+    """The colours of the skin with the lesion; the pigment mesh has cells of `pitch` pixels."""
     size, inside = shape.inside.shape, shape.inside
     centre = np.clip(1 - shape.reach**2, 0, 1)
     pigment = look.pigment * (1 + look.core * (2 * centre - 1) * 0.6)
@@ -144,7 +144,7 @@ def drawn(rng: np.random.Generator, skin: Skin, look: Look, shape: Shape, pitch:
         mesh = cells(rng, size, pitch)
         thickness = 0.26 * np.exp(0.35 * smooth(rng, size, pitch * 4))
         lines = np.exp(-((mesh.wall / thickness) ** 2)) * (1 + 0.35 * smooth(rng, size, pitch * 1.5))
-        # Clear at the rim, lost in the centre's pigment, and nowhere quite even.
+        # Clear at the rim, hidden by the pigment in the centre, and uneven everywhere.
         where = smoothstep(0.1, 0.8, shape.reach) * smoothstep(-0.9, 0.7, fractal(rng, size, shape.radius * 0.5, 3))
         pigment = pigment * (1 + look.network * where * (1.5 * lines - 0.7))
     if look.globules:

@@ -1,4 +1,4 @@
-"""Seeded random fields over an image: the raw material of every rendering.
+"""Seeded random fields over an image, from which everything is drawn.
 
 All fields are float32 of shape (height, width); lengths are in pixels.
 """
@@ -28,7 +28,7 @@ def smooth(rng: np.random.Generator, shape: tuple[int, int], cell: float) -> Fie
 def fractal(
     rng: np.random.Generator, shape: tuple[int, int], cell: float, octaves: int = 4, gain: float = 0.55
 ) -> Field:
-    """Sum of `octaves` of `smooth`, each half as wide and `gain` times as high as the one before; about -1..1."""
+    """Sum of `octaves` of `smooth`, each half as wide and `gain` times as high as the last; about -1..1."""
     total = np.zeros(shape, dtype=np.float32)
     weight, power = 1.0, 0.0
     for _ in range(octaves):
@@ -40,31 +40,31 @@ def fractal(
 
 
 def ridges(rng: np.random.Generator, shape: tuple[int, int], cell: float, width: float) -> Field:
-    """Thin winding lines (1 on the line, 0 off it), as vessels or creases run: where a noise crosses zero."""
+    """Thin winding lines, like vessels or creases, where a noise crosses zero: 1 on the line, 0 off it."""
     return np.asarray(np.exp(-((fractal(rng, shape, cell, 3, 0.4) / np.float32(width)) ** 2)), dtype=np.float32)
 
 
 def smoothstep(low: float, high: float, values: Field) -> Field:
-    """0 up to `low`, 1 from `high` on, and a smooth rise between; with low > high, a fall."""
+    """0 up to `low`, 1 from `high` on, a smooth rise between; a fall if low > high."""
     t = np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), dtype=np.float32)
 
 
 class Cells(NamedTuple):
-    """A field cut into irregular cells, as a honeycomb or cobblestones (Worley 1996). Distances are in pitches."""
+    """A field divided into irregular cells, like cobblestones (Worley 1996). Distances are in pitches."""
 
     nearest: Field
     """Distance to the cell's own centre, about 0..0.8."""
     wall: Field
-    """Second smallest distance less the smallest: 0 on the wall between two cells."""
+    """Second smallest distance minus the smallest: 0 on the wall between two cells."""
     chance: Field
-    """A random number 0..1 that is constant within a cell."""
+    """A random number 0..1, constant within a cell."""
 
 
 def cells(
     rng: np.random.Generator, shape: tuple[int, int], pitch: float, *, jitter: float = 0.75, stretch: float = 1.0
 ) -> Cells:
-    """Cells `pitch` wide and `stretch` times as high, gently bent so that no grid shows through."""
+    """Cells `pitch` wide and `stretch` times as high, bent so that no grid is visible."""
     height, width = shape
     bend = 0.5
     x = np.arange(width, dtype=np.float32)[None, :] / pitch + bend * smooth(rng, shape, pitch * 3)

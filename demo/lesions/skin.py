@@ -1,8 +1,8 @@
-"""From what absorbs light in the skin to the colour that a camera sees.
+"""The colours of skin, from the absorbers in it.
 
-Skin is drawn as a pale ground under two absorbers, melanin (brown) and blood (red), with exponential (Beer-Lambert)
-attenuation: that is why every mixture looks like skin, from Fitzpatrick type I to VI, and a lesion is merely more of
-the same melanin. Amounts are relative: melanin 0.1 is type I, 1.6 is type VI, and 2 a dark mole on pale skin.
+Skin is a pale ground under two absorbers, melanin (brown) and blood (red), with exponential (Beer-Lambert) attenuation.
+So every mixture looks like skin, from Fitzpatrick type I to VI, and a lesion is just more of the same melanin. Amounts
+are relative: melanin 0.1 is type I, 1.6 is type VI, and 2 a dark mole on pale skin.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Colours = NDArray[np.float32]
 MELANIN = np.array([0.60, 0.98, 1.38], dtype=np.float32)
 BLOOD = np.array([0.10, 0.85, 0.62], dtype=np.float32)
 GROUND = np.array([0.97, 0.93, 0.90], dtype=np.float32)
-# What is left where everything is absorbed: the surface's own reflection.
+# The surface's own reflection, which remains where everything is absorbed.
 FLOOR = np.array([0.075, 0.055, 0.055], dtype=np.float32)
 
 FITZPATRICK_MELANIN = (0.10, 0.20, 0.36, 0.62, 1.00, 1.45)
@@ -39,10 +39,10 @@ class Skin:
 def healthy_skin(rng: np.random.Generator, shape: tuple[int, int], fitzpatrick: int, pitch: float) -> Skin:
     """Skin of type 1..6; its fine pattern has cells of `pitch` pixels."""
     tone = FITZPATRICK_MELANIN[fitzpatrick - 1] * float(rng.uniform(0.85, 1.2))
-    # Under much melanin the blood's red is hardly seen.
+    # Much melanin hides the red of the blood.
     flush = float(rng.uniform(0.08, 0.46)) / (1 + 0.9 * tone)
     pattern = cells(rng, shape, pitch)
-    # The darker the skin, the clearer the brown mesh around paler openings.
+    # A brown mesh around paler openings, clearer on darker skin.
     mesh = (np.exp(-((pattern.wall / 0.3) ** 2)) - 0.3) * (1 + 0.6 * fractal(rng, shape, 40, 3))
     mottle = fractal(rng, shape, 90, 6, 0.7)
     freckles = np.clip(fractal(rng, shape, 34, 4, 0.75) - 0.5, 0, None)

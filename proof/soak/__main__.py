@@ -8,10 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.embedded_aws import EmulatorError
-from infra.stack import StackError
-from infra.template import TemplateError
-from model_layer import BundleError
+from model_layer.errors import run_command
 from proof.soak.clouds import CLOUDS
 from proof.soak.pairs import HANDED_BACK, MAYBE_DEAD, enumerated, try_pairs
 from proof.soak.run import soak
@@ -27,16 +24,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 when every promise holds, 1 when one is broken or the soak could not be done, 130 after Ctrl-C."""
     options = _options(arguments)
-    try:
-        return _soak(options)
-    except (BundleError, EmulatorError, StackError, TemplateError) as error:
-        print(f"soak: {error}", file=sys.stderr)
-    except OSError as error:  # the disk is full, say
-        print(f"soak: {error.filename or options.out}: {error.strerror or error}.", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("\nsoak: stopped; nothing was counted.", file=sys.stderr)
-        return 130
-    return 1
+    return run_command("soak", lambda: _soak(options), "stopped; nothing was counted.")
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

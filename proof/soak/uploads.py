@@ -7,8 +7,7 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from demo.lesions.bad_files import BAD_FILES
-from demo.lesions.views import dermoscopy
+from demo.lesions import BAD_FILES, dermoscopy
 from model_layer import Prediction
 from proof.soak import faults
 

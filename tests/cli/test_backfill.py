@@ -1,4 +1,4 @@
-"""`python -m cli.backfill`: what is in the bucket goes through the bulk lane, once, wherever it was stopped."""
+"""`dermbatch backfill`: the objects in the bucket go through the bulk lane, once, wherever it was interrupted."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cli.backfill import command, objects, sending
-from cli.backfill.command import main
+from cli.app import main
+from cli.backfill import objects, run, sending
 from handler.events import read_event
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def bucket(fresh_stack: Callable[..., Stack], monkeypatch: pytest.MonkeyPatch) -
 
 
 def _arguments(bucket: Bucket, tmp_path: Path, *more: str) -> list[str]:
-    return ["--stack", bucket.stack.name, "--state", str(tmp_path / "state.json"), *more]
+    return ["backfill", "--stack", bucket.stack.name, "--state", str(tmp_path / "state.json"), *more]
 
 
 def test_every_current_version_is_sent_once_into_the_bulk_lane_and_none_into_the_live_one(bucket, tmp_path):
@@ -99,9 +99,9 @@ def test_a_dry_run_counts_what_is_left(bucket, tmp_path, monkeypatch, capsys):
             raise KeyboardInterrupt
         sending.send(sqs, queue, bodies)
 
-    monkeypatch.setattr(command, "send", stop_after_the_first_page)
+    monkeypatch.setattr(run, "send", stop_after_the_first_page)
     assert main(_arguments(bucket, tmp_path, "--restart")) == 130
-    assert "The same command without --restart goes on from " in capsys.readouterr().err
+    assert "The same command without --restart continues from " in capsys.readouterr().err
     sent = json.loads((tmp_path / "state.json").read_text())["sent"]
     assert main(_arguments(bucket, tmp_path, "--dry-run")) == 0
     assert f"{len(bucket.versions) - sent} objects of " in capsys.readouterr().out
@@ -140,9 +140,9 @@ def test_a_dry_run_that_is_stopped_promises_nothing(bucket, tmp_path, monkeypatc
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "pages", stop)
+    monkeypatch.setattr(run, "pages", stop)
     assert main(_arguments(bucket, tmp_path, "--dry-run")) == 130
-    assert capsys.readouterr().err == "\nStopped.\n"
+    assert capsys.readouterr().err == "\nbackfill: stopped.\n"
 
 
 @pytest.mark.parametrize("state", ["folder", "no text", "below a file"])
@@ -153,7 +153,7 @@ def test_a_progress_file_that_cannot_be_one_is_one_sentence(state, bucket, tmp_p
     else:
         file.write_bytes(b"\xff\xfe")
     given = file / "state.json" if state == "below a file" else file
-    assert main(["--stack", bucket.stack.name, "--state", str(given)]) == 1
+    assert main(["backfill", "--stack", bucket.stack.name, "--state", str(given)]) == 1
     error = capsys.readouterr().err
     assert error.startswith("backfill: ")
     assert str(file) in error
@@ -161,9 +161,9 @@ def test_a_progress_file_that_cannot_be_one_is_one_sentence(state, bucket, tmp_p
 
 
 def test_progress_that_cannot_be_kept_is_one_sentence(bucket, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "load", lambda _file, name, prefix: command.Progress(name, prefix))
+    monkeypatch.setattr(run, "load", lambda _file, name, prefix: run.Progress(name, prefix))
     (tmp_path / "file").touch()
-    assert main(["--stack", bucket.stack.name, "--state", str(tmp_path / "file" / "state.json")]) == 1
+    assert main(["backfill", "--stack", bucket.stack.name, "--state", str(tmp_path / "file" / "state.json")]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"backfill: {tmp_path / 'file'}")
     assert error.count("\n") == 1
@@ -181,12 +181,12 @@ def test_it_goes_on_where_it_was_stopped(bucket, tmp_path, monkeypatch, capsys):
         sending.send(sqs, queue, bodies)
 
     with monkeypatch.context() as patch:
-        patch.setattr(command, "send", stop_in_the_third_page)
+        patch.setattr(run, "send", stop_in_the_third_page)
         assert main(_arguments(bucket, tmp_path)) == 130
     state = tmp_path / "state.json"
     assert state.stat().st_mode & 0o077 == 0, "it holds a key, which may name a patient"
     assert main(_arguments(bucket, tmp_path)) == 0
-    assert "Goes on after" in capsys.readouterr().out
+    assert "Continues after" in capsys.readouterr().out
     assert bucket.uploads() == sorted(bucket.versions.items())
 
 
@@ -195,7 +195,7 @@ def test_the_progress_of_another_backfill_is_not_taken_for_this_ones(bucket, tmp
         '{"bucket": "x", "prefix": "", "place": {"key": "", "version": ""}, "sent": 3}'
     )
     assert main(_arguments(bucket, tmp_path)) == 1
-    assert "is of another backfill" in capsys.readouterr().err
+    assert "belongs to another backfill" in capsys.readouterr().err
     assert main(_arguments(bucket, tmp_path, "--restart")) == 0
     assert len(bucket.uploads()) == len(bucket.versions)
 
@@ -228,7 +228,7 @@ def test_what_sqs_refuses_to_the_end_is_said(monkeypatch):
 
 
 def test_a_stack_that_is_not_there_is_one_sentence(bucket, tmp_path, capsys):
-    assert main(["--stack", "nowhere", "--state", str(tmp_path / "state.json")]) == 1
+    assert main(["backfill", "--stack", "nowhere", "--state", str(tmp_path / "state.json")]) == 4
     error = capsys.readouterr().err
     assert error.startswith("backfill: The stack nowhere can't be described")
     assert error.count("\n") == 1

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cli.smoke import checks, command
-from cli.smoke.command import main
+from cli import smoke as module
+from cli.app import main
+from cli.deployed import find
 from infra.embedded_aws import embedded_aws
 from infra.stack import Stack, deploy
 
@@ -60,7 +61,7 @@ def test_a_worker_that_cannot_start_is_one_sentence(tmp_path: Path):
 def _smoke(standing: dict[str, str], *more: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment |= standing  # and nothing else: what is printed is enough
-    command = [sys.executable, "-m", "cli.smoke", "--stack", "dermbatch", *more]
+    command = [sys.executable, "-m", "cli", "smoke", "--stack", "dermbatch", *more]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
@@ -86,12 +87,12 @@ def idle(without_worker: Stack, monkeypatch: pytest.MonkeyPatch) -> Stack:
         monkeypatch.delenv(name)
     for name, value in without_worker.endpoint.environment().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(checks, "COUNT", 4)
+    monkeypatch.setattr(module, "COUNT", 4)
     return without_worker
 
 
 def test_a_stack_whose_worker_does_nothing_fails_and_its_bucket_is_cleaned_up(idle: Stack, capsys):
-    assert main(["--stack", "idle", "--seconds", "0.1"]) == 1
+    assert main(["smoke", "--stack", "idle", "--seconds", "0.1"]) == 1
     out = capsys.readouterr().out
     assert out.count("NOTHING") == out.count("WRONG") == 4
     assert "0 of 4 uploads" in out
@@ -102,7 +103,7 @@ def test_a_stack_whose_worker_does_nothing_fails_and_its_bucket_is_cleaned_up(id
 
 def test_a_wrong_answer_fails(idle: Stack, capsys):
     """A worker that takes a text file for an image."""
-    smoke = checks.Smoke(command.find("idle"), idle.endpoint.client("s3"), idle.endpoint.client("dynamodb"), "smoke/1/")
+    smoke = module.Smoke(find("idle"), idle.endpoint.client("s3"), idle.endpoint.client("dynamodb"), "smoke/1/")
     smoke.upload()
     for check in smoke.checks:
         item = {"image": f"{idle.bucket}/{check.key}", "version": "v#m", "status": "classified", "label": "nv"}
@@ -111,12 +112,12 @@ def test_a_wrong_answer_fails(idle: Stack, capsys):
             Item={name: {"S": value} for name, value in item.items()} | {"confidence": {"N": "0.9"}},
         )
     smoke.wait_for_records(10, lambda _: None)
-    assert command._report(smoke.checks) == 1
+    assert module.report(smoke.checks) == 1
     assert capsys.readouterr().out.count("WRONG") == 1
 
 
 def test_a_record_that_stays_when_its_image_goes_fails(idle: Stack, capsys):
-    smoke = checks.Smoke(command.find("idle"), idle.endpoint.client("s3"), idle.endpoint.client("dynamodb"), "smoke/2/")
+    smoke = module.Smoke(find("idle"), idle.endpoint.client("s3"), idle.endpoint.client("dynamodb"), "smoke/2/")
     smoke.upload()
     for check in smoke.checks:
         status = check.expected[0]
@@ -126,21 +127,21 @@ def test_a_record_that_stays_when_its_image_goes_fails(idle: Stack, capsys):
     smoke.wait_for_records(10, lambda _: None)
     smoke.delete_images()
     smoke.wait_for_erasure(0.1)
-    assert command._report(smoke.checks) == 1
+    assert module.report(smoke.checks) == 1
     assert capsys.readouterr().out.count("NO ") == 4
 
 
 def test_a_stack_that_keeps_records_is_not_asked_to_erase_them(idle: Stack, monkeypatch: pytest.MonkeyPatch, capsys):
     deploy(idle.endpoint, name="keeps", parameters={"EraseRemoved": "false"})
 
-    def find_all(self: checks.Smoke, _seconds: float, _on_record: object) -> None:
+    def find_all(self: module.Smoke, _seconds: float, _on_record: object) -> None:
         for check in self.checks:
             check.status = check.expected[0]
 
-    monkeypatch.setattr(checks.Smoke, "wait_for_records", find_all)
-    assert main(["--stack", "keeps"]) == 0
+    monkeypatch.setattr(module.Smoke, "wait_for_records", find_all)
+    assert main(["smoke", "--stack", "keeps"]) == 0
     assert " yes" not in capsys.readouterr().out
-    assert command.find("idle").erases_removed
+    assert find("idle").erases_removed
 
 
 def test_ctrl_c_leaves_nothing_in_the_bucket(idle: Stack, monkeypatch: pytest.MonkeyPatch, capsys):
@@ -149,15 +150,15 @@ def test_ctrl_c_leaves_nothing_in_the_bucket(idle: Stack, monkeypatch: pytest.Mo
 
     s3 = idle.endpoint.client("s3")
     before = s3.list_object_versions(Bucket=idle.bucket).get("Versions")  # other tests leave some
-    monkeypatch.setattr(checks.Smoke, "wait_for_records", stop)
-    assert main(["--stack", "idle"]) == 130
+    monkeypatch.setattr(module.Smoke, "wait_for_records", stop)
+    assert main(["smoke", "--stack", "idle"]) == 130
     assert capsys.readouterr().err == "\nsmoke: stopped.\n"
     assert s3.list_object_versions(Bucket=idle.bucket).get("Versions") == before
 
 
 def test_an_address_that_is_none_is_one_sentence(idle: Stack, monkeypatch: pytest.MonkeyPatch, capsys):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:4566")
-    assert main(["--stack", "idle"]) == 1
+    assert main(["smoke", "--stack", "idle"]) == 4
     error = capsys.readouterr().err
     assert error.startswith("smoke: Invalid endpoint: 127.0.0.1:4566; AWS_ENDPOINT_URL must begin with http://")
     assert error.count("\n") == 1

@@ -1,4 +1,4 @@
-"""`python -m demo` as a person runs it: the whole way, on the embedded AWS, with a real (tiny) bundle."""
+"""`dermbatch demo` as a person runs it: the whole way, on the embedded AWS, with a real (tiny) bundle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOTICE = "Research use only. Not a medical device."
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "demo", *map(str, arguments)]
+    return [sys.executable, "-m", "cli", "demo", *map(str, arguments)]
 
 
 def environment(bundle: Path) -> dict[str, str]:

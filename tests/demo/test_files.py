@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.errors import DemoError
-from demo.files import MAX_KEY_BYTES, draw_synthetic, files_in, key_of
-from demo.run import WAVE_FILES, waves
+from demo.files import MAX_KEY_BYTES, DemoError, draw_synthetic, files_in, key_of
+from demo.uploads import WAVE_FILES, waves
 
 
 def test_every_regular_file_is_uploaded(tmp_path):
@@ -71,7 +70,7 @@ def test_earlier_drawings_are_neither_uploaded_nor_deleted(tmp_path):
 
 
 def test_waves_hold_every_file_once_and_never_more_than_memory_allows(tmp_path, monkeypatch):
-    monkeypatch.setattr("demo.run.WAVE_BYTES", 1000)
+    monkeypatch.setattr("demo.uploads.WAVE_BYTES", 1000)
     sizes = [400, 400, 400, 5000, 10, 10, 990, 1]
     files = {}
     for number, size in enumerate(sizes):
@@ -82,5 +81,5 @@ def test_waves_hold_every_file_once_and_never_more_than_memory_allows(tmp_path, 
     assert groups == [["0", "1"], ["2"], ["3"], ["4", "5"], ["6", "7", "gone"]]
 
     many = {str(i): tmp_path / "0" for i in range(2 * WAVE_FILES + 1)}
-    monkeypatch.setattr("demo.run.WAVE_BYTES", 10**9)
+    monkeypatch.setattr("demo.uploads.WAVE_BYTES", 10**9)
     assert [len(wave) for wave in waves(many)] == [WAVE_FILES, WAVE_FILES, 1]

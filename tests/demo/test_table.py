@@ -22,7 +22,7 @@ def printed(records, out=None) -> list[str]:
     return out.getvalue().splitlines()
 
 
-def test_a_row_tells_what_became_of_the_image():
+def test_a_row_shows_what_became_of_the_image():
     title, _, row = printed([record("mole.jpg", triage="urgent")])
     assert title.split() == ["image", "status", "label", "confidence", "triage", "ms"]
     assert row.split() == ["mole.jpg", "classified", "nv", "90.0%", "urgent", "4"]
@@ -49,6 +49,7 @@ def test_a_files_name_cannot_steer_the_terminal():
 
 def test_colours_only_in_a_terminal_that_wants_them(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     records = [record("  referred  classified.jpg", "referred")]
     (coloured,) = printed(records, Terminal())[2:]
     assert coloured.count("\x1b[33mreferred\x1b[0m") == 1

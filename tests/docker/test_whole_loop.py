@@ -12,10 +12,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from emulator_template import for_emulator
 
-from demo.lesions.assortment import demo_images
+from demo.lesions import demo_images
 from infra.embedded_aws import Endpoint, embedded_aws
-from infra.template import for_emulator, read_template
+from infra.template import read_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

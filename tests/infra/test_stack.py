@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from emulator_template import for_emulator
 
 from infra.stack import Stack, StackError, deploy
-from infra.template import TemplateError, for_emulator, read_template
+from infra.template import TemplateError, read_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

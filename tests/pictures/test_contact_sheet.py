@@ -8,11 +8,10 @@ from example_records import record
 from PIL import Image
 from sample_images import encoded, jpeg
 
-from pictures import MOST_CARDS, contact_sheet
 from pictures.canvas import Style, shortened, shortened_end, width_of, wrapped
 from pictures.card import SQUARE, WIDTH
 from pictures.heat import overlay
-from pictures.sheet import COLUMNS, HEADER, MARGIN, chosen
+from pictures.sheet import COLUMNS, HEADER, MARGIN, MOST_CARDS, chosen, contact_sheet
 
 STATUSES = ("classified", "referred", "rejected", "superseded", "failed")
 

@@ -1,28 +1,34 @@
-"""What is uploaded, what must come of it, and how that is waited for."""
+"""Checks a deployed stack: uploads known images, waits for their records, and deletes both again.
+
+make smoke STACK=dermbatch
+"""
 
 from __future__ import annotations
 
+import os
 import time
+import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from demo.lesions.assortment import demo_images
-from demo.lesions.bad_files import BAD_FILES
+from cli.deployed import Deployed, aws_calls, client, find
+from demo.lesions import BAD_FILES, demo_images
+from handler.record import NOTICE
+from pictures.names import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cli.deployed import Deployed
+    from collections.abc import Callable, Sequence
 
 COUNT = 8  # six images, a truncated one and a blank one
 SEED = 20261123
 POLL_SECONDS = 1.0
+ERASURE_SECONDS = 120
 LOOKED_AT = ("classified", "referred")
 
 
 @dataclass(slots=True)
 class Check:
-    """One upload: what it must become, and what it became. Seconds count from its upload."""
+    """One upload, its expected status, and what became of it. Seconds count from its upload."""
 
     name: str
     content: bytes
@@ -34,15 +40,15 @@ class Check:
     found: str = ""
     seconds: float | None = None
     erased: bool | None = None
-    """None while nobody has asked."""
+    """Whether the record is gone; None if that was not checked."""
 
     @property
     def passed(self) -> bool:
-        return self.status in self.expected
+        return self.status in self.expected and self.erased is not False
 
 
 def known_images() -> list[Check]:
-    """The same for every run, so that two runs of one model can be compared."""
+    """The same images in every run, so that two runs of one model can be compared."""
     return [
         Check(name, content, ("rejected",) if name in BAD_FILES else LOOKED_AT)
         for name, content in demo_images(seed=SEED, count=COUNT)
@@ -51,7 +57,7 @@ def known_images() -> list[Check]:
 
 @dataclass(frozen=True, slots=True)
 class Smoke:
-    """The uploads in the stack's bucket, and their records in its table."""
+    """The uploads in the stack's bucket and their records in its table."""
 
     stack: Deployed
     s3: Any
@@ -67,7 +73,7 @@ class Smoke:
             check.version = put.get("VersionId")
 
     def wait_for_records(self, seconds: float, on_record: Callable[[Check], None]) -> None:
-        """Until each upload has a record that is no provisional one, or `seconds` have passed."""
+        """Returns when each upload has its final record, or after `seconds`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for check in self.checks:
@@ -82,14 +88,14 @@ class Smoke:
             time.sleep(POLL_SECONDS)
 
     def delete_images(self) -> None:
-        """For good: each version by its id."""
+        """Deletes each version by its id, so nothing remains."""
         for check in self.checks:
             if check.key and check.uploaded:
                 version = {"VersionId": check.version} if check.version else {}
                 self.s3.delete_object(Bucket=self.stack.bucket, Key=check.key, **version)
 
     def wait_for_erasure(self, seconds: float) -> None:
-        """Whether each record has gone with its image."""
+        """Notes for each upload whether its record was erased with its image, waiting at most `seconds`."""
         deadline = time.monotonic() + seconds
         left = [check for check in self.checks if check.status]
         for check in left:
@@ -111,8 +117,47 @@ class Smoke:
         return found[-1] if found else None
 
 
+def smoke(stack: str, seconds: float, *, keep: bool) -> int:
+    """Returns 0 if every upload got the record it must get, and its record was erased with it; otherwise 1.
+
+    Raises:
+        DeployedError: the stack is not there, or AWS refuses.
+    """
+    with aws_calls():
+        deployed = find(stack)
+        run = Smoke(deployed, client("s3"), client("dynamodb"), f"smoke/{uuid.uuid4()}/")
+        where = os.environ.get("AWS_ENDPOINT_URL") or "AWS"
+        print(f"{len(run.checks)} uploads to s3://{deployed.bucket}/{run.prefix} at {where}", flush=True)
+        try:
+            run.upload()
+            run.wait_for_records(seconds, lambda check: print(f"  {one_line(check.name)}", flush=True))
+        finally:
+            if not keep:
+                run.delete_images()
+        if deployed.erases_removed and not keep:
+            run.wait_for_erasure(ERASURE_SECONDS)
+    return report(run.checks)
+
+
+def report(checks: Sequence[Check]) -> int:
+    """Prints one line for each upload; returns 1 if one went wrong."""
+    width = max(len(one_line(check.name)) for check in checks)
+    print(f"\n{'upload':<{width}}  {'must be':<22}  {'is':<10}  {'label or reason':<20}  {'seconds':>7}  {'erased':<6}")
+    print("-" * (width + 77))
+    for check in checks:
+        seconds = "-" if check.seconds is None else f"{check.seconds:.1f}"
+        erased = {None: "-", True: "yes", False: "NO"}[check.erased]
+        print(
+            f"{one_line(check.name):<{width}}  {' or '.join(check.expected):<22}  {check.status or 'NOTHING':<10}  "
+            f"{check.found:<20}  {seconds:>7}  {erased:<6}  {'' if check.passed else 'WRONG'}".rstrip()
+        )
+    wrong = sum(not check.passed for check in checks)
+    print(f"\n{len(checks) - wrong} of {len(checks)} uploads went the whole way. {NOTICE}")
+    return 1 if wrong else 0
+
+
 def _summary(record: dict[str, Any]) -> str:
-    """The label, or the reason's code where there is none."""
+    """The label, or the code of the reason if there is no label."""
     label = record.get("label", {}).get("S")
     if label:
         return f"{label} {float(record['confidence']['N']):.0%}"

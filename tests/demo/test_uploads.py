@@ -1,12 +1,12 @@
-"""The run itself, where the worker or the disk misbehaves."""
+"""Uploads when the worker or the disk misbehaves."""
 
 from __future__ import annotations
 
 import pytest
 from sample_images import jpeg
 
-from demo.errors import DemoError
-from demo.run import Demo
+from demo.files import DemoError
+from demo.uploads import Uploads
 from infra.embedded_aws import embedded_aws
 from infra.stack import deploy
 
@@ -20,19 +20,19 @@ def stack():
 
 
 def test_uploads_that_get_no_record_end_the_run_with_a_reason_instead_of_a_wait_for_ever(stack, tmp_path, monkeypatch):
-    monkeypatch.setattr("demo.run.SILENCE", 0.5)
+    monkeypatch.setattr("demo.uploads.SILENCE", 0.5)
     (tmp_path / "a.jpg").write_bytes(jpeg())
 
     def broken(event, context):
         raise RuntimeError("no memory left")
 
-    run = Demo(stack, broken, on_records=lambda _: None)
+    run = Uploads(stack, broken, on_records=lambda _: None)
     with pytest.raises(DemoError, match=r"1 of 1 uploads without a record.*no memory left"):
         run.process({"a.jpg": tmp_path / "a.jpg"})
 
 
 def test_a_file_that_vanished_is_named_and_the_others_go_on(stack, tmp_path):
-    run = Demo(stack, lambda event, context: None, on_records=lambda _: None)
+    run = Uploads(stack, lambda event, context: None, on_records=lambda _: None)
     run.process({"gone.jpg": tmp_path / "gone.jpg"})
     assert run.unread == {"gone.jpg": "No such file or directory"}
     assert not run.records

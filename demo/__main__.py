@@ -1,8 +1,0 @@
-"""`python -m demo`."""
-
-import sys
-
-from demo.command import main
-
-if __name__ == "__main__":
-    sys.exit(main())
