@@ -89,8 +89,8 @@ def _squares(options: argparse.Namespace, size: int) -> tuple[NDArray[np.uint8],
         drawn = [(phone if n % 3 == 0 else dermoscopy)(n) for n in range(options.images)]
         resized = [np.asarray(image.crop((0, 0, 450, 450)).resize((size, size)), np.uint8) for image in drawn]
         return np.stack(resized), None
-    from training.dataset import read_folders  # noqa: PLC0415
-    from training.splits import VALIDATION, read_splits  # noqa: PLC0415
+    from training.data.dataset import read_folders  # noqa: PLC0415
+    from training.data.splits import VALIDATION, read_splits  # noqa: PLC0415
 
     splits = read_splits(options.bundle / "splits.csv")
     images = [i for i in read_folders(options.data) if splits.get((i.source, i.image_id)) == VALIDATION]
@@ -128,7 +128,7 @@ def _answers(
         "largest_probability_change": round(float(np.abs(own - reference).max()), 4),
     }
     if truth is not None:
-        from training.metrics import balanced_accuracy  # noqa: PLC0415
+        from training.evaluation.metrics import balanced_accuracy  # noqa: PLC0415
 
         found["accuracy"] = round(float(np.mean(own.argmax(axis=1) == truth)), 4)
         found["balanced_accuracy"] = round(balanced_accuracy(truth, own.argmax(axis=1)), 4)

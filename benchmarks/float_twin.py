@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import numpy_helper
 
-from training.quantisation import dequantised
+from training.network.quantisation import dequantised
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,9 +23,9 @@ from model_layer.bundle import Bundle
 from model_layer.decision import calibrated, logits_of
 from model_layer.decoding import decode
 from model_layer.network import CLASS_MAPS, INPUT
-from training.dataset import read_folders
-from training.metrics import balanced_accuracy, expected_calibration_error
-from training.splits import VALIDATION, read_splits
+from training.data.dataset import read_folders
+from training.data.splits import VALIDATION, read_splits
+from training.evaluation.metrics import balanced_accuracy, expected_calibration_error
 
 THREADS = (1, 2)
 TIMED = 24

@@ -11,8 +11,8 @@ import pytest
 from benchmarks.processors import EMULATORS, HIDDEN, answers, compare, emulator
 from demo.lesions import demo_images
 from model_layer import Classifier, Prediction
-from training.metrics import HEADLINES
-from training.model_card import NAMES, figures_table, regenerated
+from training.evaluation.metrics import HEADLINES
+from training.report.model_card import NAMES, figures_table, regenerated
 
 ROOT = Path(__file__).parent.parent
 BUNDLE = ROOT / "models" / "vgg16-skin"

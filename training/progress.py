@@ -1,4 +1,4 @@
-"""One line that tells how far long work has come and when it will be done."""
+"""A line that shows the progress of long work and the time left."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Rewrites its line on a terminal; in a log it writes a line every half minute."""
+    """Rewrites its line on a terminal; in a log, writes a new line every half minute."""
 
     def __init__(self, what: str, total: int) -> None:
-        """`total` counts what `advance` counts."""
+        """`total` is in the units of `advance`."""
         self._what, self._total, self._done = what, max(total, 1), 0
         self._live = sys.stderr.isatty()
         self._interval = 0.2 if self._live else 30.0
@@ -29,7 +29,7 @@ class Progress:
         self._show(final=True)
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Counts `count` more as done; `note` (a loss, say) stands at the line's end."""
+        """Adds `count` to what is done; `note` (such as a loss) ends the line."""
         self._done += count
         if time.monotonic() - self._shown >= self._interval:
             self._show(note=note)

@@ -1,9 +1,9 @@
-"""What the classifier makes of images that show no lesion: made-up ones, and a folder of anything else.
+"""The whole of `python -m training unlike`: the classifier's answers to images that show no lesion.
 
-`unlike.csv` tells for every kind of image how many the shipped classifier rejects, refers, and refers for being unlike
-its training data, real lesions of the validation split beside them. `unlikeness_scores.csv` compares the field's scores
-on the same features by the area under the ROC curve, real images against each kind: those of the calibration split, for
-the score that ships was chosen by that table.
+`unlike.csv` has a row for every kind of image, and for real lesions of the validation split: how many the classifier
+rejects, refers, and refers as unlike its training data. `unlikeness_scores.csv` compares the scores of
+`training.network.unlikeness` by the area under the ROC curve, each kind against real images. These are images of the
+calibration split, because the served score was chosen by this table.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import numpy as np
 from scipy.stats import binomtest, mannwhitneyu
 
 from model_layer import BATCH, Classifier, DecodedImage, Prediction
-from training.dataset import read_folders
+from training.data.dataset import read_folders
+from training.data.made_up import made_up
+from training.data.splits import CALIBRATION, TRAIN, VALIDATION, read_splits
 from training.errors import TrainingError
-from training.made_up import made_up
+from training.network.served import serve
+from training.network.unlikeness import scores
 from training.progress import Progress
-from training.served import serve
-from training.splits import CALIBRATION, TRAIN, VALIDATION, read_splits
-from training.unlikeness import scores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model_layer import Rejection
-    from training.dataset import LabelledImage
+    from training.data.dataset import LabelledImage
 
 MADE_UP = 40
-"""Pictures of each made-up kind."""
+"""Number of pictures of each made-up kind."""
 LEARNED_FROM = 1_000
-"""Training images that the compared scores are fitted to."""
+"""Number of training images that the scores are fitted to."""
 UNLIKE = "unlike_training_data"
 PHOTOGRAPHS, DISEASES = "other photographs", "other skin diseases"
 TOGETHER = "all without a lesion"
@@ -47,7 +47,7 @@ TOGETHER = "all without a lesion"
 
 @dataclass
 class Kind:
-    """Images of one kind, and what was said of them."""
+    """Images of one kind with their answers."""
 
     squares: list[NDArray[np.uint8]]
     answers: list[Prediction | Rejection]
@@ -56,22 +56,22 @@ class Kind:
 def unlike(
     folders: Sequence[Path], bundle: Path, others: Path | None, diseases: Path | None, out: Path, *, images: int
 ) -> dict[str, Any]:
-    """Writes both tables to `out` and returns them; `images` real ones of each data folder and split are looked at.
+    """Writes both tables to `out` and returns them. `images` is the number of real images per data folder and split.
 
-    `others` holds photographs of anything but skin, `diseases` photographs of skin that none of the labels names.
+    `others` has photographs of anything except skin, `diseases` photographs of skin diseases without a label.
 
     Raises:
-        TrainingError: `others` or `diseases` holds no file, or the bundle came without its splits, or of other folders.
+        TrainingError: `others` or `diseases` is empty, or the bundle has no splits of these folders.
     """
     out.mkdir(parents=True, exist_ok=True)
     classifier = Classifier.load(bundle)
     data = read_folders(folders)
     splits = read_splits(bundle / "splits.csv")
     if not splits:
-        raise TrainingError(f"{bundle} came without splits.csv: which images it has learned from is not known.")
+        raise TrainingError(f"{bundle} has no splits.csv, so it is not known which images it has learned from.")
     if missing := sorted({i.source for i in data} - {source for (source, _), s in splits.items() if s == VALIDATION}):
         raise TrainingError(
-            f"{bundle} has no validation images of {' or '.join(missing)}: give what it was trained on."
+            f"{bundle} has no validation images of {' or '.join(missing)}: give the folders it was trained on."
         )
     of_split = {
         s: [i for i in data if splits.get((i.source, i.image_id)) == s] for s in (TRAIN, CALIBRATION, VALIDATION)
@@ -115,7 +115,7 @@ def _unlike_files(others: Path | None) -> dict[str, list[bytes]]:
 
 
 def _files(folder: Path) -> list[bytes]:
-    """Every image below `folder`; tables beside them are none."""
+    """The content of every file below `folder` except CSV tables."""
     found = [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".csv"]
     if not found:
         raise TrainingError(f"{folder} holds no file.")
@@ -161,7 +161,7 @@ def _compare(
     real: dict[str, Kind],
     kinds: dict[str, Kind],
 ) -> list[dict[str, Any]]:
-    """The area under the ROC curve of every score for every kind against all real images."""
+    """The area under the ROC curve of every score, each kind against all real images."""
     file = bundle / "model.onnx"
     decoded = [classifier.decode(image.path.read_bytes()) for image in learned]
     squares = [one.pixels for one in decoded if isinstance(one, DecodedImage)]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import keras
 
-from training.network import build
+from training.network.architecture import build
 
 SIZE = 224
 LABELS = 8

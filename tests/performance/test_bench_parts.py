@@ -15,7 +15,7 @@ from benchmarks.side_by_side import __main__ as bench
 from benchmarks.side_by_side.cloud import pretended
 from benchmarks.side_by_side.peak import measurable, peak
 from benchmarks.side_by_side.worker import worker
-from training.quantisation import quantise
+from training.network.quantisation import quantise
 
 
 @pytest.fixture

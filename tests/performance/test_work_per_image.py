@@ -21,7 +21,7 @@ from sample_images import jpeg
 from handler.fetching import ImageStore
 from handler.messages import Upload
 from model_layer.decoding import decode
-from training.quantisation import quantise
+from training.network.quantisation import quantise
 
 
 @pytest.mark.parametrize("images", [1, 32, 120])

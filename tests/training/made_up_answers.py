@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from model_layer.decision import calibrated, likelier_mass
-from training.dataset import CODES, LabelledImage
-from training.metrics import Answers
+from training.data.dataset import CODES, LabelledImage
+from training.evaluation.metrics import Answers
 
 CLASSES = len(CODES)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import onnxruntime
 import pytest
 
 from training.__main__ import main
-from training.backbones import BACKBONES, VGG16, application
-from training.finish import export
-from training.network import BACKBONE, block_of, build
+
+pytestmark = pytest.mark.training  # TensorFlow is imported in the tests, which costs seconds where they are not run
 
 
 def test_another_backbone_is_exported_and_answers_like_keras(tmp_path):
+    from training.fit.finish import export
+    from training.network.architecture import build
+
     network = build(96, 8, backbone="MobileNetV2", hidden=16)
     # Random weights fade to nothing over 50 layers: a head that is a thousand times as loud makes a difference visible.
     for name in ("head_evidence", "class_maps"):
@@ -31,12 +32,18 @@ def test_another_backbone_is_exported_and_answers_like_keras(tmp_path):
 
 
 def test_another_backbone_learns_at_one_rate_and_the_head_at_its_own():
+    from training.network.architecture import BACKBONE, block_of, build
+
     network = build(96, 8, backbone="MobileNetV2")
     assert block_of(network.get_layer(BACKBONE)) < 6
     assert {block_of(layer) for layer in network.layers if layer.name.startswith("head")} == {6}
 
 
 def test_every_named_backbone_exists_in_keras():
+    import keras
+
+    from training.network.architecture import BACKBONES, VGG16, application
+
     assert VGG16 in BACKBONES
     for name in BACKBONES:
         assert application(name) is getattr(keras.applications, name)

@@ -21,8 +21,8 @@ import keras
 import numpy as np
 
 from training.config import TINY, Stage
-from training.fit import fit
-from training.network import build
+from training.fit.loop import fit
+from training.network.architecture import build
 
 
 class Colours:
@@ -50,6 +50,7 @@ print(json.dumps({"backend": keras.backend.backend(), "best": best, "losses": lo
 """
 
 
+@pytest.mark.training
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "backend",

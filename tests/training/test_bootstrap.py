@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.bootstrap import RESAMPLES, estimate, interval, lesion_weights, mean_recall, shares
+from training.evaluation.bootstrap import RESAMPLES, estimate, interval, lesion_weights, mean_recall, shares
 
 
 def test_images_of_one_lesion_are_drawn_together_and_every_draw_has_as_many_lesions():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from training.bundle_writer import NETWORK_FILE, add_quality, write_manifest
 from training.config import Config
-from training.dataset import LABELS
+from training.data.dataset import LABELS
+from training.fit.bundle_writer import NETWORK_FILE, add_quality, write_manifest
 
 
 def content(

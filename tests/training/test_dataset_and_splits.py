@@ -13,14 +13,11 @@ from hypothesis import strategies as st
 from labelled_folders import write_labelled_folder
 from PIL import Image
 
-from training.dataset import LabelledImage, read_folders
-from training.duplicates import near_duplicates
-from training.errors import TrainingError
-from training.material import Material
-from training.pixels import decoded_squares, pixel_digest
-from training.run_folder import claim
-from training.sampling import draw, draw_probabilities, source_shares
-from training.splits import (
+from training.data.dataset import LabelledImage, read_folders
+from training.data.duplicates import near_duplicates
+from training.data.material import Material, decoded_squares, pixel_digest
+from training.data.sampling import draw, draw_probabilities, source_shares
+from training.data.splits import (
     CALIBRATION,
     TRAIN,
     VALIDATION,
@@ -29,6 +26,8 @@ from training.splits import (
     split,
     write_splits,
 )
+from training.errors import TrainingError
+from training.fit.run_folder import claim
 
 
 def image(number: int, *, source="derm", label=0, lesion="", patient="") -> LabelledImage:
@@ -125,7 +124,9 @@ def test_a_runs_folder_is_no_other_runs(tmp_path):
 
 def test_too_few_lesions_to_choose_by_are_told_before_training(tmp_path):
     folder = write_labelled_folder(tmp_path / "derm", ("nv", "mel"), 48, seed=1)  # 24 lesions, 3 or 4 to choose by
-    with pytest.raises(TrainingError, match="lesions or patients came to the calibration split, and 5 are needed"):
+    with pytest.raises(
+        TrainingError, match=r"The calibration split has only . lesions or patients, and cross-validation needs 5"
+    ):
         Material.read([folder], 32, 1, tmp_path / "cache")
 
 
@@ -164,7 +165,7 @@ def test_reading_names_what_is_wrong(tmp_path):
     with pytest.raises(TrainingError, match="columns image_id and dx"):
         read_folders([folder])
     (folder / "metadata.csv").write_text("image_id,dx,site\ni0,nv,R\u00fccken\n", encoding="latin-1")
-    with pytest.raises(TrainingError, match="is no CSV file in UTF-8"):
+    with pytest.raises(TrainingError, match="is not a CSV file in UTF-8"):
         read_folders([folder])
     with pytest.raises(TrainingError, match="may be called all"):
         read_folders([tmp_path / "all"])

@@ -11,7 +11,7 @@ from PIL import Image
 from sample_images import encoded, picture
 
 from model_layer import Classifier, DecodedImage
-from training.degradations import (
+from training.data.degradations import (
     as_file,
     blurred,
     brightened,
@@ -23,9 +23,9 @@ from training.degradations import (
     shrunk,
     turned,
 )
+from training.data.sampling import drawn_by_class
 from training.errors import TrainingError
-from training.probe import REFUSED, drawn, labels_of
-from training.robustness import changes
+from training.evaluation.robustness import REFUSED, changes, labels_of
 
 GREY = Image.new("RGB", (40, 30), (118, 118, 118))
 
@@ -39,7 +39,7 @@ def test_what_the_worker_takes_is_opened_whatever_it_is_called(tmp_path):
     heic.write_bytes(encoded(picture(1), "HEIF"))
     assert opened(heic, 40).size == (107, 80)
     broken.write_bytes(encoded(picture(1), "JPEG")[:200])
-    with pytest.raises(TrainingError, match=r"broken\.jpg can't be made worse: .*Remove its row or mend it\."):
+    with pytest.raises(TrainingError, match=r"broken\.jpg cannot be degraded: .*Remove its row or repair it\."):
         opened(broken, 40)
 
 
@@ -122,9 +122,9 @@ def test_labels_are_those_of_the_classifier_and_a_refusal_is_none_of_them(tiny_b
 
 def test_a_draw_is_even_takes_a_lesion_once_and_depends_on_its_seed_alone():
     images = [image(k % 2 and 1, f"{s}{k // 2}", s) for s in ("derm", "phone") for k in range(100)]
-    some = drawn(images, 10, seed=1)
+    some = drawn_by_class(images, 10, seed=1)
     assert len(some) == 40
     assert len({one.lesion for one in some}) == 40
-    assert [i.lesion for i in drawn(images, 10, seed=1)] == [i.lesion for i in some]
-    assert [i.lesion for i in drawn(images, 10, seed=2)] != [i.lesion for i in some]
-    assert drawn(images, None, seed=1) == images
+    assert [i.lesion for i in drawn_by_class(images, 10, seed=1)] == [i.lesion for i in some]
+    assert [i.lesion for i in drawn_by_class(images, 10, seed=2)] != [i.lesion for i in some]
+    assert drawn_by_class(images, None, seed=1) == images

@@ -15,10 +15,9 @@ from tiny_bundle import tiny_network
 from model_layer import Classifier
 from model_layer.decision import heatmap
 from model_layer.network import Network
-from training import explanation as subject
-from training.dataset import read_folders
-from training.explanation import evidence_of, explanation, masked
-from training.randomised import convolutions, randomised
+from training.data.dataset import read_folders
+from training.evaluation import explanation as subject
+from training.evaluation.explanation import convolutions, evidence_of, explanation, masked, randomised
 
 
 @pytest.fixture(scope="module")

@@ -10,19 +10,18 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
-from training.batches import mixed
 from training.config import TINY, Stage
 from training.errors import TrainingError
-from training.fit import CHECKPOINT, fit, schedule
-from training.network import block_of, build
 
 ROOT = Path(__file__).parents[2]
 STAGES = (Stage("first", 64, 32, (0.6, 1.0)), Stage("last", 64, 32, (0.6, 1.0)))
 CONFIG = replace(TINY, size=32, judged=64, stages=STAGES)
+
+
+pytestmark = pytest.mark.training  # TensorFlow is imported in the tests, which costs seconds where they are not run
 
 
 class Colours:
@@ -42,19 +41,27 @@ class Colours:
 
 
 def network(config=CONFIG):
+    import keras
+
+    from training.network.architecture import build
+
     keras.utils.set_random_seed(1)
     return build(32, 3, **config.architecture)
 
 
-def nothing(_learner):
-    return {"figure": 0.5}
+def fit(model, folder, config=CONFIG, stop_at: int = -1):
+    from training.fit import loop
+
+    return loop.fit(model, lambda _: Colours(stop_at), lambda _: {"figure": 0.5}, config, folder)
 
 
 def test_all_layers_learn_and_the_lower_ones_move_less(tmp_path):
+    from training.network.architecture import block_of
+
     model = network()
     before = {layer.name: [w.copy() for w in layer.get_weights()] for layer in model.layers}
     config = replace(CONFIG, layer_decay=0.5, weight_decay=0.0, average=16)
-    state = fit(model, lambda _: Colours(), nothing, config, tmp_path)
+    state = fit(model, tmp_path, config)
     moved: dict[int, float] = {}
     for layer in model.layers:
         if layer.name.startswith("block") and layer.get_weights():
@@ -67,36 +74,40 @@ def test_all_layers_learn_and_the_lower_ones_move_less(tmp_path):
 
 def test_what_is_kept_is_the_average_and_not_the_last_step(tmp_path):
     kept, last = network(), network()
-    fit(kept, lambda _: Colours(), nothing, replace(CONFIG, average=10_000), tmp_path / "kept")
-    fit(last, lambda _: Colours(), nothing, replace(CONFIG, average=1), tmp_path / "last")
+    fit(kept, tmp_path / "kept", replace(CONFIG, average=10_000))
+    fit(last, tmp_path / "last", replace(CONFIG, average=1))
     far = [np.abs(a - b).max() for a, b in zip(kept.get_weights(), last.get_weights(), strict=True)]
     assert max(far) > 1e-3
 
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.fit.CHECKPOINT_SECONDS", 0.0)
+    import keras
+
+    monkeypatch.setattr("training.fit.loop.CHECKPOINT_SECONDS", 0.0)
     config = replace(CONFIG, average=32)
     whole, broken = network(), network()
-    fit(whole, lambda _: Colours(), nothing, config, tmp_path / "whole")
+    fit(whole, tmp_path / "whole", config)
     with pytest.raises(KeyboardInterrupt):
-        fit(broken, lambda _: Colours(stop_at=5), nothing, config, tmp_path / "broken")
+        fit(broken, tmp_path / "broken", config, stop_at=5)
     resumed = network()
     keras.utils.set_random_seed(2)  # another process draws other numbers for its dropout, were they not kept
     resumed.set_weights([np.zeros_like(values) for values in resumed.get_weights()])
-    state = fit(resumed, lambda _: Colours(), nothing, config, tmp_path / "broken")
+    state = fit(resumed, tmp_path / "broken", config)
     assert state.step == 8
     for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         assert np.allclose(one, other, atol=1e-4)
 
 
 def test_checkpoints_of_another_network_are_refused_in_a_sentence(tmp_path):
-    fit(network(), lambda _: Colours(), nothing, CONFIG, tmp_path)
+    fit(network(), tmp_path)
     other = replace(CONFIG, hidden=8)
     with pytest.raises(TrainingError, match="is of another network"):
-        fit(network(other), lambda _: Colours(), nothing, other, tmp_path)
+        fit(network(other), tmp_path, other)
 
 
 def test_the_learning_rate_rises_is_held_and_falls_to_nothing_in_the_last_stage():
+    from training.fit.loop import schedule
+
     rates = [schedule(step, [800, 1000], 16) for step in range(1001)]
     assert rates[0] < 0.01
     assert rates[200:801] == [1.0] * 601
@@ -104,33 +115,22 @@ def test_the_learning_rate_rises_is_held_and_falls_to_nothing_in_the_last_stage(
     assert rates[-1] < 1e-6
 
 
-def test_mixup_mixes_pixels_and_labels_by_the_same_shares():
-    rng = np.random.default_rng(3)
-    targets = np.eye(16, dtype=np.float32)  # every item its own class: the shares can be read off the labels
-    inputs = np.broadcast_to(targets[:, None, None, :], (16, 2, 2, 16)).copy()
-    features, labels = mixed(inputs, targets, 0.4, rng)
-    assert np.allclose(features[:, 0, 0], labels)
-    assert np.allclose(labels.sum(axis=1), 1)
-    assert (labels.argmax(axis=1) == np.arange(16)).all()  # mostly itself
-    assert (labels.max(axis=1) < 1).any()
-    assert mixed(inputs, targets, 0.0, rng)[0] is inputs
-
-
 PROGRAM = """
 import sys, time
 from dataclasses import replace
 from pathlib import Path
-from test_fit import CONFIG, STAGES, Colours, network, nothing
-import training.fit
-training.fit.CHECKPOINT_SECONDS = 0.0
+from test_fit import CONFIG, STAGES, fit, network
+from training.fit import loop
+loop.CHECKPOINT_SECONDS = 0.0
 config = replace(CONFIG, stages=tuple(replace(s, views=16 * 40) for s in STAGES), judged=10**6)
-state = training.fit.fit(network(config), lambda _: Colours(), nothing, config, Path(sys.argv[1]))
-print(state.step)
+print(fit(network(config), Path(sys.argv[1]), config).step)
 """
 
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_from_its_last_checkpoint(tmp_path):
+    from training.fit.loop import CHECKPOINT
+
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{Path(__file__).parent}", "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
     for _ in range(2):  # twice, at whatever point: in a step or in the middle of writing

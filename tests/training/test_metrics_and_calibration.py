@@ -10,9 +10,9 @@ from made_up_answers import CLASSES, answers, made_up
 from sklearn import metrics as reference
 
 from model_layer.decision import calibrated, likelier_mass
-from training import calibration
-from training.dataset import LABELS
-from training.metrics import expected_calibration_error, figures, intervals, per_class
+from training.data.dataset import LABELS
+from training.evaluation.metrics import expected_calibration_error, figures, intervals, per_class
+from training.fit import calibration
 
 
 def test_figures_agree_with_scikit_learn():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from training.skin_tone import lab, tinted, tone, typology_angle
+from training.data.skin_tone import lab, tinted, tone, typology_angle
 
 LIGHT, BROWN = (208, 165, 138), (120, 85, 60)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_up_answers import answers, image, made_up
 
-from training.subgroups import FEWEST, NOT_RECORDED, age_band, agreement, sex, skin_type, subgroups
+from training.evaluation.subgroups import FEWEST, NOT_RECORDED, age_band, agreement, sex, skin_type, subgroups
 
 
 @pytest.mark.parametrize(

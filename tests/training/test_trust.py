@@ -10,11 +10,16 @@ import pytest
 from made_up_answers import CLASSES, answers, made_up
 
 from model_layer.decision import calibrated
-from training.dataset import LABELS
-from training.metrics import expected_calibration_error, figures
-from training.prediction_sets import prediction_sets, write_prediction_sets
-from training.reliability import reliability, uncalibrated
-from training.risk_coverage import risk_coverage, summary, write_risk_coverage
+from training.data.dataset import LABELS
+from training.evaluation.confidence import (
+    curve_summary,
+    prediction_sets,
+    reliability,
+    risk_coverage,
+    uncalibrated,
+)
+from training.evaluation.metrics import expected_calibration_error, figures
+from training.report.tables import write_prediction_sets, write_risk_coverage
 
 
 def test_the_risk_coverage_curve_passes_through_the_headline_and_ends_at_the_accuracy():
@@ -120,6 +125,6 @@ def test_the_curve_is_written_in_full_and_summed_up_in_the_metrics(tmp_path):
     rows = list(csv.DictReader((tmp_path / "risk_coverage.csv").open()))
     assert len(rows) == 2 * 50
     assert (tmp_path / "risk_coverage.png").read_bytes().startswith(b"\x89PNG")
-    points = json.loads(json.dumps(summary(curve)))["at_coverage"]
+    points = json.loads(json.dumps(curve_summary(curve)))["at_coverage"]
     assert list(points) == ["0.5", "0.6", "0.7", "0.8", "0.9", "1.0"]
     assert float(rows[39]["accuracy"]) == pytest.approx(points["0.8"]["accuracy"], abs=1e-4)

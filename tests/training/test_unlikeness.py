@@ -7,11 +7,11 @@ import onnxruntime
 import pytest
 from tiny_bundle import SIZE, tiny_network
 
-from training.balance import MULTIPLES, adjustment, merit
-from training.calibration import compare_scalings
-from training.finish import UNLIKE_SHARE, unlike_threshold
-from training.made_up import KINDS, made_up
-from training.unlikeness import Gaussians, append_nearest, nearest, scores
+from training.data.made_up import KINDS, made_up
+from training.fit.balance import MULTIPLES, adjustment, merit
+from training.fit.calibration import compare_scalings
+from training.fit.operating_point import UNLIKE_SHARE, unlike_threshold
+from training.network.unlikeness import Gaussians, append_nearest, nearest, scores
 
 
 @pytest.fixture(scope="module")

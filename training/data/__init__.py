@@ -1,0 +1,1 @@
+"""Labelled images: reading folders, splitting them, drawing from them, and changing them."""

@@ -1,0 +1,1 @@
+"""What a model is worth on labelled images: figures with their intervals, and checks that change the images."""

@@ -1,0 +1,1 @@
+"""From a network and images to a bundle: the training loop, operating points, and the bundle's files."""

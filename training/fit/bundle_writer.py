@@ -1,0 +1,109 @@
+"""Writes a bundle's manifest; `training.report.model_card` adds the figures and the card."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model_layer.bundle import MANIFEST_SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from model_layer import Label
+    from training.config import Config
+
+NETWORK_FILE = "model.onnx"
+DECISIVE = ("network", "labels", "input", "calibration", "thresholds", "kinds", "quality")
+"""The parts of a manifest that answers depend on; the version is a digest of them."""
+QUALITY_FILES = ("quality.csv", "quality_flagged.csv", "quality.png")
+RESIZE_RULE = "first frame, upright, centre square, sRGB, antialiased bicubic (model_layer.decoding)"
+NORMALISATION = "none outside the network: it takes RGB bytes and subtracts ImageNet's mean itself"
+
+
+def write_manifest(
+    folder: Path,
+    *,
+    labels: Sequence[Label],
+    config: Config,
+    decisive: dict[str, Any],
+    training: dict[str, Any],
+) -> dict[str, Any]:
+    """Writes `manifest.json` beside the network in `folder` and returns it; `decisive` has calibration and thresholds.
+
+    The version has the day and a digest of the network and everything else that answers depend on.
+    """
+    digest = hashlib.sha256((folder / NETWORK_FILE).read_bytes()).hexdigest()
+    manifest = {
+        "schema": MANIFEST_SCHEMA,
+        "name": f"{config.backbone.lower()}-skin",
+        "version": "",
+        "network": {"file": NETWORK_FILE, "sha256": digest},
+        "labels": [{"code": x.code, "name": x.name, "malignant": x.malignant} for x in labels],
+        "input": {"size": config.size, "resize": RESIZE_RULE, "normalisation": NORMALISATION},
+        **decisive,
+        "training": {**training, "configuration": config.as_json()},
+    }
+    return _write(folder, manifest)
+
+
+def add_quality(folder: Path, limits: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Puts limits of image quality, each with `value` and `target`, into the manifest in `folder`; returns it."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    history = manifest.pop("training")  # the longest part stays last
+    return _write(folder, {**manifest, "quality": limits, "training": history})
+
+
+def copy_quality(folder: Path, bundle: Path) -> None:
+    """Copies the tables and the plot behind the limits from a study's `folder` into `bundle`."""
+    for name in QUALITY_FILES:
+        if (folder / name).exists():
+            shutil.copyfile(folder / name, bundle / name)
+
+
+def _write(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    decisive = {name: manifest[name] for name in DECISIVE if name in manifest}
+    content = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+    manifest["version"] = f"{datetime.now(UTC):%Y.%m.%d}-{content[:8]}"
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    return manifest
+
+
+def commit() -> str:
+    """The commit of the training code, with `-dirty` if files have changed; `unknown` outside git."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],  # noqa: S607
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
+def machine() -> str:
+    """The machine's processor or accelerator, in words."""
+    import keras  # noqa: PLC0415 (only training has it)
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="ignore").splitlines()
+        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.processor() or platform.machine()
+    if keras.backend.backend() == "jax":
+        device = importlib.import_module("jax").devices()[0]
+        model = f"{device.device_kind} beside {model}"
+    return f"{cores} cores of {model}"

@@ -1,0 +1,68 @@
+"""Runs a network file on decoded squares, as the worker does."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime
+
+from model_layer.decision import logits_of
+from model_layer.network import CLASS_MAPS, FEATURES, INPUT, UNLIKENESS
+from training.progress import Progress
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Served:
+    """The outputs of a network file for n images."""
+
+    logits: NDArray[np.float64]
+    """(n, labels)"""
+    features: NDArray[np.float32]
+    """(n, channels)"""
+    unlikeness: NDArray[np.float32] | None
+    """(n,); None if the network has no such output."""
+
+
+def serve(
+    file: Path, squares: NDArray[np.uint8], rows: NDArray[np.int64], what: str, cache: Path | None = None
+) -> Served:
+    """Runs the network in `file` on `squares[rows]`; with a `cache` folder, results are kept there and reused."""
+    if cache is None:
+        return _run(file, squares, rows, what)
+    key = hashlib.sha256(file.read_bytes())
+    for row in rows:
+        key.update(squares[row].tobytes())
+    kept = cache / f"served-{key.hexdigest()[:16]}.npz"
+    if not kept.exists():
+        served = _run(file, squares, rows, what)
+        partial = kept.with_suffix(".partial.npz")
+        np.savez(partial, **{name: value for name, value in vars(served).items() if value is not None})
+        partial.replace(kept)
+    with np.load(kept) as values:
+        return Served(values["logits"], values["features"], values.get("unlikeness"))
+
+
+def _run(file: Path, squares: NDArray[np.uint8], rows: NDArray[np.int64], what: str) -> Served:
+    session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
+    given = {output.name for output in session.get_outputs()}
+    wanted = [CLASS_MAPS, FEATURES, *([UNLIKENESS] if UNLIKENESS in given else [])]
+    logits, features, unlikeness = [], [], []
+    with Progress(what, len(rows)) as progress:
+        for start in range(0, len(rows), BATCH):
+            batch = squares[rows[start : start + BATCH]]
+            maps, pooled, *strange = session.run(wanted, {INPUT: batch})
+            logits.append(logits_of(maps))
+            features.append(pooled)
+            unlikeness += strange
+            progress.advance(len(batch))
+    return Served(np.concatenate(logits), np.concatenate(features), np.concatenate(unlikeness) if unlikeness else None)
