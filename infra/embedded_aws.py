@@ -119,7 +119,10 @@ def embedded_aws(host: str = LOCAL, docker: Mapping[str, str] | None = None) -> 
         tempfile.TemporaryDirectory(prefix="dermbatch-aws-", ignore_cleanup_errors=True) as scratch,
         socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener,
     ):
-        listener.bind((host, 0))
+        try:
+            listener.bind((host, 0))
+        except OSError as error:
+            raise EmulatorError(f"{host}: {error.strerror}.") from error
         port = listener.getsockname()[1]
         process = _start(listener, Path(scratch), docker)
         try:

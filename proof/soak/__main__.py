@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_layer.errors import run_command
+from model_layer.errors import UserError, run_command
 from proof.soak.clouds import CLOUDS
 from proof.soak.pairs import HANDED_BACK, MAYBE_DEAD, enumerated, try_pairs
 from proof.soak.run import soak
@@ -59,6 +60,8 @@ def _seeds(text: str) -> list[int]:
 
 
 def _soak(options: argparse.Namespace) -> int:
+    if not hasattr(os, "pidfd_open"):
+        raise UserError("The soak needs Linux: it kills and replaces processes by pidfds.")
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         bundle = options.bundle or write_tiny_bundle(Path(folder) / "tiny")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from infra.stack import Stack
+
+
+@pytest.fixture(autouse=True)
+def _on_linux() -> None:
+    if not hasattr(os, "pidfd_open"):
+        pytest.skip("workers in sandboxes need Linux (pidfds)")
 
 
 @pytest.fixture(params=sorted(CLOUDS))

@@ -23,10 +23,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def _running(pid: int) -> bool:
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
+        os.kill(pid, 0)
+        status = Path(f"/proc/{pid}/stat").read_text()  # in a container without init an orphan stays a zombie
+    except ProcessLookupError:
         return False
-    return state != "Z"
+    except FileNotFoundError:
+        return not Path("/proc").exists()  # macOS
+    return status.rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def _ended(pid: int, seconds: float = 10) -> bool:
