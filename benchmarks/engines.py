@@ -27,9 +27,9 @@ from benchmarks.float_twin import write_float_twin
 from benchmarks.processors import emulator
 from benchmarks.serving_engines import ENGINES, MODULES
 from benchmarks.side_by_side import machine
+from model_layer import decode
 from model_layer.bundle import Bundle
 from model_layer.decision import calibrated, logits_of
-from model_layer.decoding import decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

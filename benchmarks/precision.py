@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from model_layer import decode
 from model_layer.bundle import Bundle
 from model_layer.decision import calibrated, logits_of
-from model_layer.decoding import decode
 from model_layer.network import CLASS_MAPS, INPUT
 from training.dataset import read_folders
 from training.metrics import balanced_accuracy, expected_calibration_error

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_layer.answers import Prediction, Rejection
+from model_layer.answers import ImageRejectedError, Prediction, Rejection
 from model_layer.bundle import Bundle
 from model_layer.decision import decide
 from model_layer.decoding import DecodedImage, DecodingLimits, decode
 from model_layer.network import Network
 from model_layer.quality import measure
-from model_layer.rejections import ImageRejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +63,7 @@ class Classifier:
         try:
             return decode(data, self.bundle.input_size, self.limits)
         except ImageRejectedError as error:
-            return Rejection(error.code, error.facts, error.particular)
+            return Rejection(error.code, error.facts, error.detail)
 
     def predict(self, images: Sequence[DecodedImage]) -> list[Prediction]:
         """The network over each of `images`, on all of its cores; the caller keeps them to about `BATCH`."""

@@ -24,8 +24,7 @@ from PIL import Image
 from benchmarks.completeness.damage import damaged
 from benchmarks.completeness.pictures import drawn
 from benchmarks.completeness.writers import writers
-from model_layer.decoding import DecodedImage, decode
-from model_layer.rejections import ImageRejectedError
+from model_layer import DecodedImage, ImageRejectedError, decode
 
 SIZE = 224
 Tally = Counter[tuple[str, str, str, str]]

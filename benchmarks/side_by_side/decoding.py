@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from benchmarks.side_by_side.rows import Row, at_most, less_is_better
-from model_layer.decoding import decode
+from model_layer import decode
 
 SIZE = 224
 

@@ -21,13 +21,12 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from model_layer.answers import ImageFacts, ImageRejectedError, RejectionCode
 from model_layer.decoding.completeness import has_lost_block
 from model_layer.decoding.formats import OpenedImage, open_image
 from model_layer.decoding.limits import HEAVY_PIXELS, MIN_SIDE, DecodingLimits
 from model_layer.decoding.memory import raise_if_short
 from model_layer.decoding.square import upright_square
-from model_layer.facts import ImageFacts
-from model_layer.rejections import ImageRejectedError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,9 +64,9 @@ def decode(data: bytes, size: int, limits: DecodingLimits = _DEFAULT_LIMITS) -> 
         MemoryError: this process is short of memory, which says nothing of the image. No other exception leaves.
     """
     if not data:
-        raise ImageRejectedError("empty")
+        raise ImageRejectedError(RejectionCode.EMPTY)
     if len(data) > limits.max_bytes:
-        raise ImageRejectedError("too_large")
+        raise ImageRejectedError(RejectionCode.TOO_LARGE)
     facts, cost = None, 0
     try:
         opened = open_image(data, limits)
@@ -78,7 +77,7 @@ def decode(data: bytes, size: int, limits: DecodingLimits = _DEFAULT_LIMITS) -> 
         with _one_heavy_image if heavy else nullcontext():
             pixels = upright_square(opened, size)
     except ImageRejectedError as error:
-        raise ImageRejectedError(error.code, error.facts or facts, error.particular) from None
+        raise ImageRejectedError(error.code, error.facts or facts, error.detail) from None
     except MemoryError:
         raise  # also of a large image: it is under the limit, and a worker with more memory can tell what it shows
     except Exception as error:  # noqa: BLE001 (decoders raise what they like: struct.error, SyntaxError, ...)
@@ -91,9 +90,9 @@ def _guard(facts: ImageFacts, cost: int, limits: DecodingLimits, *, scales: bool
     """Refuses by the header alone, before anything is allocated for pixels; `cost` in pixels that are decoded whole."""
     most = limits.max_scaled_pixels if scales else limits.max_pixels
     if cost > limits.max_pixels or facts.width * facts.height > most:
-        raise ImageRejectedError("too_many_pixels")
+        raise ImageRejectedError(RejectionCode.TOO_MANY_PIXELS)
     if min(facts.width, facts.height) < MIN_SIDE:
-        raise ImageRejectedError("too_small")
+        raise ImageRejectedError(RejectionCode.TOO_SMALL)
 
 
 def _facts(opened: OpenedImage) -> ImageFacts:
@@ -103,9 +102,9 @@ def _facts(opened: OpenedImage) -> ImageFacts:
     return ImageFacts(opened.format, width, height)
 
 
-def _code(error: Exception, data: bytes, facts: ImageFacts | None) -> str:
+def _code(error: Exception, data: bytes, facts: ImageFacts | None) -> RejectionCode:
     """What a decoder's complaint means."""
     sentence = str(error).lower()
     if any(sign in sentence for sign in _TRUNCATION_SIGNS):
-        return "truncated"
-    return "incomplete" if facts and has_lost_block(data) else "corrupt"
+        return RejectionCode.TRUNCATED
+    return RejectionCode.INCOMPLETE if facts and has_lost_block(data) else RejectionCode.CORRUPT

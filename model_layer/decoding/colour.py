@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageCms
 
+from model_layer.answers import ImageRejectedError, RejectionCode
 from model_layer.decoding.limits import MAX_PROFILE_BYTES
 from model_layer.decoding.memory import raise_if_short
 from model_layer.decoding.profile import without_pipelines
-from model_layer.rejections import ImageRejectedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,7 +90,7 @@ def by_codes(primaries: int, transfer: int, *, full_range: bool = True) -> Colou
     """
     curve = _CURVES.get(transfer)
     if primaries not in _PRIMARIES or curve is None:
-        raise ImageRejectedError("unsupported_format")
+        raise ImageRejectedError(RejectionCode.UNSUPPORTED_FORMAT)
     if full_range and curve is _srgb and _PRIMARIES[primaries] == _BT709:
         return None
     return ColourSpace(_PRIMARIES[primaries], curve, transfer in (_PQ, _HLG), full_range)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from model_layer.rejections import ImageRejectedError
+from model_layer.answers import ImageRejectedError, RejectionCode
 
 
 class CountedReads(io.BytesIO):
@@ -17,5 +17,5 @@ class CountedReads(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self._left -= 1
         if self._left < 0:
-            raise ImageRejectedError("too_costly")
+            raise ImageRejectedError(RejectionCode.TOO_COSTLY)
         return super().read(size)

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from model_layer.answers import ImageFacts, ImageRejectedError, RejectionCode, unsupported
 from model_layer.decoding.counted_reads import CountedReads
 from model_layer.decoding.limits import MAX_DICOM_READS, MAX_FRAGMENTS, MAX_PROFILE_BYTES, DecodingLimits
-from model_layer.facts import ImageFacts
-from model_layer.rejections import ImageRejectedError, unsupported
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -155,13 +154,15 @@ class _Header:
         """Lets through one frame of a photograph."""
         kind = self.text(_CLASS) or _text(self._meta, _META_CLASS)
         if not kind and not self._prefixed:
-            raise ImageRejectedError("not_an_image")  # other files may begin with a few of the same small numbers
+            raise ImageRejectedError(
+                RejectionCode.NOT_AN_IMAGE
+            )  # other files may begin with a few of the same small numbers
         if kind not in _PHOTOGRAPHS:
             raise unsupported("a DICOM object other than a VL or dermoscopic photograph", _EXPORT)
         if self.text(_FRAMES) not in ("", "1"):
             raise unsupported("a DICOM object of several frames", _EXPORT)
         if self.at < 0:
-            raise ImageRejectedError("truncated")
+            raise ImageRejectedError(RejectionCode.TRUNCATED)
 
     def jpeg(self) -> bytes:
         """The frame's fragments put together (PS3.5, A.4): the first item only says where frames begin."""
@@ -172,7 +173,7 @@ class _Header:
         file.seek(self.at)
         frame = b"".join(itertools.islice(generate_fragments(file), 1, None))
         if not frame:
-            raise ImageRejectedError("truncated")
+            raise ImageRejectedError(RejectionCode.TRUNCATED)
         if not frame.startswith(b"\xff\xd8") or self.text(_PHOTOMETRIC) == "MONOCHROME1":
             raise unsupported(f"a DICOM object coded as {self._coding(frame)}", _EXPORT)
         return frame
@@ -202,9 +203,9 @@ class _Header:
         pixels = self.data[self.at : self.at + width * height * samples]
         facts = ImageFacts("dicom", width, height)
         if not width or not height:
-            raise ImageRejectedError("corrupt")
+            raise ImageRejectedError(RejectionCode.CORRUPT)
         if len(pixels) < width * height * samples:
-            raise ImageRejectedError("truncated", facts)
+            raise ImageRejectedError(RejectionCode.TRUNCATED, facts)
         if samples == 1:
             grey = pixels.translate(bytes(range(255, -1, -1))) if kind == "MONOCHROME1" else pixels
             return Image.frombuffer("L", (width, height), grey)
@@ -237,7 +238,7 @@ def _inflated(compressed: bytes, most: int) -> bytes:
     try:
         data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(compressed, most + 1)
     except zlib.error:
-        raise ImageRejectedError("corrupt") from None
+        raise ImageRejectedError(RejectionCode.CORRUPT) from None
     if len(data) > most:
-        raise ImageRejectedError("too_costly")
+        raise ImageRejectedError(RejectionCode.TOO_COSTLY)
     return data

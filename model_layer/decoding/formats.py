@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import BmpImagePlugin, GifImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
+from model_layer.answers import ImageFacts, ImageRejectedError, RejectionCode, incomplete
 from model_layer.decoding import colour, dicom, exif, gif, heic, jpeg, png, tiff, undecoded, webp
 from model_layer.decoding.completeness import is_sound_png, is_sound_raster, is_sound_tiff, is_sound_webp
 from model_layer.decoding.counted_reads import CountedReads
@@ -18,8 +19,6 @@ from model_layer.decoding.jpeg_scans import JpegFile
 from model_layer.decoding.limits import BYTES_A_PIXEL, MAX_READS, MAX_RUN_LENGTH_PIXELS, DecodingLimits
 from model_layer.decoding.memory import raise_if_short
 from model_layer.decoding.orientation import orientation
-from model_layer.facts import ImageFacts
-from model_layer.rejections import ImageRejectedError, incomplete
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,7 +84,7 @@ def open_image(data: bytes, limits: DecodingLimits) -> OpenedImage:
         if is_one(data):
             return _OPENERS[name](data, limits)
     undecoded.refuse_named(data)
-    raise ImageRejectedError("not_an_image")
+    raise ImageRejectedError(RejectionCode.NOT_AN_IMAGE)
 
 
 class _WebPFile(WebPImagePlugin.WebPImageFile):
@@ -105,7 +104,7 @@ class _WebPFile(WebPImagePlugin.WebPImageFile):
 
 
 def _holed(name: str, image: Image.Image) -> ImageRejectedError:
-    return ImageRejectedError("incomplete", ImageFacts(name, *image.size))
+    return ImageRejectedError(RejectionCode.INCOMPLETE, ImageFacts(name, *image.size))
 
 
 @contextmanager
@@ -113,7 +112,7 @@ def _reserving(name: str, size: tuple[int, int], limits: DecodingLimits) -> Iter
     """For formats that reserve memory for pixels while their header is read: not for too many, nor without memory."""
     width, height = size
     if width * height > limits.max_pixels:
-        raise ImageRejectedError("too_many_pixels", ImageFacts(name, width, height))
+        raise ImageRejectedError(RejectionCode.TOO_MANY_PIXELS, ImageFacts(name, width, height))
     try:
         yield
     except Exception:
@@ -171,7 +170,7 @@ def _open_bmp(data: bytes, _: DecodingLimits) -> OpenedImage:
         undecoded.refuse_bitmap_fields(error)
         raise
     if image.tile[0].codec_name == "bmp_rle" and image.width * image.height > MAX_RUN_LENGTH_PIXELS:
-        raise ImageRejectedError("too_costly", ImageFacts("bmp", *image.size))
+        raise ImageRejectedError(RejectionCode.TOO_COSTLY, ImageFacts("bmp", *image.size))
     if not is_sound_raster(data, image):
         raise _holed("bmp", image)
     # Many Windows programs leave the fourth byte at 0, also where the header calls it transparency.
@@ -207,7 +206,7 @@ def _open_dicom(data: bytes, limits: DecodingLimits) -> OpenedImage:
     try:
         opened = _open_jpeg(frame.pixels, limits)
     except ImageRejectedError as error:
-        raise (dicom.unusual_jpeg() if error.code == "unsupported_format" else error) from None
+        raise (dicom.unusual_jpeg() if error.code is RejectionCode.UNSUPPORTED_FORMAT else error) from None
     marked = dicom.as_rgb(frame.pixels, opened.image) if frame.tagged_rgb else None
     if marked:
         opened = _open_jpeg(marked, limits)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from model_layer.answers import ImageRejectedError, RejectionCode
 from model_layer.decoding.limits import MAX_CHUNKS
-from model_layer.rejections import ImageRejectedError
 
 _CONTROL = b"!\xf9\x04"
 _HAS_PALETTE, _PALETTE_SIZE, _IS_TRANSPARENT = 0x80, 0x07, 0x01
@@ -31,7 +31,7 @@ def strip(data: bytes) -> StrippedGif:
         ImageRejectedError: `truncated` before the first frame, `corrupt`, or `too_costly`.
     """
     if len(data) < 13:
-        raise ImageRejectedError("truncated")
+        raise ImageRejectedError(RejectionCode.TRUNCATED)
     control, position = b"", 13
     if data[10] & _HAS_PALETTE:
         position += 3 << (data[10] & _PALETTE_SIZE) + 1
@@ -47,29 +47,29 @@ def strip(data: bytes) -> StrippedGif:
             case b",":
                 return StrippedGif(head + control + data[position:], _size(data, position))
             case b"":
-                raise ImageRejectedError("truncated")
+                raise ImageRejectedError(RejectionCode.TRUNCATED)
             case b";":
-                raise ImageRejectedError("corrupt")  # no frame
+                raise ImageRejectedError(RejectionCode.CORRUPT)  # no frame
             case _:
                 position += 1
-    raise ImageRejectedError("too_costly")
+    raise ImageRejectedError(RejectionCode.TOO_COSTLY)
 
 
 def _behind_blocks(data: bytes, position: int) -> int:
     """Where the next block begins, behind an extension's chain of blocks of up to 255 bytes and its closing zero."""
     for _ in range(MAX_CHUNKS):
         if position >= len(data):
-            raise ImageRejectedError("truncated")
+            raise ImageRejectedError(RejectionCode.TRUNCATED)
         length = data[position]
         position += 1 + length
         if not length:
             return position
-    raise ImageRejectedError("too_costly")
+    raise ImageRejectedError(RejectionCode.TOO_COSTLY)
 
 
 def _size(data: bytes, frame: int) -> tuple[int, int]:
     if frame + 10 > len(data):
-        raise ImageRejectedError("truncated")
+        raise ImageRejectedError(RejectionCode.TRUNCATED)
     left, top, width, height = (int.from_bytes(data[at : at + 2], "little") for at in range(frame + 1, frame + 9, 2))
     canvas = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
     return max(canvas[0], left + width), max(canvas[1], top + height)

@@ -10,10 +10,10 @@ import struct
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from model_layer.answers import ImageRejectedError, RejectionCode, incomplete
 from model_layer.decoding.completeness import is_sound_hevc
 from model_layer.decoding.limits import MAX_BOXES
 from model_layer.decoding.undecoded import refuse_heif_items
-from model_layer.rejections import ImageRejectedError, incomplete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,18 +34,18 @@ def check(data: bytes, limits: DecodingLimits) -> None:
     boxes = _Boxes(data)
     table = next((span for kind, *span in boxes.within(0, len(data)) if kind == b"meta"), None)
     if table is None or boxes.clipped:
-        raise ImageRejectedError("truncated")
+        raise ImageRejectedError(RejectionCode.TRUNCATED)
     start, end = table
     parts = {kind: (at, to) for kind, at, to in boxes.within(start + 4, end)}
     kinds = dict(_item_kinds(boxes, *parts.get(b"iinf", (0, 0))))
     refuse_heif_items({*kinds.values()})
     extents = list(_extents(data, *parts.get(b"iloc", (0, 0))))
     if sum(length for _, _, length in extents) > 2 * len(data):
-        raise ImageRejectedError("too_costly")
+        raise ImageRejectedError(RejectionCode.TOO_COSTLY)
     areas = _areas(boxes, *parts.get(b"iprp", (0, 0)))
     derived = list(_derived_from(boxes, *parts.get(b"iref", (0, 0))))
     if sum(areas.get(item, 0) for _, item in derived) > _DECODED_AT_MOST * limits.max_pixels:
-        raise ImageRejectedError("too_many_pixels")
+        raise ImageRejectedError(RejectionCode.TOO_MANY_PIXELS)
     shown = _shown(_primary(boxes, *parts.get(b"pitm", (0, 0))), derived)
     for item, at, length in extents:
         if at is not None and item in shown and kinds.get(item) == b"hvc1" and not is_sound_hevc(data, at, at + length):
@@ -66,7 +66,7 @@ class _Boxes:
         while start + 8 <= end:
             self._left -= 1
             if self._left < 0:
-                raise ImageRejectedError("too_costly")
+                raise ImageRejectedError(RejectionCode.TOO_COSTLY)
             size, kind = struct.unpack_from(">L4s", self.data, start)
             header = 8
             if size == 1:
@@ -77,7 +77,7 @@ class _Boxes:
                 self.clipped = self.clipped or kind == b"meta"
                 following = end
             if following < start + header:
-                raise ImageRejectedError("corrupt")
+                raise ImageRejectedError(RejectionCode.CORRUPT)
             yield kind, start + header, following
             start = following
 
@@ -139,13 +139,13 @@ def _extents(data: bytes, start: int, end: int) -> Iterator[tuple[int, int | Non
         at += 2
         # Extents of no width cost the file nothing: what they claim is not believed.
         if at + extents * width > end or (extents > 1 and not width):
-            raise ImageRejectedError("corrupt")
+            raise ImageRejectedError(RejectionCode.CORRUPT)
         for _ in range(extents):
             at += width
             length = int.from_bytes(data[at - length_size : at], "big")
             offset = base + int.from_bytes(data[at - length_size - offset_size : at - length_size], "big")
             if in_file and offset + length > len(data):
-                raise ImageRejectedError("truncated")
+                raise ImageRejectedError(RejectionCode.TRUNCATED)
             yield item, offset if in_file else None, length
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from model_layer.answers import ImageRejectedError, RejectionCode
 from model_layer.decoding import exif
 from model_layer.decoding.limits import MAX_SEGMENTS
 from model_layer.decoding.orientation import first_orientation
 from model_layer.decoding.undecoded import refuse_jpeg_frame
-from model_layer.rejections import ImageRejectedError
 
 # Fill bytes (more FF before a marker) are passed over, and an FF with a stuffed zero is no marker. One FF, not FF+: a
 # run of them that ends in a zero would be searched to its end from each of its bytes.
@@ -58,7 +58,7 @@ def strip(data: bytes) -> StrippedJpeg:
     for _ in range(MAX_SEGMENTS):
         found = _MARKER.search(data, position)
         if not found:
-            raise ImageRejectedError("truncated" if len(kept) > 1 else "corrupt")
+            raise ImageRejectedError(RejectionCode.TRUNCATED if len(kept) > 1 else RejectionCode.CORRUPT)
         marker = found[1][0]
         if marker == _SOS:
             kept.append(data[found.start() :])
@@ -81,7 +81,7 @@ def strip(data: bytes) -> StrippedJpeg:
             kept.append(data[found.end() - 2 : position])
         elif len(body) >= _WHOLE.get(marker, len(data)):
             kept.append(data[found.end() - 2 : position])
-    raise ImageRejectedError("too_costly")
+    raise ImageRejectedError(RejectionCode.TOO_COSTLY)
 
 
 class _Metadata:
@@ -140,5 +140,5 @@ def _end(data: bytes, marker: int, start: int) -> int:
         return start
     end = start + max(2, int.from_bytes(data[start : start + 2], "big"))
     if end > len(data):
-        raise ImageRejectedError("truncated")
+        raise ImageRejectedError(RejectionCode.TRUNCATED)
     return end

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, JpegImagePlugin
 
+from model_layer.answers import ImageRejectedError, RejectionCode, incomplete
 from model_layer.decoding.limits import MAX_SCAN_PIXELS, MAX_SCANS, MAX_SEGMENTS
-from model_layer.rejections import ImageRejectedError, incomplete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +101,7 @@ class _Feeder:
                 self._decode(segment)
             self._feed(b"\xff\xd9")
         if not self._is_done:
-            raise ImageRejectedError("truncated")
+            raise ImageRejectedError(RejectionCode.TRUNCATED)
 
     def _decode(self, segment: _Segment) -> None:
         end = segment.end
@@ -238,7 +238,7 @@ class _Walk:
                 following = self.end = scan.end
                 if scan.is_whole_picture:
                     return
-        raise ImageRejectedError("too_costly")
+        raise ImageRejectedError(RejectionCode.TOO_COSTLY)
 
     def _most_scans(self) -> int:
         pixels = self._frame.width * self._frame.height if self._frame else 0
@@ -274,7 +274,7 @@ class _Walk:
     def _read_scan(self, at: int, start: int) -> _Segment:
         """The whole scan whose header is at `at`, and data at `start`; notes what it brings."""
         if self._frame is None:
-            raise ImageRejectedError("corrupt")
+            raise ImageRejectedError(RejectionCode.CORRUPT)
         count = self._data[at]
         entries = range(at + 1, at + 1 + 2 * count, 2)
         scanned = [self._data[entry] for entry in entries]
@@ -317,4 +317,4 @@ class _Walk:
 
 def _short(data: bytes, end: int, lost: float | None = None) -> ImageRejectedError:
     """For scan data up to `end` that does not hold what it should."""
-    return incomplete(lost) if end < len(data) else ImageRejectedError("truncated")
+    return incomplete(lost) if end < len(data) else ImageRejectedError(RejectionCode.TRUNCATED)

@@ -11,10 +11,10 @@ import zlib
 from dataclasses import dataclass
 from typing import cast
 
+from model_layer.answers import ImageRejectedError, RejectionCode
 from model_layer.decoding import colour, exif
 from model_layer.decoding.limits import MAX_CHUNKS, MAX_METADATA_BYTES, MAX_PROFILE_BYTES
 from model_layer.decoding.orientation import first_orientation
-from model_layer.rejections import ImageRejectedError
 
 _NEEDED = frozenset([b"IHDR", b"PLTE", b"IDAT", b"IEND"])
 _METADATA = frozenset([b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf"])
@@ -70,7 +70,7 @@ def strip(data: bytes) -> StrippedPng:
         if kind == b"IEND":
             break
     else:
-        raise ImageRejectedError("too_costly")
+        raise ImageRejectedError(RejectionCode.TOO_COSTLY)
     texts = {name: _text(metadata[name]) for name in _KEYWORDS & metadata.keys()}
     raw = {kind: _raw_profile(texts.get(_RAW + kind)) for kind in _RAW_KINDS}
     exifs = [block for block in (metadata.get(b"eXIf"), raw[b"exif"], raw[b"APP1"]) if block]
@@ -124,7 +124,7 @@ def _colour_key(data: bytes, chunk: bytes | None) -> int | tuple[int, int, int] 
         return level if depth == 16 else (level & 2**depth - 1) * 255 // (2**depth - 1)
     if kind == _RGB and len(chunk) == 6:
         if depth == 16:  # decoded to 8 bits, in which other colours would be taken for it
-            raise ImageRejectedError("unsupported_format")
+            raise ImageRejectedError(RejectionCode.UNSUPPORTED_FORMAT)
         return chunk[1], chunk[3], chunk[5]
     return None
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from model_layer.answers import ImageRejectedError, RejectionCode
 from model_layer.decoding.colour import to_srgb
 from model_layer.decoding.formats import covering
-from model_layer.rejections import ImageRejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def upright_square(opened: OpenedImage, size: int) -> NDArray[np.uint8]:
         upright = upright.transpose(_UPRIGHT[opened.orientation])
     pixels = np.asarray(upright, dtype=np.uint8)
     if int(np.ptp(pixels.reshape(-1, 3), axis=0).max()) <= BLANK_SPREAD:
-        raise ImageRejectedError("blank")
+        raise ImageRejectedError(RejectionCode.BLANK)
     return pixels
 
 

@@ -10,12 +10,12 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from model_layer.answers import ImageRejectedError, RejectionCode, unsupported
 from model_layer.decoding import jpeg
 from model_layer.decoding.limits import MAX_PROFILE_BYTES, MAX_STRIPS
 from model_layer.decoding.orientation import orientation
 from model_layer.decoding.tiff_directory import BYTES_OF_TYPE, NEEDED, Entry, Page, read_pages
 from model_layer.decoding.tiff_kinds import refuse_mosaic, refuse_raw, refuse_undecoded
-from model_layer.rejections import ImageRejectedError, unsupported
 
 if TYPE_CHECKING:
     from model_layer.decoding.limits import DecodingLimits
@@ -56,7 +56,9 @@ def strip(data: bytes, limits: DecodingLimits) -> StrippedTiff:
     for tag in NEEDED & page.entries.keys():
         _check(tag, page.entries[tag])
     if page.integer(_TILE_WIDTH, 0) * page.integer(_TILE_LENGTH, 0) > limits.max_pixels:
-        raise ImageRejectedError("too_many_pixels")  # a tile is decoded whole, even where the image is smaller
+        raise ImageRejectedError(
+            RejectionCode.TOO_MANY_PIXELS
+        )  # a tile is decoded whole, even where the image is smaller
     _check_stored(page)
     upright = page.integer(_ORIENTATION, 0)
     if upright not in range(1, 9):
@@ -87,7 +89,7 @@ def _check(tag: int, entry: Entry) -> None:
     elif tag == _COLOUR_MAP:
         longest = _MAX_COLOURS
     if entry.kind not in BYTES_OF_TYPE or entry.count > longest:
-        raise ImageRejectedError("too_costly" if entry.count > longest else "corrupt")
+        raise ImageRejectedError(RejectionCode.TOO_COSTLY if entry.count > longest else RejectionCode.CORRUPT)
 
 
 def _check_stored(page: Page) -> None:
@@ -102,14 +104,14 @@ def _check_stored(page: Page) -> None:
         if places and page.integer(_COMPRESSION, 1) == _JPEG:
             _refuse_undecoded_jpeg(page.data[places[0] : places[0] + _JPEG_HEADER])
     if total > 2 * size:
-        raise ImageRejectedError("too_costly")
+        raise ImageRejectedError(RejectionCode.TOO_COSTLY)
 
 
 def _refuse_undecoded_jpeg(header: bytes) -> None:
     try:
         jpeg.strip(header)
     except ImageRejectedError as error:
-        if error.code == "unsupported_format":
+        if error.code is RejectionCode.UNSUPPORTED_FORMAT:
             raise unsupported("a TIFF of JPEGs that are neither baseline nor progressive of 8 bits") from None
 
 

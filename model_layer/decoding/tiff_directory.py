@@ -10,8 +10,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
+from model_layer.answers import ImageRejectedError, RejectionCode
 from model_layer.decoding.limits import MAX_DIRECTORY_ENTRIES
-from model_layer.rejections import ImageRejectedError
 
 NEEDED = frozenset(
     [256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 332, 338, 347, 34675]
@@ -48,7 +48,7 @@ class Layout:
             ImageRejectedError: `truncated`: a directory often stands at the end, which a broken-off file lacks.
         """
         if position < 0 or position + self.size(form) > len(data):
-            raise ImageRejectedError("truncated")
+            raise ImageRejectedError(RejectionCode.TRUNCATED)
         return struct.unpack_from(self.order + form, data, position)
 
 
@@ -122,7 +122,7 @@ def read_pages(data: bytes) -> list[Page]:
         (count,) = layout.unpack(layout.count, data, start)
         left -= max(count, _AT_LEAST)
         if left < 0:
-            raise ImageRejectedError("too_costly")
+            raise ImageRejectedError(RejectionCode.TOO_COSTLY)
         page = Page(layout, data, _entries(layout, data, start + layout.size(layout.count), count))
         pages.append(page)
         behind = start + layout.size(layout.count) + count * layout.size(layout.entry)
@@ -134,7 +134,7 @@ def read_pages(data: bytes) -> list[Page]:
 def _entries(layout: Layout, data: bytes, start: int, count: int) -> dict[int, Entry]:
     end = start + count * layout.size(layout.entry)
     if end > len(data):
-        raise ImageRejectedError("truncated")
+        raise ImageRejectedError(RejectionCode.TRUNCATED)
     found = dict[int, Entry]()
     for tag, kind, values, inline in struct.iter_unpack(layout.order + layout.entry, memoryview(data)[start:end]):
         if tag in READ and tag not in found:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from model_layer.rejections import ImageRejectedError, unsupported
+from model_layer.answers import ImageRejectedError, unsupported
 
 if TYPE_CHECKING:
     from model_layer.decoding.tiff_directory import Page

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import struct
 
+from model_layer.answers import unsupported
 from model_layer.decoding.tiff_kinds import raw
-from model_layer.rejections import unsupported
 
 _LONGEST_SIGNATURE = 1024  # bytes: an SVG may begin with remarks
 _UNPACK = "unpack it and upload the image itself"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model_layer.rejections import ImageRejectedError
+from model_layer.answers import ImageRejectedError, RejectionCode
 
 
 def canvas(data: bytes) -> tuple[int, int]:
@@ -12,7 +12,7 @@ def canvas(data: bytes) -> tuple[int, int]:
         ImageRejectedError: `truncated` or `corrupt`.
     """
     if len(data) < 30:
-        raise ImageRejectedError("truncated")
+        raise ImageRejectedError(RejectionCode.TRUNCATED)
     match data[12:16]:
         case b"VP8X":
             return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
@@ -21,4 +21,4 @@ def canvas(data: bytes) -> tuple[int, int]:
         case b"VP8L" if data[20] == 0x2F:
             bits = int.from_bytes(data[21:25], "little")
             return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    raise ImageRejectedError("corrupt")
+    raise ImageRejectedError(RejectionCode.CORRUPT)

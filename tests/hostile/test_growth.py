@@ -17,10 +17,9 @@ from handler import telemetry
 from handler.configuration import Settings
 from handler.errors import ConfigurationError
 from handler.events import read_event
-from model_layer.decoding import decode
+from model_layer import ImageRejectedError, decode
 from model_layer.decoding.formats import _FORMATS
 from model_layer.decoding.orientation import orientation
-from model_layer.rejections import ImageRejectedError
 
 MEGA = 2**20
 SHORTEST, LONGEST = 2**10, 8 * MEGA
