@@ -19,6 +19,7 @@ from model_layer.answers import (
 from model_layer.bundle import Bundle, BundleError, Label
 from model_layer.classifier import BATCH, Classifier
 from model_layer.decoding import DecodedImage, DecodingLimits, decode
+from model_layer.network import available_cores
 
 __all__ = [
     "BATCH",
@@ -38,5 +39,6 @@ __all__ = [
     "Rejection",
     "RejectionCode",
     "Status",
+    "available_cores",
     "decode",
 ]

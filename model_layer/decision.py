@@ -38,14 +38,14 @@ class Evidence:
 
 
 def logits_of(class_maps: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(n, rows, columns, labels) class maps to (n, labels) logits: the average over the map."""
+    """(n, rows, columns, labels) class maps to (n, labels) logits: the average over each map."""
     return np.asarray(class_maps.mean(axis=(1, 2), dtype=np.float64))
 
 
 def calibrated(logits: NDArray[np.float64], temperature: float | NDArray[np.float64]) -> NDArray[np.float64]:
     """(n, labels) logits to probabilities: softmax after temperature scaling (Guo et al. 2017).
 
-    `temperature` is one for all, or (n, 1).
+    `temperature` is one value for all, or (n, 1).
     """
     scaled = logits / temperature
     exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True))
@@ -53,11 +53,11 @@ def calibrated(logits: NDArray[np.float64], temperature: float | NDArray[np.floa
 
 
 def likelier_mass(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, labels): the probability of all labels that are likelier than this one; 0 for the likeliest.
+    """(n, labels): the summed probability of all labels that are likelier than this one; 0 for the likeliest.
 
     The conformity score of adaptive prediction sets (Romano, Sesia, Candès 2020) with its random part at 0, so that the
-    same image always gets the same set, and the likeliest label is in every set by its own score. Counting the label's
-    own probability in, and adding the likeliest by a rule beside the score, doubled the sets (5.4 labels for 2.2).
+    same image always gets the same set, and the likeliest label is always in it. Including the label's own probability
+    in the score, and adding the likeliest label by a separate rule, doubled the sets (5.4 labels instead of 2.2).
     """
     order = np.argsort(-probabilities, axis=1, kind="stable")
     ordered = np.take_along_axis(probabilities, order, axis=1)
@@ -81,7 +81,7 @@ def decide(bundle: Bundle, outputs: Outputs, images: Sequence[tuple[ImageFacts, 
 
 
 def kinds_of(bundle: Bundle, outputs: Outputs) -> list[str] | list[None]:
-    """How each of the n images seems to have been taken; None for all where the bundle tells no kinds apart."""
+    """The most likely kind of each of the n images; None for all where the bundle has no kinds."""
     if outputs.kinds is None:
         return [None] * len(outputs.class_maps)
     return [bundle.kinds[k] for k in outputs.kinds.argmax(axis=1)]
@@ -148,8 +148,8 @@ def _over(value: float | None, limit: float | None) -> bool:
 def heatmap(class_maps: NDArray[np.float32], label: int) -> Heatmap:
     """Evidence for `label` in (rows, columns, labels) class maps, at most 7 x 7 (Zhou et al. 2016).
 
-    Softmax does not change when all logits move together, so the evidence is what the label's map has above the
-    average map; what speaks against the label counts as none.
+    Softmax does not change when all logits move together, so the evidence is the difference between the label's map
+    and the average map; evidence against the label counts as none.
     """
     evidence = class_maps[:, :, label] - class_maps.mean(axis=2)  # (rows, columns)
     step = -(-max(evidence.shape) // HEATMAP_SIDE)

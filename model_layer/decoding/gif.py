@@ -1,7 +1,8 @@
-"""A GIF's blocks up to its first frame: what the frame needs is kept, comments and other extensions are dropped.
+"""Strips a GIF to what its first frame needs; comments and other extensions are dropped.
 
-Pillow reads extensions byte by byte, and for some animations reserves the frame's area while it opens the file: before
-anybody could ask it for the size. Blocks are those of the GIF89a specification.
+Pillow reads extensions byte by byte, and for some animations reserves the frame's area while it opens the file, before
+its size can be checked. Blocks are those of the GIF89a specification. Cost: linear in the bytes before the first frame,
+with at most `MAX_CHUNKS` extensions of at most `MAX_CHUNKS` blocks.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class StrippedGif:
 
 
 def strip(data: bytes) -> StrippedGif:
-    """Keeps header, palette, the first frame with its transparent colour, and what follows it.
+    """Keeps header, palette, the first frame with its transparent colour, and everything after it.
 
     Raises:
         ImageRejectedError: `truncated` before the first frame, `corrupt`, or `too_costly`.
@@ -41,7 +42,7 @@ def strip(data: bytes) -> StrippedGif:
             case b"!":
                 if data.startswith(_CONTROL, position) and data[position + 3 : position + 4] > b"":
                     transparent = data[position + 3] & _IS_TRANSPARENT
-                    # How to dispose of the frame concerns the next one alone.
+                    # How to dispose of the frame matters only to the next one.
                     control = _CONTROL + bytes([transparent]) + data[position + 4 : position + 7] + b"\0"
                 position = _behind_blocks(data, position + 2)
             case b",":
@@ -56,7 +57,7 @@ def strip(data: bytes) -> StrippedGif:
 
 
 def _behind_blocks(data: bytes, position: int) -> int:
-    """Where the next block begins, behind an extension's chain of blocks of up to 255 bytes and its closing zero."""
+    """Where the next block begins, after an extension's chain of blocks of up to 255 bytes and its closing zero."""
     for _ in range(MAX_CHUNKS):
         if position >= len(data):
             raise ImageRejectedError(RejectionCode.TRUNCATED)

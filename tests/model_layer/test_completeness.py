@@ -153,7 +153,7 @@ def test_the_rejection_of_an_image_tells_the_share(tiny_bundle):
     assert isinstance(answer, Rejection)
     assert answer.code == "incomplete"
     assert re.match(r"About \d\d % of the picture is lost; upload the original file again", answer.sentence)
-    assert (answer.image.format, answer.image.width, answer.image.height) == ("jpeg", 640, 480)
+    assert (answer.facts.format, answer.facts.width, answer.facts.height) == ("jpeg", 640, 480)
 
 
 @pytest.mark.parametrize("name", MODES)
