@@ -1,4 +1,4 @@
-"""A worker that is short of memory does not take it for the image's fault: the image comes again."""
+"""A worker that is short of memory does not reject the image: the image is retried."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ hoard = []
 
 
 def leave(kilobytes):
-    # Takes all memory that can be had, and gives so much of it back.
+    # Takes all memory that the process can get, and gives so many kilobytes back.
     with open("/proc/self/statm") as statm:
         now = int(statm.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (now + 2**24, resource.RLIM_INFINITY))
