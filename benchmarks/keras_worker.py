@@ -1,12 +1,12 @@
-"""The worker that most projects of this kind ship: what dermbatch's own is measured against.
+"""The baseline: the worker that most projects of this kind ship.
 
 The same network as a Keras model, in a Lambda handler of the usual kind: the model is loaded at import, each image is
 fetched, decoded by Pillow in full, run through `model.predict` on its own, and put into the table, one after the other.
-Nothing in it is slow on purpose, and it leaves out what costs time elsewhere: it checks nothing, handles no error,
-knows no duplicates, and prints no progress bar.
+Nothing in it is slow on purpose, and it skips work that costs others time: it makes no checks, handles no errors, does
+not recognise duplicates, and prints no progress bar.
 
-Its weights are random (`benchmarks.side_by_side.keras_model`): the trained ones are not in git, and speed and memory do
-not depend on them.
+Its weights are random (`benchmarks.keras_models`): the trained ones are not in git, and speed and memory do not depend
+on them.
 """
 
 from __future__ import annotations

@@ -9,14 +9,14 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from model_layer.rejections import SENTENCES
+from model_layer import RejectionCode
 from pictures.names import name_of, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 WIDEST_NAME = 42  # terminal columns
-LABEL_WIDTH = len("()") + max(map(len, SENTENCES))  # the longest code, in parentheses
+LABEL_WIDTH = len("()") + max(map(len, RejectionCode))  # the longest code, as it is shown
 NOTHING = "-"
 
 COLOURS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zlib
 
-from model_layer import Rejection
+from model_layer import Rejection, RejectionCode
 
 _MARK = b"\x1f\x8b"  # RFC 1952
 _CHUNK_BYTES = 2**16
@@ -31,14 +31,14 @@ def _gunzipped(packed: memoryview, max_bytes: int) -> bytes | Rejection:
         while not member.eof:
             chunk = packed[position : position + _CHUNK_BYTES]
             if not chunk:
-                return Rejection("truncated")
+                return Rejection(RejectionCode.TRUNCATED)
             try:
                 plain.write(member.decompress(chunk, max_bytes + 1 - plain.tell()))
             except zlib.error:
-                return Rejection("corrupt")
+                return Rejection(RejectionCode.CORRUPT)
             if plain.tell() > max_bytes:
-                return Rejection("too_large")
+                return Rejection(RejectionCode.TOO_LARGE)
             position += len(chunk) - len(member.unconsumed_tail) - len(member.unused_data)
         if packed[position : position + len(_MARK)] != _MARK:  # the end, or padding, which gzip ignores as well
             return plain.getvalue()
-    return Rejection("too_costly")
+    return Rejection(RejectionCode.TOO_COSTLY)

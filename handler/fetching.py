@@ -13,7 +13,7 @@ from handler.content_encoding import unpacked
 from handler.errors import HandlerError, RefusedError, SupersededError
 from handler.record import FileFacts
 from handler.refusals import lasting_refusal
-from model_layer import Rejection
+from model_layer import Rejection, RejectionCode
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -59,7 +59,7 @@ class ImageStore:
             with contextlib.closing(response["Body"]) as body:
                 size = response.get("ContentLength")
                 if size is not None and size > self._max_bytes:
-                    return Download(Rejection("too_large"), FileFacts(_etag(response), size))
+                    return Download(Rejection(RejectionCode.TOO_LARGE), FileFacts(_etag(response), size))
                 download = self._read(body, _etag(response))
         except AWS_ERRORS as error:
             raise _meaning(error) from error
@@ -98,7 +98,7 @@ class ImageStore:
             buffer.write(chunk)
             digest.update(chunk)
             if buffer.tell() > self._max_bytes:
-                return Download(Rejection("too_large"), FileFacts(etag))
+                return Download(Rejection(RejectionCode.TOO_LARGE), FileFacts(etag))
         return Download(buffer.getvalue(), FileFacts(etag, buffer.tell(), digest.hexdigest()))
 
 

@@ -176,7 +176,7 @@ def _reasons(answer: Answer) -> list[ReasonFields]:
 
 def _object(finding: Finding) -> ObjectFields:
     upload, file = finding.upload, finding.file
-    image = finding.answer.image if isinstance(finding.answer, Prediction | Rejection) else None
+    image = finding.answer.facts if isinstance(finding.answer, Prediction | Rejection) else None
     return ObjectFields(
         bucket=upload.bucket,
         key=upload.key,

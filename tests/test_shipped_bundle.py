@@ -1,4 +1,4 @@
-"""What the repository ships is whole, small, described by its own figures, and the same on every processor."""
+"""The shipped bundle is whole, small, described by its own figures, and the same on every processor."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_the_bundle_loads_and_answers(rendered):
         assert len(answer.heatmap.values) == 49
 
 
-def test_its_convolutions_are_all_in_eight_bits_but_the_heads():
-    """A quarter of the time and of the size hang on it, and a change of the exporter would undo it without a word."""
+def test_its_convolutions_are_all_in_eight_bits_except_the_heads():
+    """8 bits take a quarter of the time and of the size, and a change of the exporter could undo that silently."""
     graph = onnx.load(BUNDLE / "model.onnx").graph
     made = {output: node for node in graph.node for output in node.output}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]

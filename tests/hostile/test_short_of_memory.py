@@ -1,4 +1,4 @@
-"""A worker that is short of memory does not take it for the image's fault: the image comes again."""
+"""A worker that is short of memory does not reject the image: the image is retried."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import sys
 from pathlib import Path
 
 import pytest
+from sample_images import encoded, picture
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import json, resource, sys
 from hostile.corpus import ENCODERS
-from model_layer.decoding import decode
-from model_layer.rejections import ImageRejectedError
+from model_layer import ImageRejectedError, decode
 from sample_images import picture
 
 kind = sys.argv[1]
-data = ENCODERS[kind](picture(1, (2000, 1500)))
+data = ENCODERS[kind](picture(1, (1000, 750)))
 decode(data, 224)  # whatever is imported or cached at the first image is there
 hoard = []
 
 
 def leave(kilobytes):
-    # Takes all memory that can be had, and gives so much of it back.
+    # Takes all memory that the process can get, and gives so many kilobytes back.
     with open("/proc/self/statm") as statm:
         now = int(statm.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (now + 2**24, resource.RLIM_INFINITY))
@@ -40,7 +40,7 @@ def leave(kilobytes):
 
 
 found = {}
-for kilobytes in (0, 64, 512, 2048, 6144, 12288):
+for kilobytes in (0, 64, 256, 512, 1536, 3072):
     answer = "not reached"
     leave(kilobytes)
     try:
@@ -61,25 +61,23 @@ print(json.dumps(found))
 
 LARGE = """
 import resource, sys
-from model_layer.decoding import decode
-from model_layer.rejections import ImageRejectedError
-from sample_images import encoded, picture
+from pathlib import Path
+from model_layer import ImageRejectedError, decode
 
-kind, width, height, megabytes = sys.argv[1], *map(int, sys.argv[2:])
-options = {"WEBP": {"lossless": True, "quality": 0, "method": 0}, "PNG": {"compress_level": 1}}[kind]
-decode(encoded(picture(1, (200, 150)), kind, **options), 224)  # whatever is imported or cached at the first image
-data = encoded(picture(1, (200, 150)).resize((width, height), 0), kind, **options)
+small, large = (Path(name).read_bytes() for name in sys.argv[1:3])
+decode(small, 224)  # whatever is imported or cached at the first image
 with open("/proc/self/statm") as statm:
     now = int(statm.read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (now + megabytes * 2**20, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_AS, (now + int(sys.argv[3]) * 2**20, resource.RLIM_INFINITY))
 try:
-    decode(data, 224)
+    decode(large, 224)
     print("decoded")
 except MemoryError:
     print("short of memory")
 except ImageRejectedError as error:
     print(error.code)
 """
+FAST = {"WEBP": {"lossless": True, "quality": 0, "method": 0}, "PNG": {"compress_level": 1}}
 
 
 def run(program: str, *arguments: str) -> str:
@@ -103,17 +101,29 @@ def test_no_sound_image_is_rejected(kind):
     assert "short of memory" in found.values(), "otherwise nothing was tried"
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Of each kind a small file and one of 7.5 megapixels, encoded once for all tests."""
+    folder, made = tmp_path_factory.mktemp("large"), {}
+    for kind, options in FAST.items():
+        small, large = picture(1, (200, 150)), picture(1, (200, 150)).resize((3000, 2500), 0)
+        made[kind] = [folder / f"small.{kind}", folder / f"large.{kind}"]
+        for file, image in zip(made[kind], (small, large), strict=True):
+            file.write_bytes(encoded(image, kind, **options))
+    return made
+
+
 @pytest.mark.parametrize(
-    ("kind", "width", "height", "megabytes"),
+    ("kind", "megabytes"),
     [
-        ("PNG", 5000, 4000, 40),  # under the limit of pixels
-        ("WEBP", 6000, 5000, 100),  # its two canvases are reserved before its size can be asked for
-        ("WEBP", 7000, 7000, 350),  # there would be room for a third of its pixels
+        ("PNG", 14),  # its pixels take 23 MB
+        ("WEBP", 25),  # its two canvases, 60 MB, are reserved before its size can be asked for
+        ("WEBP", 80),  # there is room for the canvases, but not for the copies
     ],
 )
-def test_nor_is_a_large_one(kind, width, height, megabytes):
-    assert run(LARGE, kind, str(width), str(height), str(megabytes)) == "short of memory"
+def test_nor_is_a_large_one(files, kind, megabytes):
+    assert run(LARGE, *map(str, files[kind]), str(megabytes)) == "short of memory"
 
 
-def test_with_memory_enough_it_is_decoded():
-    assert run(LARGE, "WEBP", "6000", "5000", "1000") == "decoded"
+def test_with_memory_enough_it_is_decoded(files):
+    assert run(LARGE, *map(str, files["WEBP"]), "300") == "decoded"

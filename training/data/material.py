@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from model_layer import ImageRejectedError
 from model_layer.decoding import decode
-from model_layer.rejections import ImageRejectedError
 from training.data.dataset import read_folders
 from training.data.duplicates import near_duplicates
 from training.data.sampling import SQUARE_ROOT, draw

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model_layer import available_cores
 from model_layer.bundle import MANIFEST_SCHEMA
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def machine() -> str:
     """The machine's processor or accelerator, in words."""
     import keras  # noqa: PLC0415 (only training has it)
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = available_cores()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="ignore").splitlines()
         model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
