@@ -15,7 +15,7 @@ from demo.errors import DemoError
 from demo.files import draw_synthetic, files_in
 from demo.run import Demo, quiet_handler
 from demo.table import Table, summary
-from handler.record import NOTICE
+from handler.store.record import NOTICE
 from infra.embedded_aws import EmulatorError, embedded_aws
 from infra.stack import StackError, deploy
 from infra.template import TemplateError

@@ -12,8 +12,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from demo.errors import DemoError
 from handler.errors import ConfigurationError
-from handler.events import read_event
-from handler.table import PredictionsTable
+from handler.intake.events import read_event
+from handler.store.table import PredictionsTable
 from infra.worker_loop import Invocation, load_handler, run_worker, waiting
 from model_layer import BundleError
 

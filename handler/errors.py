@@ -68,5 +68,5 @@ class RefusedError(HandlerError):
 class TryAgainError(HandlerError):
     """Codes: `storage_unavailable`, `table_unavailable`, `out_of_time`, `out_of_memory`, `internal_error`.
 
-    And of an upload that is tried alone (`handler.delivery`): `unfinished`, `worker_died`, `bad_company`.
+    And of an upload that is tried alone (`handler.flow.delivery`): `unfinished`, `worker_died`, `bad_company`.
     """

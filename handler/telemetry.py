@@ -16,8 +16,8 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 if TYPE_CHECKING:
     from handler.errors import TryAgainError
-    from handler.messages import Batch, Message, Removal
-    from handler.stages import Outcome
+    from handler.flow.stages import Outcome
+    from handler.intake.messages import Batch, Message, Removal
 
 NAME = "dermbatch"
 

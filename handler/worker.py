@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from handler import aws, telemetry
-from handler.deadline import Deadline
-from handler.delivery import Delivery
-from handler.erasure import Erasure
+from handler.configuration import load
 from handler.errors import TryAgainError
-from handler.events import read_event
-from handler.fetching import ImageStore
-from handler.loading import load
-from handler.queues import Queues
-from handler.stages import Stages
-from handler.table import PredictionsTable
+from handler.flow.delivery import Delivery
+from handler.flow.fetching import ImageStore
+from handler.flow.invocation import Deadline
+from handler.flow.queues import Queues
+from handler.flow.stages import Stages
+from handler.intake.events import read_event
+from handler.store.erasure import Erasure
+from handler.store.table import PredictionsTable
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from handler.configuration import Settings
-    from handler.messages import Batch, Message, Removal, Upload
+    from handler.intake.messages import Batch, Message, Removal, Upload
     from model_layer import Classifier
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from handler.record import NOTICE
+from handler.store.record import NOTICE
 from model_layer.decoding import DecodingLimits, decode
 from model_layer.rejections import ImageRejectedError
 from pictures.canvas import Canvas, Style, width_of

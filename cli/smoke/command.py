@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cli.deployed import AWS_ERRORS, DeployedError, client, find
 from cli.smoke import __doc__ as purpose
 from cli.smoke.checks import Check, Smoke
-from handler.record import NOTICE
+from handler.store.record import NOTICE
 from pictures.names import one_line
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
-from handler.messages import iso8601
+from handler.intake.messages import iso8601
 
 if TYPE_CHECKING:
     import random

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from handler.table import PredictionsTable
+from handler.store.table import PredictionsTable
 from model_layer import Classifier, Prediction
 from proof.soak import faults
 from proof.soak.cloud_events import created, reorder, send_late

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from handler.events import read_event
+from handler.intake.events import read_event
 from infra.worker_loop import waiting
 from model_layer import Prediction
 from proof.soak.cloud_events import take

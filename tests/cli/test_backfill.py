@@ -10,7 +10,7 @@ import pytest
 
 from cli.backfill import command, objects, sending
 from cli.backfill.command import main
-from handler.events import read_event
+from handler.intake.events import read_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable

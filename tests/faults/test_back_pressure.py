@@ -11,9 +11,9 @@ import time
 import pytest
 from sample_images import jpeg
 
-from handler import aws, patience
+from handler import aws
 from handler.configuration import Settings
-from handler.table import PredictionsTable
+from handler.store.table import PredictionsTable
 from handler.worker import Worker
 from infra.worker_loop import function_environment, run_worker, waiting
 from proof.soak.cloud_events import drain
@@ -98,7 +98,7 @@ def test_nothing_becomes_a_dead_letter_and_the_queue_drains(stack, throttled, ti
 
 
 def test_without_patience_there_would_be_dead_letters(stack, throttled, monkeypatch):
-    monkeypatch.setattr(patience, "PASSING", frozenset())
+    monkeypatch.setattr(aws, "PASSING", frozenset())
     monkeypatch.setattr(aws, "ATTEMPTS", 1)
     _, _, dead = throttled(120, 2)
     assert dead

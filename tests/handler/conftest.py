@@ -17,7 +17,7 @@ from worker_rig import TABLE, Bucket, Context, Rig
 
 from handler import telemetry
 from handler.configuration import Settings
-from handler.table import PredictionsTable
+from handler.store.table import PredictionsTable
 from handler.worker import Worker
 from infra.embedded_aws import Endpoint, embedded_aws
 from infra.stack import read_template

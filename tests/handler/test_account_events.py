@@ -11,7 +11,7 @@ from worker_rig import BOTH_CLOUDS, states
 
 from handler import telemetry
 from handler.errors import TryAgainError, UnreadableMessageError
-from handler.events import read_event
+from handler.intake.events import read_event
 
 TEST_EVENT = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": BUCKET}
 ONE, OTHER = Put("a b.jpg", "a" * 32, "v1"), Put("c.jpg", "c" * 32, "v2")

@@ -16,7 +16,7 @@ from s3_events import BUCKET, handed_back, queue_event
 from sample_images import jpeg
 from worker_rig import TABLE
 
-from handler.events import read_event
+from handler.intake.events import read_event
 
 ROOT = Path(__file__).parents[2]
 EVENTS = ROOT / "events"

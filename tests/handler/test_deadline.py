@@ -11,7 +11,7 @@ from s3_events import Put, handed_back, queue_event, record
 from sample_images import jpeg
 from worker_rig import Context, answer, states
 
-from handler.deadline import Deadline
+from handler.flow.invocation import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,8 +11,8 @@ from s3_events import Put, handed_back, notification, queue_event, record
 from sample_images import jpeg
 from worker_rig import BOTH_CLOUDS, TABLE, answer, states
 
-from handler.events import read_event
-from handler.messages import iso8601
+from handler.intake.events import read_event
+from handler.intake.messages import iso8601
 
 EVENTS = Path(__file__).parents[2] / "events"
 
@@ -241,9 +241,9 @@ def test_an_upload_whose_marks_cannot_be_read_comes_again(rig, bucket, table):
 @pytest.mark.parametrize("readable", [True, False])
 def test_nor_does_a_failed_record_stay_of_what_was_deleted(make_rig, bucket, table, readable, monkeypatch):
     """It holds the key, and nothing may come after it: its dead letter may be purged."""
-    from handler import patience
+    from handler import aws
 
-    monkeypatch.setattr(patience, "PASSING", frozenset())
+    monkeypatch.setattr(aws, "PASSING", frozenset())
     rig = make_rig()
     put = bucket.put("a.jpg", jpeg(1))
     upload, removal = created(put), deleted(bucket, put, version=put.version)

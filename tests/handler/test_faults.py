@@ -36,10 +36,10 @@ def deliver_until_done(rig, puts, receives: int = 5) -> int:
 @pytest.fixture
 def impatient(make_rig, monkeypatch):
     """A rig that repeats nothing within one delivery: each fault reaches the worker, and no test waits."""
-    from handler import aws, patience
+    from handler import aws
 
     monkeypatch.setattr(aws, "ATTEMPTS", 1)
-    monkeypatch.setattr(patience, "PASSING", frozenset())
+    monkeypatch.setattr(aws, "PASSING", frozenset())
     return make_rig()
 
 

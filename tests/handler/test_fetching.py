@@ -13,8 +13,8 @@ from botocore.awsrequest import AWSResponse
 from worker_rig import BOTH_CLOUDS, Raw
 
 from handler.errors import SupersededError, TryAgainError
-from handler.events import Upload
-from handler.fetching import ImageStore
+from handler.flow.fetching import ImageStore
+from handler.intake.events import Upload
 from model_layer import Rejection
 
 pytestmark = BOTH_CLOUDS

@@ -12,7 +12,7 @@ from s3_events import Put, handed_back, message, notification, queue_event
 from sample_images import encoded, jpeg, picture
 from worker_rig import Context
 
-from handler.events import Batch, Upload, read_event
+from handler.intake.events import Batch, Upload, read_event
 
 # One worker and one table serve all examples of a test: each example is one more event for them.
 hypothesis_settings = settings(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sample_records import TODAY, a_record
 
-from handler.indexes import SHARDS, index_keys, shards
+from handler.store.record import SHARDS, index_keys, shards
 
 
 def test_one_label_is_spread_over_all_shards_evenly_enough():

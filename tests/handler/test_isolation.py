@@ -17,8 +17,8 @@ from worker_rig import BOTH_CLOUDS, answer, states
 
 from handler import telemetry
 from handler.errors import TryAgainError
-from handler.events import read_event
-from handler.record import Finding, build_record
+from handler.intake.events import read_event
+from handler.store.record import Finding, build_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,9 +141,9 @@ def test_the_last_receive_is_recorded_as_begun_before_any_neighbour_is_touched(r
 
 def test_a_table_out_of_reach_on_the_last_receive_leaves_a_record_all_the_same(make_rig, table, puts, monkeypatch):
     """It was written on the receive before, while a neighbour had its turn."""
-    from handler import patience
+    from handler import aws
 
-    monkeypatch.setattr(patience, "PASSING", frozenset())
+    monkeypatch.setattr(aws, "PASSING", frozenset())
     dies = RuntimeError("as a killed process leaves its messages: without an answer")
     rig = make_rig()
     rig.break_call("s3.GetObject", lambda _: dies)
@@ -269,9 +269,9 @@ def test_nor_does_the_last_receive(rig, table, puts, died_on):
 
 
 def test_without_a_record_that_says_so_nothing_is_tried(make_rig, table, puts, monkeypatch):
-    from handler import patience
+    from handler import aws
 
-    monkeypatch.setattr(patience, "PASSING", frozenset())
+    monkeypatch.setattr(aws, "PASSING", frozenset())
     rig = make_rig()
     rig.break_call("dynamodb.PutItem", lambda _: answer(403, '{"__type": "x#AccessDeniedException"}'))
     fetches = rig.break_call("s3.GetObject", lambda _: None)
@@ -390,9 +390,9 @@ class TestWhatIsDoneIsAcknowledgedBeforeARisk:
 
     @pytest.mark.parametrize("fault", ["answers with an error", "does not answer"])
     def test_a_queue_that_is_out_is_asked_once(self, make_rig, puts, died_on, queue, fault, monkeypatch):
-        from handler import acknowledging
+        from handler.flow import queues
 
-        monkeypatch.setattr(acknowledging, "_SECONDS", 0.2)
+        monkeypatch.setattr(queues, "_SECONDS", 0.2)
         asked = []
 
         def strike(**_):

@@ -14,7 +14,7 @@ from s3_events import BUCKET, Put
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from handler.table import PredictionsTable
+    from handler.store.table import PredictionsTable
     from handler.worker import Worker
     from model_layer import Classifier
 

@@ -16,7 +16,7 @@ from hostile.fillers import EVENTS, EXIF, FILES, SETTINGS, XMP, jpeg_places, sou
 from handler import telemetry
 from handler.configuration import Settings
 from handler.errors import ConfigurationError
-from handler.events import read_event
+from handler.intake.events import read_event
 from model_layer.decoding import decode
 from model_layer.decoding.formats import _FORMATS
 from model_layer.decoding.orientation import orientation

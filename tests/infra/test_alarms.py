@@ -11,7 +11,7 @@ import pytest
 from metric_math import breaches
 from transformed_template import default_template, resolved
 
-from handler.redelivery import hidden_seconds
+from handler.flow.queues import hidden_seconds
 from infra.template import TEMPLATE
 
 WORKER_METRICS = TEMPLATE.parent / "handler" / "telemetry.py"

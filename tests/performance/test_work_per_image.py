@@ -18,8 +18,8 @@ from convolutions import convolutions
 from PIL import ImageFile
 from sample_images import jpeg
 
-from handler.fetching import ImageStore
-from handler.messages import Upload
+from handler.flow.fetching import ImageStore
+from handler.intake.messages import Upload
 from model_layer.decoding import decode
 from training.quantisation import quantise
 

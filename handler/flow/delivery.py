@@ -1,7 +1,7 @@
 """One delivery of messages: what of it is new, what is done already, and what must be tried alone.
 
 A killed process answers nothing, so all of its messages come back, and nothing says which of their images it was. So
-a message that comes back is suspected, unless its times tell that it was handed back (`handler.redelivery`). Suspects
+a message that comes back is suspected, unless its times tell that it was handed back (`handler.flow.queues`). Suspects
 are tried after all others, one after the other, each behind a record that says so (`failed`, code `unfinished`, with
 the number of such attempts). If the process dies again, exactly that one image is known by its record, and the next
 delivery brings its neighbours to their end first. What is done and could not bear that death is acknowledged before
@@ -18,22 +18,21 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from handler.acknowledging import Ledger
+from handler.aws import Patience
 from handler.errors import TryAgainError
-from handler.patience import Patience
-from handler.pipeline import OUT_OF_TIME, Pipeline
-from handler.redelivery import may_have_killed
-from handler.stages import NearEnd, Outcome, try_again
+from handler.flow.pipeline import OUT_OF_TIME, Pipeline
+from handler.flow.queues import Ledger, may_have_killed
+from handler.flow.stages import NearEnd, Outcome, try_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from handler.deadline import Deadline
-    from handler.erasure import Erasure
-    from handler.messages import Batch, Message, Removal, Upload
-    from handler.queues import Queues
-    from handler.stages import Stages
-    from handler.table import State
+    from handler.flow.invocation import Deadline
+    from handler.flow.queues import Queues
+    from handler.flow.stages import Stages
+    from handler.intake.messages import Batch, Message, Removal, Upload
+    from handler.store.erasure import Erasure
+    from handler.store.table import State
 
 _LOOKED_UP_AT_ONCE = 500  # uploads; five requests, and more than any batch of single uploads
 _CHECKED_AT_ONCE = 50  # uploads; their marks are two keys each, and one request looks up a hundred

@@ -6,8 +6,8 @@ import heapq
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from handler.indexes import BY_LABEL, BY_PROBLEM, INDEX_KEYS, shards
-from handler.items import plain
+from handler.store.record import BY_LABEL, BY_PROBLEM, INDEX_KEYS, shards
+from handler.store.table import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -1,24 +1,39 @@
-"""The bytes of an upload: of the very version that the event names, or none."""
+"""The bytes of an upload: of the very version that the event names, or none.
+
+Which of S3's refusals stay until the object's owner acts, and which may pass:
+
+| what S3 answers to GetObject | meaning |
+|---|---|
+| `InvalidObjectState` | the object is in an archive storage class or tier, and not restored: `archived` |
+| `InvalidRequest`, of server-side encryption | encrypted with a key that its uploader kept (SSE-C): `not_readable` |
+| `AccessDenied`, of a KMS key of another account, or one that KMS does not show to us | `not_readable` |
+| `KMS.NotFoundException` | the key was deleted: `not_readable` |
+| every other denial, every other error of KMS | a policy or key that may be mended: it passes |
+
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import io
+import re
+import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from handler.aws import AWS_ERRORS, error_code, unavailable
-from handler.content_encoding import unpacked
 from handler.errors import HandlerError, RefusedError, SupersededError
-from handler.record import FileFacts
-from handler.refusals import lasting_refusal
+from handler.store.record import FileFacts
 from model_layer import Rejection
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from handler.messages import Removal, Upload
+    from handler.intake.messages import Removal, Upload
 
 CHUNK_BYTES = 2**20
 
@@ -128,3 +143,71 @@ def _meaning(error: Exception) -> HandlerError:
     if refusal := lasting_refusal(error):
         return RefusedError(refusal)
     return unavailable("storage_unavailable", "GetObject", error)
+
+
+_MARK = b"\x1f\x8b"  # RFC 1952
+_CHUNK_BYTES = 2**16
+_MAX_MEMBERS = 10_000
+"""Of one gzip file: programs that compress in parallel write one for each 64 KB or more."""
+
+
+def unpacked(content: bytes, encoding: str | None, max_bytes: int) -> bytes | Rejection:
+    """`content` itself, unless `encoding` names gzip and the bytes are gzip: the header is often left on plain files.
+
+    The rejection is `too_large`, `truncated` or `corrupt`, or `too_costly` for more parts than any program writes.
+    """
+    codings = {coding.strip() for coding in (encoding or "").lower().split(",")}
+    if codings & {"gzip", "x-gzip"} and content.startswith(_MARK):
+        return _gunzipped(memoryview(content), max_bytes)
+    return content
+
+
+def _gunzipped(packed: memoryview, max_bytes: int) -> bytes | Rejection:
+    plain, position = io.BytesIO(), 0
+    for _ in range(_MAX_MEMBERS):
+        member = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        while not member.eof:
+            chunk = packed[position : position + _CHUNK_BYTES]
+            if not chunk:
+                return Rejection("truncated")
+            try:
+                plain.write(member.decompress(chunk, max_bytes + 1 - plain.tell()))
+            except zlib.error:
+                return Rejection("corrupt")
+            if plain.tell() > max_bytes:
+                return Rejection("too_large")
+            position += len(chunk) - len(member.unconsumed_tail) - len(member.unused_data)
+        if packed[position : position + len(_MARK)] != _MARK:  # the end, or padding, which gzip ignores as well
+            return plain.getvalue()
+    return Rejection("too_costly")
+
+
+_CALLER = re.compile(r"arn:[a-z-]+:(?:sts|iam)::([0-9]{12}):")
+_KEY = re.compile(r"arn:[a-z-]+:kms:[a-z0-9-]+:([0-9]{12}):")
+_HIDDEN_KEY = "resource associated with this ciphertext"  # KMS names a key only to its own account
+
+
+def lasting_refusal(error: Exception) -> str | None:
+    """The code of a refusal that stays, a key of `handler.errors.REFUSALS`; None where `error` may pass."""
+    code, message = error_code(error), _message(error)
+    if code == "InvalidObjectState":
+        return "archived"
+    if code == "KMS.NotFoundException":
+        return "not_readable"
+    if code == "InvalidRequest" and re.search(r"server[ -]side encryption", message, re.IGNORECASE):
+        return "not_readable"
+    if code == "AccessDenied" and "kms:" in message and _is_of_another_account(message):
+        return "not_readable"
+    return None
+
+
+def _is_of_another_account(message: str) -> bool:
+    caller, key = _CALLER.search(message), _KEY.search(message)
+    if caller and key:
+        return caller[1] != key[1]
+    return _HIDDEN_KEY in message
+
+
+def _message(error: Exception) -> str:
+    """Looked into here, and written nowhere: it may hold names."""
+    return str(error.response.get("Error", {}).get("Message", "")) if isinstance(error, ClientError) else ""

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
 from handler.errors import UnreadableMessageError
-from handler.messages import Batch, Message, Receipt, Removal, Upload, iso8601
+from handler.intake.messages import Batch, Message, Receipt, Removal, Upload, iso8601
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,25 +7,24 @@ which nothing is done, and `Stages.withdraw`, after which nothing is, are the ex
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING
 
+from handler.aws import IMPATIENT, Patience
 from handler.errors import RefusedError, SupersededError, TryAgainError
-from handler.handed_back import HandedBack
-from handler.patience import IMPATIENT, Patience
-from handler.record import FileFacts, Finding, build_record, record_key
+from handler.store.record import FileFacts, Finding, build_record, record_key
 from model_layer import Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from handler.fetching import ImageStore
-    from handler.messages import Upload
-    from handler.table import PredictionsTable, State
+    from handler.flow.fetching import ImageStore
+    from handler.intake.messages import Upload
+    from handler.store.table import PredictionsTable, State
     from model_layer import Classifier, DecodedImage, Prediction
-
 
 _BEFORE_THE_LAST = 10.0
 """Seconds that the last receive but one waits for a table that does not take its `failed` record."""
@@ -226,3 +225,28 @@ def try_again(error: Exception) -> TryAgainError:
 
 def _ms_since(started: float) -> float:
     return (time.perf_counter() - started) * 1000
+
+
+MOST = 2000
+"""Findings kept, the latest ones; each takes about 3 KB."""
+
+
+class HandedBack:
+    """Thread-safe."""
+
+    def __init__(self) -> None:
+        self._findings: OrderedDict[Upload, Finding] = OrderedDict()
+        self._lock = Lock()
+
+    def keep(self, finding: Finding) -> None:
+        """Holds an answer that could not be written."""
+        with self._lock:
+            self._findings[finding.upload] = finding
+            self._findings.move_to_end(finding.upload)
+            if len(self._findings) > MOST:
+                self._findings.popitem(last=False)
+
+    def finding(self, upload: Upload) -> Finding | None:
+        """Such an answer, if there is one; it is given once."""
+        with self._lock:
+            return self._findings.pop(upload, None)

@@ -26,18 +26,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from handler.aws import AWS_ERRORS, error_code, unavailable
-from handler.items import plain, typed
-from handler.lookup import Key, look_up
-from handler.messages import Removal
+from handler.intake.messages import Removal
+from handler.store.table import Key, look_up, plain, typed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from handler.fetching import ImageStore
-    from handler.messages import Upload
-    from handler.patience import Patience
+    from handler.aws import Patience
+    from handler.flow.fetching import ImageStore
+    from handler.intake.messages import Upload
 
 # Twice through a queue (4 days) and its dead-letter queue (14 days), by way of one redrive.
 MARK_DAYS = 36

@@ -11,18 +11,18 @@ from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
+from handler.aws import Patience
 from handler.errors import TryAgainError
-from handler.patience import Patience
-from handler.record import Finding
-from handler.stages import Decoded, Outcome
+from handler.flow.stages import Decoded, Outcome
+from handler.store.record import Finding
 from model_layer import BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from handler.deadline import Deadline
-    from handler.messages import Upload
-    from handler.stages import NearEnd, Stages
+    from handler.flow.invocation import Deadline
+    from handler.flow.stages import NearEnd, Stages
+    from handler.intake.messages import Upload
 
 OUT_OF_TIME = TryAgainError("out_of_time", "The invocation ran out of time before this upload was done.")
 

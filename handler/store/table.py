@@ -5,16 +5,16 @@ Attributes of an item:
     image            S  partition key, `<bucket>/<key>`
     version          S  sort key, `<object version id, or etag>#<model version>`: one item for each upload and model
     schema, status, label, confidence, ...
-                        the fields of `handler.record.Record`, as they are; numbers are exact decimals
+                        the fields of `handler.store.record.Record`, as they are; numbers are exact decimals
     object           M  bucket, key, version, etag, bytes, sha256, format, width and height of the image's file.
                         Not called `image`: an attribute has one type, and that name is the key's
     label_shard      S  `<label>#<yyyy-mm-dd>#<shard>`, only on classified and referred
     confidence_rank  S  `0.973114#<hash of image>`, only on classified and referred
     problem_shard    S  `<status>#<yyyy-mm-dd>#<shard>`, only on referred, rejected, superseded and failed
     expires_at       N  epoch seconds, the TTL attribute, only where records are kept for a time
-    attempts         N  only on `failed`: how often the upload was tried alone without a word back (`handler.delivery`)
+    attempts         N  only on `failed`: how often an attempt on it alone was never heard of again
 
-Indexes, which `handler.indexes` explains and `handler.queries` asks:
+Indexes, which `handler.store.record` explains and `handler.store.queries` asks:
 
     by_label     label_shard, confidence_rank    carries status, label, confidence, triage, predicted_at
     by_problem   problem_shard, predicted_at     carries status, reasons
@@ -24,28 +24,28 @@ When several events, workers or retries speak of one upload, one record stands. 
 what S3 kept back (`handler.errors.REFUSALS`), because the object may be restored. `failed` gives way to all others,
 because a redrive may succeed, and to a later `failed`, which knows more.
 
-Beside the records, and for some weeks only, stand the marks of removed objects: `handler.erasure` shows them.
+Beside the records, and for some weeks only, stand the marks of removed objects: `handler.store.erasure` shows them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
-from handler.aws import AWS_ERRORS, error_code, unavailable
-from handler.errors import REFUSALS
-from handler.indexes import INDEX_KEYS, index_keys
-from handler.items import plain, typed
-from handler.lookup import Key, look_up
-from handler.patience import IMPATIENT, Patience
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from handler.aws import AWS_ERRORS, IMPATIENT, Patience, error_code, unavailable
+from handler.errors import REFUSALS, TryAgainError
+from handler.store.record import INDEX_KEYS, index_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from handler.record import Record
+    from handler.store.record import Record
 
 _PROVISIONAL = ("failed", "superseded")
 
@@ -189,3 +189,95 @@ def _state(item: dict[str, Any]) -> State:
 
 def _record(item: dict[str, Any]) -> Record:
     return cast("Record", plain({name: value for name, value in item.items() if name not in _HIDDEN}))
+
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+def typed(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Plain JSON as an item. Raises TypeError for what DynamoDB has no number for (NaN, infinity)."""
+    return {name: _serialize(_exact(value)) for name, value in attributes.items()}
+
+
+def plain(item: dict[str, Any]) -> dict[str, Any]:
+    """An item in DynamoDB's typed form as plain JSON."""
+    return {name: _number(_deserialize(value)) for name, value in item.items()}
+
+
+def _exact(value: Any) -> Any:
+    """Floats to the decimals that they print as: 0.1 is stored as 0.1, not as the binary fraction next to it."""
+    match value:
+        case float():
+            return Decimal(str(value))
+        case dict():
+            return {name: _exact(part) for name, part in value.items()}
+        case list():
+            return [_exact(part) for part in value]
+        case _:
+            return value
+
+
+def _number(value: Any) -> Any:
+    match value:
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
+        case dict():
+            return {name: _number(part) for name, part in value.items()}
+        case list():
+            return [_number(part) for part in value]
+        case _:
+            return value
+
+
+Key = tuple[str, str]
+"""`image` and `version` of an item."""
+
+MOST_KEYS = 100  # of one request; BatchGetItem's limit
+# An answer may leave keys out for reasons of its own. So often they are asked for again, however little time is left.
+_ATTEMPTS = 5
+_BRIEF = Patience(lambda: 10.0)
+
+
+def look_up(
+    client: DynamoDBClient,
+    table: str,
+    keys: Iterable[Key],
+    attributes: tuple[str, ...],
+    *,
+    consistent: bool = False,
+    patience: Patience = IMPATIENT,
+) -> Iterator[dict[str, Any]]:
+    """The items under `keys` that are there, in no order: `attributes` of each, in DynamoDB's typed form.
+
+    Raises:
+        TryAgainError: the table cannot be read now.
+    """
+    names = {f"#{i}": name for i, name in enumerate(attributes)}
+    asked: dict[str, Any] = {
+        "ConsistentRead": consistent,
+        "ProjectionExpression": ", ".join(names),
+        "ExpressionAttributeNames": names,
+    }
+    wanted = [{"image": {"S": image}, "version": {"S": version}} for image, version in dict.fromkeys(keys)]
+    for i in range(0, len(wanted), MOST_KEYS):
+        yield from _all(client, table, wanted[i : i + MOST_KEYS], asked, patience)
+
+
+def _all(
+    client: DynamoDBClient, table: str, keys: list[dict[str, Any]], asked: dict[str, Any], patience: Patience
+) -> Iterator[dict[str, Any]]:
+    attempt = 0
+    while True:
+        try:
+            answer = patience.call(client.batch_get_item, RequestItems={table: {"Keys": keys, **asked}})
+        except AWS_ERRORS as error:
+            raise unavailable("table_unavailable", "BatchGetItem", error) from error
+        yield from answer["Responses"].get(table, [])
+        if table not in answer["UnprocessedKeys"]:
+            return
+        left = cast("list[dict[str, Any]]", answer["UnprocessedKeys"][table]["Keys"])
+        attempt = 1 if len(left) < len(keys) else attempt + 1
+        keys = left
+        if not (_BRIEF if attempt < _ATTEMPTS else patience).wait(attempt):
+            raise TryAgainError("table_unavailable", f"BatchGetItem left {len(keys)} keys unread.")
