@@ -1,7 +1,8 @@
 """The Lambda's entry point: `handler.app.lambda_handler`.
 
-The worker starts at import, in Lambda's initialisation phase (or before its snapshot is taken): a wrong setting ends it
-there, in one sentence. The order of the imports is part of the cold start: the model is on its way before boto3 is.
+The worker starts at import, in Lambda's initialisation phase (or before its snapshot is taken). A wrong setting ends
+it there, in one sentence. The order of the imports matters for the cold start: the model starts to load before boto3
+is imported.
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ from handler.telemetry import logger, metrics  # noqa: E402
 from handler.worker import Worker  # noqa: E402
 
 
-def draw_anew_after_restore() -> bool:
-    """Has `random` seeded afresh by the system after each restore from a snapshot (SnapStart).
+def reseed_after_restore() -> bool:
+    """Has `random` seeded afresh after each restore from a snapshot (SnapStart); returns whether Lambda offers that.
 
     Everything heavy is in the snapshot: modules, the parsed network with its memory planned by a first run, the
-    clients. Nothing in it is an identity: no connection has been opened, no request id drawn. Only the state of
-    `random`, which spreads retries in time, must differ between sandboxes, or all retries would come at the same
-    moments. Returns whether there is a runtime to ask for it.
+    clients. Nothing in it is unique, since no connection is open and no request id drawn. Only the state of `random`
+    must differ between sandboxes: it spreads retries in time, and they would otherwise all come at the same moments.
     https://docs.aws.amazon.com/lambda/latest/dg/snapstart-uniqueness.html
     """
     try:
@@ -37,11 +37,11 @@ def draw_anew_after_restore() -> bool:
 
 
 worker = Worker.start(settings, loading)
-draw_anew_after_restore()
+reseed_after_restore()
 
 
-@logger.inject_lambda_context(log_event=False)  # never: events hold keys
+@logger.inject_lambda_context(log_event=False)  # never: events contain keys
 @metrics.log_metrics(capture_cold_start_metric=True)
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, list[dict[str, str]]]:
-    """Classifies the uploads that `event` speaks of; returns the messages to be tried again."""
+    """Classifies the uploads that `event` names; returns the messages to be tried again."""
     return worker.handle(event, context)

@@ -1,8 +1,8 @@
-"""boto3's clients, what their errors mean for an upload, and how long a table that throttles is waited for.
+"""boto3's clients, what their errors mean for an upload, and how long to wait for a table that throttles.
 
-A throttled write is worth waiting for: its image is read and classified, and handing it back would spend one of its
-receives and all of that work. And while a worker waits, it takes no further messages, so that a table with a
-twentieth of the needed capacity slows the intake down to what it can take, instead of filling the dead-letter queue.
+A throttled write is worth waiting for: its image has been read and classified, and handing it back would waste that
+work and one of its receives. A worker that waits takes no further messages. So a table with a twentieth of the needed
+capacity slows the intake down to what it can take, instead of filling the dead-letter queue.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handler.errors import TryAgainError
+from handler.errors import ErrorCode, TryAgainError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,36 +27,7 @@ ATTEMPTS = 3
 """Of each request within one delivery of a message; the queue's deliveries come on top."""
 
 AWS_ERRORS = (ClientError, BotoCoreError)
-"""Everything that a boto3 call raises: S3's or DynamoDB's refusals, and failures on the way to them."""
-
-
-def client(service: str, settings: Settings) -> Any:
-    """A thread-safe client that gives up within seconds: the queue, not the client, is what waits out an outage."""
-    return boto3.client(  # type: ignore[call-overload]
-        service,
-        config=Config(
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            connect_timeout=2,  # seconds; both services answer from the same region
-            read_timeout=10,
-            # Fetching and writing threads each keep their connection open.
-            max_pool_connections=settings.download_threads,
-            # An emulator on localhost has no host name for each bucket.
-            s3={"addressing_style": "path"} if settings.aws_endpoint_url else None,
-        ),
-    )
-
-
-def error_code(error: Exception) -> str:
-    """AWS's own code (`SlowDown`), or the name of what broke on the way (`ReadTimeoutError`)."""
-    if isinstance(error, ClientError):
-        return str(error.response.get("Error", {}).get("Code", "unknown"))
-    return type(error).__name__
-
-
-def unavailable(code: str, operation: str, error: Exception) -> TryAgainError:
-    """`error` as a reason to try again. Its own text is left out: it may hold an address with the object's key."""
-    return TryAgainError(code, f"{operation} failed with {error_code(error)}.")
-
+"""Everything that a boto3 call raises: refusals by the service, and failures on the way to it."""
 
 PASSING = frozenset(
     {
@@ -67,44 +38,75 @@ PASSING = frozenset(
         "ServiceUnavailable",
     }
 )
-"""DynamoDB's codes that say "later". A missing permission, table or network is left to the queue's own patience."""
+"""DynamoDB's codes that mean "later". A missing permission, table or network is left to the queue's redeliveries."""
 
-_OF_THE_ITEM = frozenset({"ConditionalCheckFailedException", "ValidationException"})
+_ABOUT_THE_ITEM = frozenset({"ConditionalCheckFailedException", "ValidationException"})  # repeating changes nothing
 
 _FIRST_WAIT = 0.1  # seconds, at most; on top of botocore's own two repetitions
 _LONGEST_WAIT = 5.0
 _ONE_REQUEST = 0.5  # seconds that must be left for the request after the wait
 
 
+def client(service: str, settings: Settings) -> Any:
+    """A thread-safe client that gives up within seconds: the queue, not the client, waits out an outage."""
+    return boto3.client(  # type: ignore[call-overload]
+        service,
+        config=Config(
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            connect_timeout=2,  # seconds; the services answer from the same region
+            read_timeout=10,
+            # Each fetching and each writing thread keeps its connection open.
+            max_pool_connections=settings.download_threads,
+            # An emulator on localhost has no host name for each bucket.
+            s3={"addressing_style": "path"} if settings.aws_endpoint_url else None,
+        ),
+    )
+
+
+def aws_code(error: Exception) -> str:
+    """AWS's own code (`SlowDown`), or the name of what broke on the way (`ReadTimeoutError`)."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", "unknown"))
+    return type(error).__name__
+
+
+def unavailable(code: ErrorCode, operation: str, error: Exception) -> TryAgainError:
+    """`error` as a reason to try again. Its own text is left out: it may contain an address with the object's key."""
+    return TryAgainError(code, f"{operation} failed with {aws_code(error)}.")
+
+
 class Patience:
-    """Repeats what a table throttles, for as long as `seconds_left` allows; full jitter, doubling up to 5 s."""
+    """Repeats requests that a table throttles, as long as `seconds_left` allows; full jitter, doubling up to 5 s."""
 
     def __init__(self, seconds_left: Callable[[], float], *, endless: bool = False) -> None:
-        """`endless`: any error is repeated that is not about the request's own item, where no later receive is left."""
+        """`endless`: repeats after any error that is not about the request's own item."""
         self._seconds_left = seconds_left
         self._endless = endless
 
     def endless(self, most: float = math.inf) -> Patience:
-        """The time that is left by now, at most so many seconds, for a request that is repeated whatever the error."""
+        """The time left, at most `most` seconds from now, for a request that is repeated after any error.
+
+        For the last receive: nothing comes back later that could repeat it.
+        """
         end = time.monotonic() + min(most, self._seconds_left())
         return Patience(lambda: min(self._seconds_left(), end - time.monotonic()), endless=True)
 
     def call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
-        """`operation(**arguments)`; raises its last error when that is none that passes, or there is no time left."""
+        """`operation(**arguments)`; raises its last error when waiting would not help or no time is left."""
         attempt = 0
         while True:
             try:
                 return operation(**arguments)
             except AWS_ERRORS as error:
-                if not self._passes(error_code(error)) or not self.wait(attempt):
+                if not self._passes(aws_code(error)) or not self.wait(attempt):
                     raise
             attempt += 1
 
     def _passes(self, code: str) -> bool:
-        return code in PASSING or (self._endless and code not in _OF_THE_ITEM)
+        return code in PASSING or (self._endless and code not in _ABOUT_THE_ITEM)
 
     def wait(self, attempt: int) -> bool:
-        """Sleeps before the repetition after `attempt` (from 0 on), unless there is no time for one."""
+        """Sleeps before the repetition after `attempt` (from 0 on); returns False at once if no time is left for it."""
         seconds = random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(attempt, 10)))
         if self._seconds_left() < seconds + _ONE_REQUEST:
             return False

@@ -1,8 +1,4 @@
-"""The worker's settings, read once from the environment, and the model that they name.
-
-Reading, checking and parsing the network and its first run hold no interpreter lock for most of their time, importing
-boto3 and making its clients does: side by side they save a cold start the shorter of the two.
-"""
+"""The worker's settings, read once from the environment, and the model that they name."""
 
 from __future__ import annotations
 
@@ -24,7 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 MEGABYTES_A_CORE = 1769
-"""Of a Lambda's memory."""
+"""Lambda gives one core for each of these."""
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 SHIPPED_BUNDLES = Path(__file__).resolve().parent.parent / "models"
 
@@ -38,32 +34,32 @@ class Settings:
     max_image_bytes: int
     max_image_pixels: int
     download_threads: int
-    """Images fetched at a time. Each holds at most `max_image_bytes` until it is decoded."""
+    """Images fetched at a time. Each takes at most `max_image_bytes` of memory until it is decoded."""
     inference_threads: int
-    """Cores to compute on: as many images are decoded at a time, and as many are in the network."""
+    """Cores to compute on: the number of images decoded at a time, and of images in the network at a time."""
     max_receives: int
-    """The queue's maxReceiveCount: a message that fails at one of its last two receives leaves a `failed` record."""
+    """The queue's maxReceiveCount. Uploads that fail on the last two receives get a `failed` record."""
     visibility_timeout: int
-    """The queue's, in seconds: so long a message stays hidden whose worker was killed."""
+    """The queue's, in seconds: how long a message stays hidden if its worker was killed."""
     record_ttl_days: int
     """Days until DynamoDB deletes a record; 0: never."""
     uploads_bucket: str | None
     """The only bucket whose events are accepted; None: any, as on a laptop."""
     ignore_system_files: bool
-    """Whether folder markers and files such as .DS_Store count as no uploads."""
+    """Whether folder markers and files such as .DS_Store are ignored."""
     erase_removed: bool
     """Whether the records of objects that are deleted from the bucket are erased."""
     aws_endpoint_url: str | None
-    """Address of an emulator, which boto3 reads by itself; None: AWS."""
+    """Address of an emulator; None: AWS. boto3 reads it from the environment."""
     powertools_log_level: str
-    """Which Powertools reads by itself."""
+    """Powertools reads it from the environment."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Reads and checks every variable; an empty one counts as unset.
 
         Raises:
-            ConfigurationError: one sentence that names the first variable with a wrong value.
+            ConfigurationError: one sentence about the first variable with a wrong value.
         """
         return cls(
             predictions_table=_table(environment),
@@ -87,7 +83,7 @@ def _whole(environment: Mapping[str, str], name: str, default: int, lowest: int,
     text = environment.get(name, "").strip()
     if not text:
         return default
-    # isdecimal alone would let the digits of other scripts pass, and int() alone signs, underscores and long computing.
+    # isdecimal() would accept digits of other scripts, int() signs and underscores; thousands of digits take long.
     digits = text.lstrip("0") or "0"
     if text.isascii() and text.isdecimal() and len(digits) < 20 and lowest <= int(digits) <= highest:
         return int(digits)
@@ -95,7 +91,7 @@ def _whole(environment: Mapping[str, str], name: str, default: int, lowest: int,
 
 
 def _cores(environment: Mapping[str, str]) -> int:
-    """Those that this process may use. Lambda shows at least two, but gives the time of one for every 1,769 MB.
+    """The cores that this process may use. Lambda shows at least two, but gives the time of one for every 1,769 MB.
 
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
     """
@@ -157,7 +153,11 @@ def _log_level(environment: Mapping[str, str]) -> str:
 
 
 def begin_loading(settings: Settings) -> Future[Classifier]:
-    """Starts `load` in a thread that ends with it."""
+    """Starts `load` in a thread, while the rest of the worker is still being imported.
+
+    Loading and the first run release the interpreter lock most of the time; importing boto3 and making its clients do
+    not. Side by side they save a cold start the shorter of the two.
+    """
     thread = ThreadPoolExecutor(1, "load")
     loading = thread.submit(load, settings)
     thread.shutdown(wait=False)
@@ -165,7 +165,7 @@ def begin_loading(settings: Settings) -> Future[Classifier]:
 
 
 def load(settings: Settings) -> Classifier:
-    """The bundle that `settings` name, loaded and run once.
+    """The model of the bundle that `settings` name, loaded and run once.
 
     Raises:
         ConfigurationError: the bundle cannot be used.
@@ -182,6 +182,6 @@ def load(settings: Settings) -> Classifier:
 
 
 def _warm_up(classifier: Classifier) -> None:
-    """The first run of a network plans its memory; better while starting than in front of an upload."""
+    """The first run of a network plans its memory, so that the first upload does not wait for it."""
     size = classifier.bundle.input_size
     classifier.predict([DecodedImage(np.zeros((size, size, 3), np.uint8), ImageFacts("none", size, size))])

@@ -1,45 +1,88 @@
-"""One delivery of messages: what of it is new, what is done already, and what must be tried alone.
+"""One delivery of messages, in the order of work: removals, then what is new, then the suspects one by one.
 
-A killed process answers nothing, so all of its messages come back, and nothing says which of their images it was. So
-a message that comes back is suspected, unless its times tell that it was handed back (`handler.flow.queues`). Suspects
-are tried after all others, one after the other, each behind a record that says so (`failed`, code `unfinished`, with
-the number of such attempts). If the process dies again, exactly that one image is known by its record, and the next
-delivery brings its neighbours to their end first. What is done and could not bear that death is acknowledged before
-the attempt. docs/decisions.md shows that `max_receives` suffice for that.
+A killed process answers nothing, so all of its messages come back, and nothing says which upload killed it. A message
+that comes back is therefore suspect, unless its times show that it was handed back (`handler.flow.queues`). Suspects
+are tried one at a time, after all others, each behind a `failed` record that counts the attempt. If the process dies
+again, that record names the one upload responsible, and the next delivery finishes its neighbours first.
+
+    removals of the batch ──► records erased                       an error anywhere hands its upload back:
+                                                                   the message comes again
+    uploads of the batch
+       │ looked up in the table, 500 at a time; on the last two receives: recorded as `failed`, `unfinished`
+       │
+       ├── done: has a final record ───────────────────────────────────────────────────────────────────┐
+       ├── new: no reason for suspicion ──► pipeline, side by side ──► recorded ───────────────────────┤
+       └── suspect: its message may have killed a worker, or cannot come again                         │
+              │ waits until nothing new is left; then one at a time:                                   │
+              ├── its neighbours could not survive another death ──► handed back                       │
+              └── recorded as `failed`, `unfinished`, attempts + 1 ──► pipeline, alone                 │
+                     ├── the process dies ──► all messages come back, only this one has the attempt    │
+                     ├── an error ──► attempts as before, handed back                                  │
+                     └── recorded ─────────────────────────────────────────────────────────────────────┤
+                                                                                                       ▼
+                                                                     removed meanwhile? ──► erased ──► done
+
+Before every risk, messages that are done and could not survive a death are acknowledged. docs/decisions.md shows that
+`max_receives` deliveries suffice for all this.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
-from handler.aws import Patience
-from handler.errors import TryAgainError
+from handler.errors import ErrorCode, TryAgainError
+from handler.flow.invocation import each_within, within
 from handler.flow.pipeline import OUT_OF_TIME, Pipeline
 from handler.flow.queues import Ledger, may_have_killed
 from handler.flow.stages import NearEnd, Outcome, try_again
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
-    from handler.flow.invocation import Deadline
+    from handler.flow.invocation import Invocation
     from handler.flow.queues import Queues
     from handler.flow.stages import Stages
     from handler.intake.messages import Batch, Message, Removal, Upload
     from handler.store.erasure import Erasure
     from handler.store.table import State
 
+_Result = TypeVar("_Result")
+
 _LOOKED_UP_AT_ONCE = 500  # uploads; five requests, and more than any batch of single uploads
-_CHECKED_AT_ONCE = 50  # uploads; their marks are two keys each, and one request looks up a hundred
+_CHECKED_AT_ONCE = 50  # uploads; two marks each, and one request looks up a hundred
 _WORKER_DIED = TryAgainError(
-    "worker_died", "Attempts on this upload alone ended the worker's process. It is not tried again beside others."
+    ErrorCode.WORKER_DIED,
+    "Attempts on this upload alone ended the worker's process. It is not tried again beside others.",
 )
-_BAD_COMPANY = TryAgainError("bad_company", "It waits for a delivery without messages that are on their last receive.")
+_BAD_COMPANY = TryAgainError(
+    ErrorCode.BAD_COMPANY, "It waits for a delivery without messages that are on their last receive."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalOutcome:
+    """What became of one removal in this invocation."""
+
+    removal: Removal
+    erased: int = 0
+    """Number of records."""
+    error: TryAgainError | None = None
+    """Why the removal must come again; None when it is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """An upload that must be tried alone."""
+
+    upload: Upload
+    attempts: int
+    """Attempts on it alone that were never heard of again."""
+    state: State | None
+    """Of its record, if it has one: never a final one."""
 
 
 class Delivery:
@@ -51,140 +94,157 @@ class Delivery:
         stages: Stages,
         erasure: Erasure | None,
         queues: Queues,
+        invocation: Invocation,
         *,
-        threads: int,
         max_receives: int,
         visibility_timeout: int,
-        deadline: Deadline,
-        request_id: str,
     ) -> None:
-        """`erasure` is None where the records of removed objects are kept."""
+        """`erasure` is None where the records of removed objects are kept; `visibility_timeout` is in seconds."""
         self.named = _messages_by_upload(batch)
         self._batch = batch
         self._stages = stages
         self._erasure = erasure
         self._ledger = Ledger(queues)
-        self._threads = threads
+        self._invocation = invocation
         self._max_receives = max_receives
         self._visibility_timeout = visibility_timeout
         self._began = time.time()
-        self._attempts_known: dict[Upload, int] = {}
-        self._deadline = deadline
-        self._patience = Patience(deadline.seconds_to_write)
-        self._request_id = request_id
+        self._attempts: dict[Upload, int] = {}
+        """Of each upload that has been looked up."""
 
-    def removals(self) -> Iterator[tuple[Removal, int, TryAgainError | None]]:
-        """Erases what removals speak of: each with the number of records erased, and why it must come again.
+    def run(self) -> Iterator[RemovalOutcome | Outcome]:
+        """Yields one outcome for each removal and each upload of the batch, as it is known. Raises for none."""
+        yield from self._erase_removed()
+        suspects: list[_Suspect] = []
+        for uploads in self._slices():
+            try:
+                states = self._states(uploads)
+            except Exception as error:  # noqa: BLE001 (a table that cannot be read will not be written either)
+                yield from self._refuse(uploads, _as_try_again(error))
+                continue
+            done, new, suspected = self._sort(uploads, states)
+            suspects += suspected
+            self._announce([*new, *(suspect.upload for suspect in suspected)])
+            yield from self._settle(Outcome(upload) for upload in done)
+            if new:  # any of them may end this process
+                self._acknowledge_near_end()
+            yield from self._settle(self._pipeline().run(new))
+        yield from self._one_by_one(suspects)
+        self._acknowledge_near_end()  # this process may still die before Lambda has the answer
 
-        They come first and have half of the time, so that whatever S3 does to them, uploads beside them have the rest:
-        on their last receive there is no later one that could record what became of them.
-        """
-        kept = self._deadline.seconds_to_begin() / 2 if self.named else 0.0
+    def unfinished(self) -> list[Message]:
+        """The messages to hand back: not understood in full, or naming something that is not done."""
+        return [message for message in self._batch.messages if message.id and not self._ledger.is_done(message)]
+
+    def hand_back(self, messages: Iterable[Message]) -> None:
+        """Has `messages` shown again long before the queue's visibility timeout ends."""
+        self._ledger.hand_back(messages, self._visibility_timeout, self._invocation.seconds_to_finish())
+
+    # Removals
+
+    def _erase_removed(self) -> Iterator[RemovalOutcome]:
+        """Removals have half of the time where there are uploads, which may be on their last receive."""
         removals = dict.fromkeys(removal for message in self._batch.messages for removal in message.removals)
         if not self._erasure:
             self._ledger.done.update(removals)
             return
-        with _Threads(self._threads, "erase") as threads:
-            pending = {removal: threads.submit(self._erasure.remove, removal, self._patience) for removal in removals}
-            for removal, future in pending.items():
-                try:
-                    erased = future.result(max(0.0, self._deadline.seconds_to_write() - kept))
-                except Exception as error:  # noqa: BLE001 (one removal's own; others go on)
-                    yield removal, 0, _in_words(error)
-                else:
-                    self._ledger.done.add(removal)
-                    yield removal, erased, None
-
-    def uploads(self) -> Iterator[Outcome]:
-        """One outcome for each upload that the batch names; no exception for any of them."""
-        suspects: dict[Upload, tuple[int, State | None]] = {}
-        yield from self._others_than(suspects)
-        # Where no process died before which has the fewest deliveries left: once done, it can be acknowledged.
-        order = deque(sorted(suspects, key=lambda upload: (suspects[upload][0], -self._receives(upload))))
-        while order and self._deadline.seconds_to_begin():
-            upload = order.popleft()
-            yield from self._settled(self._alone(upload, *suspects[upload]))
-        yield from self._settled(self._pipeline().refuse(order, OUT_OF_TIME))
-        self._acknowledge_near_the_end()  # until Lambda has the answer, this process may still die
-
-    def _others_than(self, suspects: dict[Upload, tuple[int, State | None]]) -> Iterator[Outcome]:
-        """In slices, so that also a message of ten thousand uploads gets further with each delivery."""
-        named = list(self.named)
-        for start in range(0, len(named), _LOOKED_UP_AT_ONCE):
-            if not self._deadline.seconds_to_begin():
-                yield from self._settled(self._pipeline().refuse(named[start:], OUT_OF_TIME))
-                break
-            yield from self._new(named[start : start + _LOOKED_UP_AT_ONCE], suspects)
-
-    def _settled(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
-        """`outcomes`, those with a record that stays looked up for removals, some at a time; notes how each ended."""
-        recorded = []
-        for outcome in outcomes:
-            if outcome.error:
-                self._ledger.failed.add(outcome.upload)
-                if outcome.upload not in self._last_chance:  # what failed comes again, and is looked up then
-                    yield outcome
-                    continue
-            recorded.append(outcome)
-            if len(recorded) == _CHECKED_AT_ONCE:
-                yield from self._checked(recorded)
-                recorded = []
-        if recorded:
-            yield from self._checked(recorded)
-
-    def _new(self, uploads: list[Upload], suspects: dict[Upload, tuple[int, State | None]]) -> Iterator[Outcome]:
-        """Brings those of `uploads` to their end that are done already or new; adds the others to `suspects`."""
-        try:
-            states = self._in_time(self._stages.states, uploads, self._patience)
-        except Exception as error:  # noqa: BLE001 (a table that cannot be read will not be written either)
-            yield from self._settled(self._pipeline().refuse(uploads, _in_words(error)))
-            return
-        final, fresh = [], []
-        for upload in uploads:
-            state: State | None = states.get(upload)
-            attempts = self._attempts_known[upload] = self._attempts(upload, state)
-            if state and state.final:
-                final.append(Outcome(upload))
-            elif attempts or self._is_suspect(upload):
-                suspects[upload] = attempts, state
+        reserved = self._invocation.seconds_to_begin() / 2 if self.named else 0.0
+        seconds = self._invocation.seconds_to_write() - reserved
+        remove = partial(self._erasure.remove, patience=self._invocation.patience)
+        for removal, erased in each_within(seconds, remove, removals, self._invocation.threads):
+            if isinstance(erased, Exception):
+                self._ledger.failed.add(removal)
+                yield RemovalOutcome(removal, error=_as_try_again(erased))
             else:
-                fresh.append(upload)
-        self._announce([*fresh, *(upload for upload in uploads if upload in suspects)])
-        yield from self._settled(final)
-        if fresh:  # any of them may end this process
-            self._acknowledge_near_the_end()
-        yield from self._settled(self._pipeline().run(fresh))
+                self._ledger.done.add(removal)
+                yield RemovalOutcome(removal, erased)
+
+    # Uploads: who is done, who is new, who is a suspect
+
+    def _slices(self) -> Iterator[list[Upload]]:
+        """The uploads some hundred at a time, so that even a message of ten thousand gets further each delivery."""
+        uploads = list(self.named)
+        while uploads:
+            size = _LOOKED_UP_AT_ONCE if self._invocation.seconds_to_begin() else len(uploads)
+            yield uploads[:size]
+            uploads = uploads[size:]
+
+    def _states(self, uploads: list[Upload]) -> dict[Upload, State]:
+        if not self._invocation.seconds_to_begin():
+            raise TimeoutError
+        return self._in_time(lambda: self._stages.states(uploads, self._invocation))
+
+    def _sort(
+        self, uploads: list[Upload], states: dict[Upload, State]
+    ) -> tuple[list[Upload], list[Upload], list[_Suspect]]:
+        """`uploads` as done, new and suspect."""
+        done: list[Upload] = []
+        new: list[Upload] = []
+        suspects: list[_Suspect] = []
+        for upload in uploads:
+            state = states.get(upload)
+            attempts = self._attempts[upload] = self._attempts_of(upload, state)
+            if state and state.final:
+                done.append(upload)
+            elif attempts or self._is_suspect(upload):
+                suspects.append(_Suspect(upload, attempts, state))
+            else:
+                new.append(upload)
+        return done, new, suspects
+
+    def _is_suspect(self, upload: Upload) -> bool:
+        """On the last receive everything is: no later receive could repair what a death does to its neighbours."""
+        return self._receives_left(upload) <= 0 or any(
+            may_have_killed(message, self._visibility_timeout, self._began) for message in self.named[upload]
+        )
+
+    def _attempts_of(self, upload: Upload, state: State | None) -> int:
+        """Only attempts since the message came into the queue count: a redrive starts anew."""
+        if not state:
+            return 0
+        sent = [message.sent_at for message in self.named[upload] if message.sent_at]
+        return state.attempts if not sent or state.since >= min(sent) else 0
 
     def _announce(self, uploads: Iterable[Upload]) -> None:
-        """Records those on their last two receives as begun, before anything else might end this process or its time.
+        """Records those on their last two receives as begun, before anything can end this process or its time.
 
-        Nothing would come back to say why they are in the dead-letter queue, and on the last receive alone the table
-        might be out of reach. Each comes with the number of attempts that were not heard of again, which its record
-        keeps. A record that cannot be written now does not keep them from being tried.
+        If it ended first, nothing would come back to say why they are in the dead-letter queue. It is done on the
+        receive before the last too, because the table may be out of reach on the last. An upload whose record cannot
+        be written is tried all the same.
         """
-        with _Threads(self._threads, "announce") as threads:
-            futures = [
-                threads.submit(
-                    self._stages.begin, upload, self._attempts_known[upload], self._request_id, self._patience
-                )
-                for upload in uploads
-                if self._is_near_end(upload)
-            ]
-            wait(futures, self._deadline.seconds_to_begin())
 
-    def _alone(self, upload: Upload, attempts: int, state: State | None) -> Iterator[Outcome]:
-        """Tries `upload` with nothing else under way, when its neighbours can bear the death of this process."""
-        if obstacle := self._obstacle(upload, attempts):
+        def begin(upload: Upload) -> bool:
+            return self._stages.begin(upload, self._attempts[upload], self._invocation)
+
+        near_end = [upload for upload in uploads if self._is_near_end(upload)]
+        list(each_within(self._invocation.seconds_to_begin(), begin, near_end, self._invocation.threads))
+
+    # Suspects
+
+    def _one_by_one(self, suspects: list[_Suspect]) -> Iterator[Outcome]:
+        """Those with the fewest deaths first; among them the most pressing, whose messages are then acknowledged."""
+        suspects = sorted(suspects, key=lambda suspect: (suspect.attempts, self._receives_left(suspect.upload)))
+        for number, suspect in enumerate(suspects):
+            if not self._invocation.seconds_to_begin():
+                yield from self._refuse([left.upload for left in suspects[number:]], OUT_OF_TIME)
+                return
+            yield from self._settle(self._alone(suspect))
+
+    def _alone(self, suspect: _Suspect) -> Iterator[Outcome]:
+        """Tries one suspect with nothing else under way, if its neighbours can survive the death of this process."""
+        upload, attempts = suspect.upload, suspect.attempts
+        if obstacle := self._obstacle(suspect):
             yield from self._pipeline().refuse([upload], obstacle)
             return
-        if upload not in self._last_chance:  # there is no later attempt to count for, and it is recorded already
+        if self._receives_left(upload) > 0:  # on the last receive it is announced, and no later attempt needs the count
             try:
-                begun = self._in_time(self._stages.begin, upload, attempts + 1, self._request_id, self._patience)
-            except Exception as error:  # noqa: BLE001 (see `Stages`)
-                yield from self._pipeline().refuse([upload], _in_words(error))
+                begun = self._in_time(lambda: self._stages.begin(upload, attempts + 1, self._invocation))
+            except Exception as error:  # noqa: BLE001 (without that record nothing is tried)
+                yield from self._pipeline().refuse([upload], _as_try_again(error))
                 return
-            if not begun and (not state or state.final or state.status == "failed"):
-                yield Outcome(upload)  # another worker has come to its end with it
+            # A superseded or refused record does not give way to `failed`, so only the other two cases mean a rival.
+            if not begun and (not suspect.state or suspect.state.status == "failed"):
+                yield Outcome(upload)  # another worker has finished it meanwhile
                 return
         for outcome in self._pipeline().run([upload]):
             if outcome.error and not self._is_near_end(upload):
@@ -192,109 +252,101 @@ class Delivery:
             yield outcome
 
     def _take_back(self, upload: Upload, attempts: int) -> None:
-        """An attempt has reported back, with an error: its record says what it said before, as far as that works."""
+        """The attempt ended with an error and not with a death: restores the record from before, if that works."""
         with suppress(Exception):
             if attempts:
-                self._in_time(self._stages.begin, upload, attempts, self._request_id, self._patience)
+                self._in_time(lambda: self._stages.begin(upload, attempts, self._invocation))
             else:
-                self._in_time(self._stages.withdraw, upload, self._request_id)
+                self._in_time(lambda: self._stages.withdraw(upload, self._invocation))
 
-    def _obstacle(self, upload: Upload, attempts: int) -> TryAgainError | None:
-        """Why `upload`, with so many attempts that were not heard of again, is not tried alone now.
+    def _obstacle(self, suspect: _Suspect) -> TryAgainError | None:
+        """Why `suspect` is not tried now, if there is a reason.
 
-        If it kills this process, all messages come back that are still in the queue. What is done must then have a
-        delivery left, what is not begun one more for its own attempt; what is done and has none is acknowledged now.
+        If it kills this process, all messages that are still in the queue come back. Those that are done then need a
+        delivery more; those that are not begun need one more besides, for their own attempt. What is done and has no
+        delivery left is acknowledged now.
         """
-        others = [message for message in self._batch.messages if upload not in message.uploads]
-        if attempts > 1:
+        others = [message for message in self._batch.messages if suspect.upload not in message.uploads]
+        if suspect.attempts > 1:
             return _WORKER_DIED if others else None
-        weak = [message for message in others if self._max_receives - message.receives < 1 + attempts]
+        weak = [message for message in others if self._max_receives - message.receives < 1 + suspect.attempts]
         self._acknowledge(weak)
-        last_chance = upload in self._last_chance
-        # What waits behind it had as many deaths or more, and no better claim to a last attempt.
-        harm = (not last_chance and any(map(self._ledger.waits, weak))) or any(map(self._ledger.is_done_in_vain, weak))
-        if not harm or (last_chance and not attempts):
+        last_chance = self._receives_left(suspect.upload) <= 0
+        # Whatever waits behind it had as many deaths or more, so it has no better claim to a last attempt.
+        harms_waiting = not last_chance and any(map(self._ledger.waits, weak))
+        if not harms_waiting and not any(map(self._ledger.is_done_in_vain, weak)):
             return None
-        return _WORKER_DIED if attempts else _BAD_COMPANY
+        if last_chance and not suspect.attempts:
+            return None
+        return _WORKER_DIED if suspect.attempts else _BAD_COMPANY
 
-    def _acknowledge_near_the_end(self) -> None:
-        """On the last receive a death would make a dead letter of what is done; on the one before, if the table then
-        could not be looked up, as well.
-        """
-        self._acknowledge(one for one in self._batch.messages if one.receives >= self._max_receives - 1)
+    # The end of every upload
 
-    def _acknowledge(self, messages: Iterable[Message]) -> None:
-        self._ledger.acknowledge(messages, self._deadline.seconds_to_begin())
+    def _refuse(self, uploads: Collection[Upload], error: TryAgainError) -> Iterator[Outcome]:
+        return self._settle(self._pipeline().refuse(uploads, error))
 
-    def hand_back(self, messages: Iterable[Message]) -> None:
-        """Has `messages`, which are not done, shown again long before the queue's visibility timeout ends."""
-        self._ledger.hand_back(messages, self._visibility_timeout, self._deadline.seconds_to_finish())
+    def _settle(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+        """Notes how each upload ended; erases the records of those that were removed meanwhile, some at a time."""
+        recorded: list[Outcome] = []
+        for outcome in outcomes:
+            if outcome.error and self._receives_left(outcome.upload) > 0:
+                self._ledger.failed.add(outcome.upload)  # it comes again, and is checked for removals then
+                yield outcome
+                continue
+            recorded.append(outcome)
+            if len(recorded) == _CHECKED_AT_ONCE:
+                yield from self._checked(recorded)
+                recorded = []
+        if recorded:
+            yield from self._checked(recorded)
 
     def _checked(self, recorded: list[Outcome]) -> list[Outcome]:
-        """`recorded`, without the records of what was deleted: a removal may have overtaken its upload."""
-        checked = self._without_overtaken(recorded)
+        checked = self._without_removed(recorded)
         self._ledger.done.update(outcome.upload for outcome in checked if not outcome.error)
         self._ledger.failed.update(outcome.upload for outcome in checked if outcome.error)
         return checked
 
-    def _without_overtaken(self, recorded: list[Outcome]) -> list[Outcome]:
-        if not self._erasure:
+    def _without_removed(self, recorded: list[Outcome]) -> list[Outcome]:
+        """Erases the record of every upload that a removal has overtaken."""
+        erasure = self._erasure
+        if not erasure:
             return recorded
         uploads = [outcome.upload for outcome in recorded]
         try:
-            erased = self._in_time(self._erasure.overtaken, uploads, self._patience)
-        except Exception as error:  # noqa: BLE001 (they come again, and are looked at then)
-            return [replace(outcome, error=outcome.error or _in_words(error)) for outcome in recorded]
+            erased = self._in_time(lambda: erasure.overtaken(uploads, self._invocation.patience))
+        except Exception as error:  # noqa: BLE001 (they come again, and are checked then)
+            return [replace(outcome, error=outcome.error or _as_try_again(error)) for outcome in recorded]
         return [replace(outcome, erased=outcome.upload in erased) for outcome in recorded]
 
-    def _in_time(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        """`call(*arguments)`, given up when the invocation ends: a request that hangs must not take it along."""
-        if not self._deadline.seconds_to_finish():
-            raise TimeoutError
-        with _Threads(1, "lookup") as threads:
-            return threads.submit(call, *arguments).result(self._deadline.seconds_to_finish())
+    def _acknowledge_near_end(self) -> None:
+        """After a death on the last receive, what is done would become a dead letter.
+
+        So would what is done on the receive before, if the table could not be read on the last.
+        """
+        self._acknowledge(one for one in self._batch.messages if one.receives >= self._max_receives - 1)
+
+    def _acknowledge(self, messages: Iterable[Message]) -> None:
+        self._ledger.acknowledge(messages, self._invocation.seconds_to_begin())
+
+    # Small print
+
+    def _in_time(self, call: Callable[[], _Result]) -> _Result:
+        return within(self._invocation.seconds_to_finish(), call)
 
     def _pipeline(self) -> Pipeline:
-        return Pipeline(self._stages, self._threads, self._deadline, self._request_id, self._near_end)
+        return Pipeline(self._stages, self._invocation, self._near_end)
 
     def _near_end(self, upload: Upload) -> NearEnd | None:
         if not self._is_near_end(upload):
             return None
-        return NearEnd(upload in self._last_chance, self._attempts_known.get(upload))
+        return NearEnd(self._receives_left(upload) <= 0, self._attempts.get(upload))
 
     def _is_near_end(self, upload: Upload) -> bool:
-        return self._receives(upload) >= self._max_receives - 1
+        return self._receives_left(upload) <= 1
 
-    @cached_property
-    def _last_chance(self) -> frozenset[Upload]:
-        return frozenset(
-            upload
-            for upload, messages in self.named.items()
-            if any(message.receives >= self._max_receives for message in messages)
-        )
-
-    def _receives(self, upload: Upload) -> int:
-        return max(message.receives for message in self.named[upload])
-
-    def _is_suspect(self, upload: Upload) -> bool:
-        """On the last receive everything is: no later one could mend what a death then does to its neighbours."""
-        return upload in self._last_chance or any(
-            may_have_killed(message, self._visibility_timeout, self._began) for message in self.named[upload]
-        )
-
-    def _attempts(self, upload: Upload, state: State | None) -> int:
-        """Those since the message came into the queue: a redrive begins anew."""
-        if not state:
-            return 0
-        sent = [message.sent_at for message in self.named[upload] if message.sent_at]
-        return state.attempts if not sent or state.since >= min(sent) else 0
-
-
-class _Threads(ThreadPoolExecutor):
-    """Stragglers are left to themselves at the end: what they still do is right, and the retry will find it."""
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown(wait=False, cancel_futures=True)
+    def _receives_left(self, upload: Upload) -> int:
+        """After this delivery; may be negative where the queue allows more than `max_receives`."""
+        return self._max_receives - max(message.receives for message in self.named[upload])
 
 
 def _messages_by_upload(batch: Batch) -> dict[Upload, list[Message]]:
@@ -306,5 +358,5 @@ def _messages_by_upload(batch: Batch) -> dict[Upload, list[Message]]:
     return named
 
 
-def _in_words(error: Exception) -> TryAgainError:
+def _as_try_again(error: Exception) -> TryAgainError:
     return OUT_OF_TIME if isinstance(error, TimeoutError) else try_again(error)

@@ -1,12 +1,11 @@
-"""Schema 1 of the record: what a person or a program finds for one upload. Pure, and plain JSON.
+"""Schema 1 of the record: what a person or a program finds for one upload, and under which keys. Pure, plain JSON.
 
-Every record has every field, None where there is nothing to say, so that a reader never has to ask whether one is
-there. `tests/golden/record-1.json` shows a whole one, and stays readable for good.
+Every record has every field, None where there is nothing to say, so that a reader never has to ask whether a field is
+there. `tests/golden/record-1.json` shows a whole record, and will stay readable.
 
-The keys of the table's two indexes are spread so that no day's label or problem is one hot partition. A DynamoDB
-partition takes 1,000 writes of up to 1 KB a second, and an index entry here is well under 1 KB. At 10,000
-images/s of one label, 16 shards take 625 writes/s each, and 16,000/s is where a seventeenth would be needed. A
-question then takes 16 small queries for each of its days.
+The keys of the table's two indexes are spread so that no label of a day is one hot partition. A DynamoDB partition
+takes 1,000 writes of up to 1 KB a second, and an index entry here is well under 1 KB. At 10,000 images/s of one label,
+16 shards take 625 writes/s each; above 16,000/s a seventeenth is needed. A question takes 16 small queries for a day.
 """
 
 from __future__ import annotations
@@ -31,7 +30,18 @@ SCHEMA = 1
 NOTICE = "Research use only. Not a medical device."
 
 Answer = Prediction | Rejection | SupersededError | RefusedError | TryAgainError
-"""What became of an upload; a `TryAgainError` is recorded only on the last two receives of its message."""
+"""What was found out about an upload. A `TryAgainError` is recorded only on the last two receives of its message."""
+
+SHARDS = 16
+"""May be raised, never lowered: records stay in the shards that they were written to."""
+
+BY_LABEL = "by_label"
+BY_PROBLEM = "by_problem"
+INDEX_KEYS = frozenset({"label_shard", "confidence_rank", "problem_shard"})
+"""The attributes that exist only for the indexes."""
+
+_LABELLED = frozenset({"classified", "referred"})
+_PROBLEMS = frozenset({"referred", "rejected", "superseded", "failed"})
 
 
 class ReasonFields(TypedDict):
@@ -78,7 +88,7 @@ class PredictionFields(TypedDict):
 
 
 class Record(PredictionFields):
-    """One upload's state under one model."""
+    """What is kept of one upload under one model."""
 
     image: str
     version: str
@@ -96,7 +106,7 @@ class Record(PredictionFields):
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """What is known of an upload's file, as far as it was read."""
+    """The facts about an upload's file as it is stored, as far as it was read."""
 
     etag: str | None = None
     bytes: int | None = None
@@ -107,7 +117,7 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An upload and what became of it: all that its record is made from."""
+    """An upload with its answer: everything that its record is made from."""
 
     upload: Upload
     answer: Answer
@@ -132,6 +142,34 @@ class Finding:
 def record_key(upload: Upload, model_version: str) -> tuple[str, str]:
     """Partition and sort key: `<bucket>/<key>`, `<object version id, or etag>#<model version>`."""
     return upload.image, f"{upload.object_version}#{model_version}"
+
+
+def object_version(sort_key: str) -> str:
+    """The object's version, or else its etag, in a record's sort key. It may contain `#`; a model's version may not."""
+    return sort_key.rpartition("#")[0]
+
+
+def index_keys(record: Record) -> dict[str, str]:
+    """The attributes that put `record` into its indexes."""
+    digest = hashlib.sha256(record["image"].encode()).hexdigest()
+    day, shard = record["predicted_at"][:10], int(digest[:8], 16) % SHARDS
+    keys = {}
+    if record["status"] in _LABELLED:
+        keys["label_shard"] = _shard(str(record["label"]), day, shard)
+        # Of fixed width, so that text order is the order of confidence; the digest separates equal ones evenly.
+        keys["confidence_rank"] = f"{record['confidence']:.6f}#{digest[:12]}"
+    if record["status"] in _PROBLEMS:
+        keys["problem_shard"] = _shard(record["status"], day, shard)
+    return keys
+
+
+def shards(subject: str, days: Iterable[date]) -> list[str]:
+    """All index partitions of `subject` (a label or a status) on `days` (of `predicted_at`, in UTC)."""
+    return [_shard(subject, day.isoformat(), shard) for day in sorted(set(days)) for shard in range(SHARDS)]
+
+
+def _shard(subject: str, day: str, number: int) -> str:
+    return f"{subject}#{day}#{number}"
 
 
 def build_record(finding: Finding, bundle: Bundle, request_id: str, now: datetime | None = None) -> Record:
@@ -180,12 +218,12 @@ def _prediction(answer: Answer) -> PredictionFields:
 
 def _reasons(answer: Answer) -> list[ReasonFields]:
     reasons = answer.reasons if isinstance(answer, Prediction) else (answer,)
-    return [ReasonFields(code=reason.code, sentence=reason.sentence) for reason in reasons]
+    return [ReasonFields(code=str(reason.code), sentence=reason.sentence) for reason in reasons]
 
 
 def _object(finding: Finding) -> ObjectFields:
     upload, file = finding.upload, finding.file
-    image = finding.answer.image if isinstance(finding.answer, Prediction | Rejection) else None
+    facts = finding.answer.image if isinstance(finding.answer, Prediction | Rejection) else None
     return ObjectFields(
         bucket=upload.bucket,
         key=upload.key,
@@ -193,38 +231,7 @@ def _object(finding: Finding) -> ObjectFields:
         etag=upload.etag or file.etag,
         bytes=file.bytes,
         sha256=file.sha256,
-        format=image.format if image else None,
-        width=image.width if image else None,
-        height=image.height if image else None,
+        format=facts.format if facts else None,
+        width=facts.width if facts else None,
+        height=facts.height if facts else None,
     )
-
-
-SHARDS = 16
-"""May be raised, never lowered: a past day's records stay in the shards that they were written to."""
-
-BY_LABEL = "by_label"
-BY_PROBLEM = "by_problem"
-INDEX_KEYS = frozenset({"label_shard", "confidence_rank", "problem_shard"})
-"""The attributes that are there for the indexes alone."""
-
-_LABELLED = frozenset({"classified", "referred"})
-_PROBLEMS = frozenset({"referred", "rejected", "superseded", "failed"})
-
-
-def index_keys(record: Record) -> dict[str, str]:
-    """The attributes that put `record` into its indexes."""
-    digest = hashlib.sha256(record["image"].encode()).hexdigest()
-    day, shard = record["predicted_at"][:10], int(digest[:8], 16) % SHARDS
-    keys = {}
-    if record["status"] in _LABELLED:
-        keys["label_shard"] = f"{record['label']}#{day}#{shard}"
-        # Of fixed width, so that text order is the order of confidence; the digest parts equal ones evenly.
-        keys["confidence_rank"] = f"{record['confidence']:.6f}#{digest[:12]}"
-    if record["status"] in _PROBLEMS:
-        keys["problem_shard"] = f"{record['status']}#{day}#{shard}"
-    return keys
-
-
-def shards(subject: str, days: Iterable[date]) -> list[str]:
-    """All index partitions of `subject` (a label or a status) on `days` (of `predicted_at`, in UTC)."""
-    return [f"{subject}#{day.isoformat()}#{shard}" for day in sorted(set(days)) for shard in range(SHARDS)]

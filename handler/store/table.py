@@ -1,4 +1,4 @@
-"""The table of predictions: the one place where records are written and read.
+"""The table of predictions: where records are written and read.
 
 Attributes of an item:
 
@@ -11,20 +11,21 @@ Attributes of an item:
     label_shard      S  `<label>#<yyyy-mm-dd>#<shard>`, only on classified and referred
     confidence_rank  S  `0.973114#<hash of image>`, only on classified and referred
     problem_shard    S  `<status>#<yyyy-mm-dd>#<shard>`, only on referred, rejected, superseded and failed
-    expires_at       N  epoch seconds, the TTL attribute, only where records are kept for a time
-    attempts         N  only on `failed`: how often an attempt on it alone was never heard of again
+    expires_at       N  epoch seconds, the TTL attribute, only where records are kept for a limited time
+    attempts         N  only on `failed`: how many attempts on it alone were never heard of again
 
-Indexes, which `handler.store.record` explains and `handler.store.queries` asks:
+Indexes, which `handler.store.record` explains and `handler.store.queries` reads:
 
     by_label     label_shard, confidence_rank    carries status, label, confidence, triage, predicted_at
     by_problem   problem_shard, predicted_at     carries status, reasons
 
-When several events, workers or retries speak of one upload, one record stands. A prediction or a rejection is final.
-`superseded` gives way to these, because an unversioned object may come back with the same etag; so does a rejection for
-what S3 kept back (`handler.errors.REFUSALS`), because the object may be restored. `failed` gives way to all others,
-because a redrive may succeed, and to a later `failed`, which knows more.
+When several events, workers or retries name one upload, one record remains:
 
-Beside the records, and for some weeks only, stand the marks of removed objects: `handler.store.erasure` shows them.
+    a prediction, or a rejection of the image           is final: nothing replaces it
+    `superseded`, or a rejection for what S3 refused    gives way to a final one: the object may come back
+    `failed`                                            gives way to all others, and to a later `failed`
+
+The marks of removed objects are items beside the records; `handler.store.erasure` describes them.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from handler.aws import AWS_ERRORS, IMPATIENT, Patience, error_code, unavailable
-from handler.errors import REFUSALS, TryAgainError
+from handler.aws import AWS_ERRORS, IMPATIENT, Patience, aws_code, unavailable
+from handler.errors import REFUSALS, ErrorCode, TryAgainError
 from handler.store.record import INDEX_KEYS, index_keys
 
 if TYPE_CHECKING:
@@ -47,26 +48,37 @@ if TYPE_CHECKING:
 
     from handler.store.record import Record
 
-_PROVISIONAL = ("failed", "superseded")
+Key = tuple[str, str]
+"""`image` and `version` of an item."""
 
+MOST_KEYS = 100
+"""Of one look-up request; BatchGetItem's limit."""
+# A response may leave keys out at any time. They are asked for again this often, however little time is left.
+_ATTEMPTS = 5
+_BRIEF = Patience(lambda: 10.0)
+
+_PROVISIONAL = ("failed", "superseded")
 _HIDDEN = INDEX_KEYS | {"expires_at", "attempts"}
 _SECONDS_PER_DAY = 86_400
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the table holds of one upload, in short."""
+    """A record in short, as it is looked up before its upload is worked on."""
 
     status: str
     since: str
     """The record's `predicted_at`."""
     attempts: int
     refused: bool = False
-    """Whether it is a rejection for what S3 kept back."""
+    """Whether it is a rejection for what S3 refused."""
 
     @property
     def final(self) -> bool:
-        """Whether it gives way to nothing."""
+        """Whether nothing replaces it."""
         return self.status not in _PROVISIONAL and not self.refused
 
 
@@ -80,26 +92,26 @@ class PredictionsTable:
         self._ttl_days = ttl_days
 
     def put(self, record: Record, *, attempts: int | None = 0, patience: Patience = IMPATIENT) -> bool:
-        """Writes `record`, unless one that stands is there; tells whether it was written.
+        """Writes `record`, unless there is one that does not give way to it; returns whether it was written.
 
-        `attempts` None, where their number is not known, writes over no record at all: none is forgotten.
+        `attempts` None means that their number is not known. Then no record at all is replaced: none is forgotten.
 
         Raises:
             TryAgainError: the table cannot be written now.
         """
         item = self._item(record, attempts or 0)
-        condition = _unless_one_is_there() if attempts is None else _unless_one_stands(record)
+        condition = _nothing_is_there() if attempts is None else _gives_way_to(record)
         try:
             patience.call(self._client.put_item, TableName=self._name, Item=item, **condition)
         except AWS_ERRORS as error:
-            # Also the answer to a repetition by botocore, whose first try was written though its response got lost.
-            if error_code(error) == "ConditionalCheckFailedException":
+            # Also after a repetition by botocore, whose first request was carried out though its answer got lost.
+            if aws_code(error) == "ConditionalCheckFailedException":
                 return False
-            raise unavailable("table_unavailable", "PutItem", error) from error
+            raise unavailable(ErrorCode.TABLE_UNAVAILABLE, "PutItem", error) from error
         return True
 
     def withdraw(self, key: Key, request_id: str) -> None:
-        """Takes back the `failed` record that the invocation `request_id` wrote, if that is the one that is there.
+        """Deletes the `failed` record that the invocation `request_id` wrote, unless another has replaced it.
 
         Raises:
             TryAgainError: the table cannot be written now.
@@ -107,17 +119,17 @@ class PredictionsTable:
         try:
             self._client.delete_item(
                 TableName=self._name,
-                Key={"image": {"S": key[0]}, "version": {"S": key[1]}},
+                Key=item_key(*key),
                 ConditionExpression="#status = :failed AND request_id = :own",
                 ExpressionAttributeNames={"#status": "status"},
                 ExpressionAttributeValues={":failed": {"S": "failed"}, ":own": {"S": request_id}},
             )
         except AWS_ERRORS as error:
-            if error_code(error) != "ConditionalCheckFailedException":
-                raise unavailable("table_unavailable", "DeleteItem", error) from error
+            if aws_code(error) != "ConditionalCheckFailedException":
+                raise unavailable(ErrorCode.TABLE_UNAVAILABLE, "DeleteItem", error) from error
 
     def states(self, keys: Iterable[Key], patience: Patience = IMPATIENT) -> dict[Key, State]:
-        """What stands under those of `keys` that have a record. One written within the last second may be missed.
+        """The states of those of `keys` that have a record. One written within the last second may be missed.
 
         Raises:
             TryAgainError: the table cannot be read now.
@@ -128,9 +140,8 @@ class PredictionsTable:
 
     def get(self, image: str, version: str) -> Record | None:
         """The record of `image` (`<bucket>/<key>`) and `version` (`<object version>#<model version>`)."""
-        key = {"image": {"S": image}, "version": {"S": version}}
-        item = self._client.get_item(TableName=self._name, Key=key, ConsistentRead=True).get("Item")
-        return _record(item) if item else None
+        answer = self._client.get_item(TableName=self._name, Key=item_key(image, version), ConsistentRead=True)
+        return _record(answer["Item"]) if "Item" in answer else None
 
     def history(self, image: str) -> Iterator[Record]:
         """Every version of one image, under every model."""
@@ -157,18 +168,21 @@ class PredictionsTable:
         return typed(attributes)
 
 
-def _unless_one_is_there() -> dict[str, Any]:
+# Which record gives way to which
+
+
+def _nothing_is_there() -> dict[str, Any]:
     return {"ConditionExpression": "attribute_not_exists(image)"}
 
 
-def _unless_one_stands(record: Record) -> dict[str, Any]:
+def _gives_way_to(record: Record) -> dict[str, Any]:
     """PutItem's condition: there is no record, or one that gives way to `record`."""
     refused = _is_refusal(record["status"], record["reasons"])
     replaced = ("failed",) if refused or record["status"] in _PROVISIONAL else _PROVISIONAL
     values = {f":replaced{i}": {"S": status} for i, status in enumerate(replaced)}
     condition = f"attribute_not_exists(image) OR #status IN ({', '.join(values)})"
     if not refused:
-        refusals = {f":refusal{i}": {"S": code} for i, code in enumerate(REFUSALS)}
+        refusals = {f":refusal{i}": {"S": str(code)} for i, code in enumerate(REFUSALS)}
         condition += f" OR (#status = :rejected AND reasons[0].code IN ({', '.join(refusals)}))"
         values |= {":rejected": {"S": "rejected"}, **refusals}
     return {
@@ -182,17 +196,12 @@ def _is_refusal(status: str, reasons: Iterable[Any]) -> bool:
     return status == "rejected" and any(reason["code"] in REFUSALS for reason in reasons)
 
 
-def _state(item: dict[str, Any]) -> State:
-    refused = _is_refusal(item["status"], item.get("reasons", ()))
-    return State(item["status"], item["predicted_at"], item.get("attempts", 0), refused)
+# Items
 
 
-def _record(item: dict[str, Any]) -> Record:
-    return cast("Record", plain({name: value for name, value in item.items() if name not in _HIDDEN}))
-
-
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
+def item_key(image: str, version: str) -> dict[str, Any]:
+    """An item's primary key, as DynamoDB's requests take it."""
+    return {"image": {"S": image}, "version": {"S": version}}
 
 
 def typed(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -206,7 +215,7 @@ def plain(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _exact(value: Any) -> Any:
-    """Floats to the decimals that they print as: 0.1 is stored as 0.1, not as the binary fraction next to it."""
+    """Floats become the decimals that they print as: 0.1 is stored as 0.1, not as the binary fraction next to it."""
     match value:
         case float():
             return Decimal(str(value))
@@ -230,13 +239,16 @@ def _number(value: Any) -> Any:
             return value
 
 
-Key = tuple[str, str]
-"""`image` and `version` of an item."""
+def _state(item: dict[str, Any]) -> State:
+    refused = _is_refusal(item["status"], item.get("reasons", ()))
+    return State(item["status"], item["predicted_at"], item.get("attempts", 0), refused)
 
-MOST_KEYS = 100  # of one request; BatchGetItem's limit
-# An answer may leave keys out for reasons of its own. So often they are asked for again, however little time is left.
-_ATTEMPTS = 5
-_BRIEF = Patience(lambda: 10.0)
+
+def _record(item: dict[str, Any]) -> Record:
+    return cast("Record", plain({name: value for name, value in item.items() if name not in _HIDDEN}))
+
+
+# Look-ups of many items
 
 
 def look_up(
@@ -248,7 +260,7 @@ def look_up(
     consistent: bool = False,
     patience: Patience = IMPATIENT,
 ) -> Iterator[dict[str, Any]]:
-    """The items under `keys` that are there, in no order: `attributes` of each, in DynamoDB's typed form.
+    """The items under those of `keys` that exist, in no order: `attributes` of each, in DynamoDB's typed form.
 
     Raises:
         TryAgainError: the table cannot be read now.
@@ -259,7 +271,7 @@ def look_up(
         "ProjectionExpression": ", ".join(names),
         "ExpressionAttributeNames": names,
     }
-    wanted = [{"image": {"S": image}, "version": {"S": version}} for image, version in dict.fromkeys(keys)]
+    wanted = [item_key(image, version) for image, version in dict.fromkeys(keys)]
     for i in range(0, len(wanted), MOST_KEYS):
         yield from _all(client, table, wanted[i : i + MOST_KEYS], asked, patience)
 
@@ -272,12 +284,12 @@ def _all(
         try:
             answer = patience.call(client.batch_get_item, RequestItems={table: {"Keys": keys, **asked}})
         except AWS_ERRORS as error:
-            raise unavailable("table_unavailable", "BatchGetItem", error) from error
+            raise unavailable(ErrorCode.TABLE_UNAVAILABLE, "BatchGetItem", error) from error
         yield from answer["Responses"].get(table, [])
         if table not in answer["UnprocessedKeys"]:
             return
         left = cast("list[dict[str, Any]]", answer["UnprocessedKeys"][table]["Keys"])
-        attempt = 1 if len(left) < len(keys) else attempt + 1
+        attempt = 1 if len(left) < len(keys) else attempt + 1  # any progress starts the waits anew
         keys = left
         if not (_BRIEF if attempt < _ATTEMPTS else patience).wait(attempt):
-            raise TryAgainError("table_unavailable", f"BatchGetItem left {len(keys)} keys unread.")
+            raise TryAgainError(ErrorCode.TABLE_UNAVAILABLE, f"BatchGetItem left {len(keys)} keys unread.")

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from handler.store.record import object_version
 from handler.store.table import PredictionsTable
 from model_layer import Classifier, Prediction
 from proof.soak import faults
@@ -190,7 +191,7 @@ class Soak:
 
     def _records(self) -> dict[Identity, Mapping[str, Any]]:
         return {
-            (record["object"]["key"], record["version"].rpartition("#")[0]): dict(record)
+            (record["object"]["key"], object_version(record["version"])): dict(record)
             for record in self._table.everything()
         }
 
