@@ -1,10 +1,10 @@
-"""What decoding costs, by format: our decoder against Pillow's in full, and the memory that ours takes at its peak.
+"""What decoding costs, by format: our decoder against Pillow's in full, and the peak memory of ours.
 
     python -m benchmarks.decoding [--megapixels 12] [--rounds 9] [--out FILE]
 
-Drawn pictures with noise, one child process for each file. Times are CPU seconds of the process, so that a busy machine
-disturbs them little; the two decoders take turns. 12 megapixels take about two minutes, most of them for encoding HEIC.
-The limit: `--megapixels 201.326592 --rounds 1 --formats baseline.jpg progressive420.jpg`, which takes 5 GB of memory.
+Drawn pictures with noise, one child process for each file. Times are CPU seconds of the process, which other programs
+hardly change; the two decoders take turns. 12 megapixels take about two minutes, most of it for encoding HEIC. At the
+limit: `--megapixels 201.326592 --rounds 1 --formats baseline.jpg progressive420.jpg`, which takes 5 GB of memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from typing import Any
 
 import numpy as np
 import pillow_heif
-from PIL import Image
+from PIL import Image, ImageOps
+
+from benchmarks.machine import memory_mb
 
 SIZE = 224
 Encode = Callable[[Image.Image, Path], None]
@@ -60,18 +62,19 @@ def picture(megapixels: float) -> Image.Image:
 
 
 def measure(file: Path, rounds: int) -> dict[str, Any]:
-    """In a process of its own: the peak above the file, then CPU milliseconds of both decoders in turn."""
+    """In a process of its own: the peak memory above the file, then CPU milliseconds of both decoders in turn."""
     from model_layer.decoding import DecodingLimits, decode  # noqa: PLC0415 (after Pillow's own limit is set by it)
 
     pillow_heif.register_heif_opener(thumbnails=False, decode_threads=1)
     data, limits = file.read_bytes(), DecodingLimits(2**30, 10**9)
     decode(_small(), SIZE)
-    before = _resident_kb("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", "ascii")  # forgets the peak so far
+    before, switch = memory_mb()["resident"], Path("/proc/self/clear_refs")
+    if switch.exists():  # only on Linux can a process forget its peak so far
+        switch.write_text("5", "ascii")
     pixels = decode(data, SIZE, limits).pixels
-    peak = (_resident_kb("VmHWM") - before) / 1024
-    pairs = [(_cpu_ms(lambda: decode(data, SIZE, limits))[0], _cpu_ms(lambda: _full(data))[0]) for _ in range(rounds)]
-    difference = np.abs(pixels.astype(int) - _full(data))
+    peak = memory_mb()["peak"] - before
+    pairs = [(_cpu_ms(lambda: decode(data, SIZE, limits)), _cpu_ms(lambda: in_full(data))) for _ in range(rounds)]
+    difference = np.abs(pixels.astype(int) - in_full(data))
     return {
         "file": file.name,
         "file_mb": len(data) / 1e6,
@@ -84,34 +87,27 @@ def measure(file: Path, rounds: int) -> dict[str, Any]:
     }
 
 
-def _full(data: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """What most programs do: decode every pixel, then resize the centre square."""
-    image: Image.Image = Image.open(io.BytesIO(data))
-    image.load()
+def in_full(data: bytes) -> np.ndarray:
+    """What most programs do: decode every pixel, set upright, resize the centre square with antialiasing."""
+    image: Image.Image = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-    image = image.convert("RGB")
     side = min(image.size)
     left, top = (image.width - side) / 2, (image.height - side) / 2
     box = (left, top, left + side, top + side)
-    return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box)).astype(int)
+    return np.asarray(image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=box), np.int16)
 
 
-def _cpu_ms(work: Callable[[], Any]) -> tuple[float, Any]:
+def _cpu_ms(work: Callable[[], Any]) -> float:
     started = time.process_time()
-    result = work()
-    return (time.process_time() - started) * 1000, result
+    work()
+    return (time.process_time() - started) * 1000
 
 
 def _small() -> bytes:
     buffer = io.BytesIO()
     Image.effect_noise((64, 64), 50).save(buffer, "JPEG")
     return buffer.getvalue()
-
-
-def _resident_kb(field: str) -> int:
-    lines = Path("/proc/self/status").read_text("ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 def main() -> None:

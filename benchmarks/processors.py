@@ -2,8 +2,8 @@
 
     python -m benchmarks.processors --bundle models/vgg16-skin [--data DIR] [--images 50] [--out FILE]
 
-AWS promises x86 Lambdas AVX2 and no more. 8-bit kernels differ between instruction sets, and careless ones overflow on
-AVX2 without a word. The same images are classified twice in fresh processes: on this machine as it is, and under an
+AWS promises x86 Lambdas only AVX2. 8-bit kernels differ between instruction sets, and careless ones overflow on AVX2
+without an error. The same images are classified twice in fresh processes: on this machine as it is, and under an
 emulator that shows the process an AVX2-only processor (qemu-user or valgrind, both Debian packages; or another command
 with `--emulator`). The child proves by its own CPUID that AVX-512 is hidden. Emulation is about 50 times slower.
 """
@@ -33,30 +33,17 @@ def emulator() -> list[str] | None:
 
 
 def answers(bundle: Path, files: list[Path], prefix: list[str], threads: int) -> dict[str, Any]:
-    """What a fresh process, run as `prefix` + python, answers to `files`, with the vector units that it saw."""
-    command = [
-        *prefix,
-        sys.executable,
-        "-m",
-        "benchmarks.processors",
-        "--answer",
-        str(threads),
-        "--bundle",
-        str(bundle),
-    ]
-    run = subprocess.run(  # noqa: S603 (our own module, and an emulator that the caller chose)
-        [*command, "--data", *map(str, files)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        cwd=Path(__file__).parent.parent,
-    )
+    """Answers of a fresh process, run as `prefix` + python, for `files`, and the vector units that it saw."""
+    child = [*prefix, sys.executable, "-m", "benchmarks.processors", "--answer", str(threads)]
+    command = [*child, "--bundle", str(bundle), "--data", *map(str, files)]
+    cwd = Path(__file__).parent.parent
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=cwd)  # noqa: S603 (own module)
     result: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     return result
 
 
 def compare(native: list[dict[str, Any]], masked: list[dict[str, Any]]) -> dict[str, Any]:
-    """How many answers are the same, and how far probabilities are apart."""
+    """How many answers are the same, and the largest difference of a probability."""
     pairs = [(a, b) for a, b in zip(native, masked, strict=True) if "probabilities" in a]
     changes = [abs(a["probabilities"][k] - b["probabilities"][k]) for a, b in pairs for k in a["probabilities"]]
     return {
@@ -69,17 +56,17 @@ def compare(native: list[dict[str, Any]], masked: list[dict[str, Any]]) -> dict[
 
 def _answer(bundle: Path, files: list[Path], threads: int) -> None:
     """The child: classifies, and prints one JSON line."""
-    # NumPy reads CPUID itself; /proc/cpuinfo would tell of the real machine.
+    # NumPy reads CPUID itself; /proc/cpuinfo would show the real machine.
     from numpy._core._multiarray_umath import __cpu_features__  # type: ignore[import-not-found]  # noqa: PLC0415
 
-    from model_layer import Classifier, Prediction  # noqa: PLC0415
+    from model_layer import Classifier, Prediction, Status  # noqa: PLC0415
 
     found = []
     for answer in Classifier.load(bundle, threads=threads).classify([file.read_bytes() for file in files]):
         if isinstance(answer, Prediction):
             found.append({"status": answer.status, "label": answer.label, "probabilities": answer.probabilities})
         else:
-            found.append({"status": "rejected", "label": answer.code})
+            found.append({"status": Status.REJECTED, "label": answer.code})
     seen = {name: bool(__cpu_features__.get(name)) for name in ("AVX2", *HIDDEN)}
     print(json.dumps({"vector_units": seen, "answers": found}))
 

@@ -1,24 +1,33 @@
 """The engines that could run the shipped network, each as a function of one image.
 
-All take the same ONNX file, but LiteRT, whose own format is made from Keras (`benchmarks.litert_network`).
+    python -m benchmarks.serving_engines ENGINE NETWORK PIXELS.npy STARTED
+
+runs one engine in a fresh process with nothing else in it, and prints the seconds since `STARTED` (`time.monotonic()`)
+and the peak memory as JSON. All engines read the same ONNX file except LiteRT, whose format is made from Keras
+(`benchmarks.keras_models`).
 """
 
 from __future__ import annotations
 
+import json
+import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
-INPUT, CLASS_MAPS = "pixels", "class_maps"  # as in model_layer.network, which would bring ONNX Runtime along
+    Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+INPUT, CLASS_MAPS = "pixels", "class_maps"  # as in model_layer.network, which would import ONNX Runtime
 
 
-def onnx_runtime(network: Path, threads: int) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+def onnx_runtime(network: Path, threads: int) -> Run:
     """As `model_layer.network` sets it up, on `threads` cores for one image."""
     import onnxruntime  # noqa: PLC0415
 
@@ -29,9 +38,9 @@ def onnx_runtime(network: Path, threads: int) -> Callable[[NDArray[np.uint8]], N
     return lambda pixels: np.asarray(session.run([CLASS_MAPS], {INPUT: pixels})[0])
 
 
-def openvino(network: Path, threads: int) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """In float where it is not in 8 bits: by itself it would pick bfloat16 on some processors, slower and coarser."""
-    import openvino as ov  # noqa: PLC0415 (of the bench's set alone)
+def openvino(network: Path, threads: int) -> Run:
+    """Float where it is not 8 bits; its default on some processors is bfloat16, which is slower and coarser."""
+    import openvino as ov  # noqa: PLC0415 (installed only for the bench)
 
     core = ov.Core()
     model = core.read_model(network)
@@ -47,7 +56,7 @@ def openvino(network: Path, threads: int) -> Callable[[NDArray[np.uint8]], NDArr
     return run
 
 
-def litert(network: Path, threads: int) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+def litert(network: Path, threads: int) -> Run:
     """`network` is a .tflite file; the class maps are its output of four dimensions."""
     from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
 
@@ -67,3 +76,16 @@ def litert(network: Path, threads: int) -> Callable[[NDArray[np.uint8]], NDArray
 ENGINES = {"ONNX Runtime": onnx_runtime, "OpenVINO": openvino, "LiteRT": litert}
 MODULES = {"ONNX Runtime": "onnxruntime", "OpenVINO": "openvino", "LiteRT": "ai_edge_litert"}
 """What must be installed for each."""
+
+
+def main() -> None:
+    engine, network, pixels, started = sys.argv[1:]
+    ENGINES[engine](Path(network), 1)(np.load(pixels)[:1])
+    seconds = time.monotonic() - float(started)
+    from benchmarks.machine import memory_mb  # noqa: PLC0415 (not part of what was timed)
+
+    print(json.dumps({"seconds": seconds, "peak_mb": memory_mb()["peak"]}))
+
+
+if __name__ == "__main__":
+    main()

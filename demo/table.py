@@ -7,14 +7,14 @@ import unicodedata
 from collections import Counter
 from typing import TYPE_CHECKING, Any, TextIO
 
-from model_layer.rejections import SENTENCES
+from model_layer import RejectionCode
 from pictures.names import name_of, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 WIDEST_NAME = 42  # terminal columns
-LABEL_WIDTH = len("()") + max(map(len, SENTENCES))  # the longest code, as it is shown
+LABEL_WIDTH = len("()") + max(map(len, RejectionCode))  # the longest code, as it is shown
 NOTHING = "-"
 
 _COLOURS = {"classified": 36, "referred": 33, "rejected": 90, "superseded": 35, "failed": 31, "urgent": 31}

@@ -1,13 +1,13 @@
 """What happens to a batch of uploads, with AWS at its edges.
 
-    app ─► worker ─► intake/events           what an event says: the uploads and removals of its messages
-                 └─► flow/delivery           what is done, in order: removals, new uploads, suspects
+    app ─► worker ─► intake/events           reads the event: the uploads and removals of its messages
+                 └─► flow/delivery           the order of work: removals, new uploads, suspects
                       ├─► flow/pipeline      many uploads at a time, through three of the flow/stages:
                       │     prepare          flow/fetching, then model_layer decodes
                       │     infer            model_layer classifies
                       │     conclude         store/record, written by store/table
                       ├─► flow/queues        which messages to acknowledge early or to show again soon
-                      └─► store/erasure      what is removed from the bucket is erased from the table
+                      └─► store/erasure      erases the records of removed objects, whichever event comes first
 
 The store imports neither the flow nor `app`, so that commands and services can read it without a worker.
 

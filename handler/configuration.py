@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from handler.errors import ConfigurationError
-from model_layer import BundleError, Classifier, DecodedImage, DecodingLimits, ImageFacts
+from model_layer import BundleError, Classifier, DecodedImage, DecodingLimits, ImageFacts, available_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +95,7 @@ def _cores(environment: Mapping[str, str]) -> int:
 
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
     """
-    visible = len(os.sched_getaffinity(0))
+    visible = available_cores()
     megabytes = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
     given = math.ceil(int(megabytes) / MEGABYTES_A_CORE) if re.fullmatch(r"[0-9]{3,5}", megabytes) else visible
     return max(1, min(visible, given))

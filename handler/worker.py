@@ -50,7 +50,7 @@ class Worker:
         return cls(settings, Stages(store, classifier, table, settings.inference_threads), erasure)
 
     def handle(self, event: object, context: Any) -> dict[str, list[dict[str, str]]]:
-        """Gives every upload that `event` names its record, or its message back to the queue.
+        """Gives every upload that `event` names a record, or hands its message back to the queue.
 
         Returns SQS's partial batch response. `context` is Lambda's.
 

@@ -26,6 +26,7 @@ from typing import Any
 from infra.embedded_aws import Endpoint
 from infra.lambda_contract import LambdaContext, failed_messages, lambda_event
 from infra.stack import Lane, Stack
+from model_layer import available_cores
 
 Handler = Callable[[Any, Any], Any]
 
@@ -51,7 +52,7 @@ def load_handler(stack: Stack) -> Handler:
     """
     environment = function_environment(stack)
     # The memory that the template gives the function pays for a core or two; this machine's are all there.
-    environment.setdefault("INFERENCE_THREADS", str(len(os.sched_getaffinity(0))))
+    environment.setdefault("INFERENCE_THREADS", str(available_cores()))
     for name in set(os.environ) - set(environment):
         del os.environ[name]
     os.environ.update(environment)

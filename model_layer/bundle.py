@@ -1,7 +1,7 @@
-"""The model bundle: one folder that holds all that an answer depends on.
+"""The model bundle: one folder that holds everything an answer depends on.
 
 `manifest.json` names the network file with its digest, the labels, the input, the calibration and the thresholds.
-Loading verifies the digest and refuses, in one sentence, whatever does not fit.
+Loading verifies the digest, and refuses a bundle that does not fit in one sentence.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 MANIFEST_SCHEMA = 1
 MAX_VERSION_LENGTH = 100
-"""Characters. Records are kept under `<version of the file>#<version of the model>`: the last `#` parts the two."""
+"""Characters. Sort keys of records are `<version of the file>#<version of the model>`; the last `#` separates them."""
 
 
 class BundleError(ValueError):
@@ -24,28 +24,28 @@ class BundleError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One answer that the model can give."""
+    """One class that the model knows."""
 
     code: str
     name: str
     malignant: bool
-    """Malignant or pre-malignant: counts towards the `urgent` triage."""
+    """Malignant or pre-malignant; counts towards the `urgent` triage."""
 
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """How the network's numbers are read; chosen on calibration images for the targets that the manifest states."""
+    """Temperature and thresholds, chosen on calibration images for the targets that the manifest states."""
 
     temperature: float
     """Logits are divided by this before the softmax (Guo et al. 2017)."""
     confidence: float
     """Below this calibrated confidence an image is `referred`."""
     malignant: float
-    """From this summed probability of the malignant labels on, triage is `urgent`."""
+    """At this summed probability of the malignant labels and above, triage is `urgent`."""
     prediction_set: float
     """A label is in the prediction set while all likelier ones together have at most this probability."""
     unlikeness: float | None
-    """Above this value of the network's output `unlikeness` an image is `referred`; None: the bundle does not say."""
+    """Above this value of the network's output `unlikeness` an image is `referred`; None: no limit."""
 
     @classmethod
     def read(cls, own: dict[str, Any]) -> OperatingPoint:
@@ -62,9 +62,9 @@ class OperatingPoint:
 
 @dataclass(frozen=True, slots=True)
 class QualityLimits:
-    """From where on a photograph is too poor to stand by a label; measures as in `model_layer.quality.Quality`.
+    """Limits beyond which a photograph is too poor to stand by a label; measures as in `model_layer.quality.Quality`.
 
-    None: nothing was found from where on that measure tells.
+    None: no limit was found at which that measure matters.
     """
 
     side: float | None = None
@@ -76,12 +76,12 @@ class QualityLimits:
     blur: float | None = None
     """Largest blur effect, 0..1."""
     detail: float | None = None
-    """Least distance of what stands out from its surroundings, in levels."""
+    """Least colour distance between the areas that stand out and their surroundings, in levels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified bundle, its network file still unparsed."""
+    """A verified bundle; its network file is not parsed yet."""
 
     name: str
     version: str
@@ -91,7 +91,7 @@ class Bundle:
     input_size: int
     """Side of the network's square input, in pixels."""
     kinds: tuple[str, ...]
-    """The kinds of image that the network's output `kind` tells apart, in its order; empty: it does not tell."""
+    """The kinds of image in the network's output `kind`, in its order; empty: the network has no such output."""
     points: tuple[OperatingPoint, ...]
     """One for each kind, or one for all images."""
     quality: QualityLimits | None
@@ -104,7 +104,7 @@ class Bundle:
         """Reads and verifies `folder`.
 
         Raises:
-            BundleError: a file is missing or unreadable, the digest differs, or the manifest does not hold together.
+            BundleError: a file is missing or unreadable, the digest differs, or the manifest is inconsistent.
         """
         folder = Path(folder)
         manifest = _manifest(folder / "manifest.json")
@@ -131,7 +131,7 @@ class Bundle:
         return bundle
 
     def point(self, kind: str | None) -> OperatingPoint:
-        """The operating point for images of `kind`, as a prediction states it."""
+        """The operating point for images of `kind`, as in a prediction."""
         return self.points[0 if kind is None else self.kinds.index(kind)]
 
     def verify(self) -> None:

@@ -1,8 +1,8 @@
-"""The network in its runtime: pixels in, class maps, unlikeness and kind of image out.
+"""Runs the network in ONNX Runtime: pixels in; class maps, unlikeness and kind of image out.
 
-Each image is a run of its own on one core, and as many run at a time as there are cores. A run over several images, or
-of one image on several cores, takes more processor time an image (threads wait for each other after every layer) and
-holds the activations of all its images at once: docs/performance.md has the figures.
+Each image is a run of its own on one core, with as many runs at once as there are cores. A run over several images, or
+of one image on several cores, takes more processor time per image (threads wait for each other after every layer) and
+holds the activations of all its images at once; docs/performance.md has the figures.
 """
 
 from __future__ import annotations
@@ -24,12 +24,17 @@ INPUT = "pixels"
 CLASS_MAPS = "class_maps"
 FEATURES = "features"
 UNLIKENESS, KIND = "unlikeness", "kind"
-"""Outputs that a network may lack."""
+"""Optional outputs."""
+
+
+def available_cores() -> int:
+    """The cores that this process may use; all of the machine's where the system has no affinity (macOS)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What the network says of n images."""
+    """The network's outputs for n images."""
 
     class_maps: NDArray[np.float32]
     """(n, rows, columns, labels); a map's average over its rows and columns is that label's logit."""
@@ -46,7 +51,7 @@ class Network:
         """Parses the network for `threads` cores (default: all that this process may use).
 
         Raises:
-            BundleError: the file is no ONNX network, or not one with this manifest's input and outputs.
+            BundleError: the file is not an ONNX network, or its input and outputs differ from the manifest's.
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -55,13 +60,13 @@ class Network:
             self._session = onnxruntime.InferenceSession(bundle.network, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # noqa: BLE001 (the runtime's own exceptions share no base of their own)
             raise BundleError(f"The network of bundle {bundle.name} cannot be parsed: {error}.") from None
-        # It keeps the file's content to start over with other providers; there are none, and it is 16 MB.
+        # The session keeps the file's content, megabytes, to restart with other providers; there are none.
         self._session._model_bytes = None  # noqa: SLF001
         self._wanted = self._check(bundle)
-        self._cores = ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)), "infer")
+        self._cores = ThreadPoolExecutor(threads or available_cores(), "infer")
 
     def run(self, pixels: NDArray[np.uint8]) -> Outputs:
-        """What the network says of (n, size, size, 3) sRGB pixels."""
+        """The network's outputs for (n, size, size, 3) sRGB pixels."""
         images = np.split(pixels, len(pixels))
         outputs = [self._run(images[0])] if len(images) == 1 else list(self._cores.map(self._run, images))
         values = [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
@@ -72,7 +77,7 @@ class Network:
         return outputs
 
     def _check(self, bundle: Bundle) -> dict[str, str]:
-        """The outputs to ask for, by the fields of `Outputs`, if inputs and outputs are what the manifest promises."""
+        """The outputs to ask for, by the fields of `Outputs`. Raises BundleError where the manifest differs."""
         inputs = {tensor.name: tensor for tensor in self._session.get_inputs()}
         outputs = {tensor.name: tensor for tensor in self._session.get_outputs()}
         if set(inputs) != {INPUT} or not {CLASS_MAPS, FEATURES} <= set(outputs):

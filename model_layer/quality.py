@@ -1,7 +1,7 @@
-"""How well a photograph was taken, by four numbers from its decoded square; no judgement is made here.
+"""Measures how well a photograph was taken, by four numbers from its decoded square.
 
-Where each number begins to mean "take it again" is not for this module to say: `python -m training quality` degrades
-real images until the model's accuracy falls, and the bundle's manifest holds the thresholds that come of it.
+The thresholds that mean "take it again" are in the bundle's manifest. `python -m training quality` finds them by
+degrading real images until the model's accuracy falls.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Rec. 601 luma, in 1024ths: integer sums are exact, hence the same on every processor.
+# Rec. 601 luma, in 1024ths: integer sums are exact, and so the same on every processor.
 _RED, _GREEN, _BLUE = np.int32(306), np.int32(601), np.int32(117)
 # JPEG leaves an overexposed area a level or two under 255.
 _FULL = 250
-# The published width of the blurring that sharpness is compared with, made for photographs viewed at their own size.
+# The blur width of the published method, for photographs viewed at their own size.
 _REBLUR = 9
-# Smaller steps between neighbours, in levels, are rounding: on a smooth slope they would pass for sharp edges, and a
-# hopelessly blurred picture for a better one.
+# Smaller steps between neighbours, in levels, are rounding. On a smooth slope they would count as sharp edges, and make
+# a hopelessly blurred picture look better.
 _ROUNDING = 1
 # Blocks along a side: each is 16 pixels of a 224 square, small enough for a lesion of a tenth of the frame.
 _BLOCKS = 14
-# The blocks that differ most from the others; fewer would let one hair or one bubble pass for a lesion.
+# The blocks that differ most from the others; with fewer, one hair or bubble would count as a lesion.
 _STANDING_OUT = 8
 
 
@@ -36,13 +36,13 @@ class Quality:
     brightness: float
     """Mean luma, 0 (black) to 255; falls with underexposure."""
     clipped: float
-    """Share of the pixels with a channel at its upper end, 0..1: nothing can be told apart there."""
+    """Share of the pixels with a channel at its upper end, 0..1, where detail is lost."""
     blur: float
     """Blur effect (Crete et al. 2007), 0 (sharp) to 1: how little further blurring would change the picture.
-    It does not depend on contrast or exposure: a dark photograph is not taken for a blurred one."""
+    It does not depend on contrast or exposure, so a dark photograph does not count as blurred."""
     detail: float
-    """How far the areas that stand out are from the rest in colour, in levels of 255 over the three channels together:
-    falls when there is no lesion, or nothing larger than a hair, to be seen."""
+    """How far the areas that stand out are from the rest in colour, in levels of 255 over the three channels together;
+    low when no lesion is visible, or nothing larger than a hair."""
 
 
 def measure(pixels: NDArray[np.uint8]) -> Quality:
@@ -64,11 +64,11 @@ def measure(pixels: NDArray[np.uint8]) -> Quality:
 
 
 def _blur_effect(luma: NDArray[np.int32]) -> float:
-    """Along the rows of `luma`: 1 less the share of neighbours' differences that a further blur takes away.
+    """Along the rows of `luma`: 1 minus the share of the differences between neighbours that a further blur removes.
 
     F. Crete, T. Dolmiere, P. Ladret, M. Nicolas, "The blur effect", Proc. SPIE 6492 (2007). Blurring changes a sharp
-    picture much and a blurred one little. Differs from the paper in leaving out steps of rounding. A picture without
-    any difference counts as blurred.
+    picture much and a blurred one little. Unlike the paper, it leaves out steps of rounding. A picture without any
+    difference counts as blurred.
     """
     margin = _REBLUR // 2
     sums = np.zeros((luma.shape[0], luma.shape[1] + 1), dtype=np.int32)  # fits up to a side of 8,000

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from handler.store.record import NOTICE
-from model_layer.decoding import DecodingLimits, decode
-from model_layer.rejections import ImageRejectedError
+from model_layer import DecodingLimits, ImageRejectedError, decode
 from pictures.canvas import Canvas, Style, width_of
 from pictures.card import HEIGHT, SQUARE, WIDTH, draw_card
 from pictures.colours import CARD, EDGE, GROUND, INK, MUTED, STATUS, URGENT

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from model_layer import available_cores
 from model_layer.bundle import MANIFEST_SCHEMA
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def commit() -> str:
 
 def machine() -> str:
     """What trained, in words."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = available_cores()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="ignore").splitlines()
         model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))

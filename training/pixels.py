@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_layer.decoding import decode
-from model_layer.rejections import ImageRejectedError
+from model_layer import ImageRejectedError, decode
 from training.errors import TrainingError
 from training.progress import Progress
 

@@ -1,1 +1,1 @@
-"""How often damaged images are answered as whole ones, and whole ones called damaged: both rates, by format."""
+"""Damaged images answered as whole ones, and whole ones called damaged: both rates, by format."""

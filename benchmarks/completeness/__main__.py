@@ -1,17 +1,16 @@
-"""Holds the decoder against whole and damaged images of every format and writer that is at hand.
+"""How often the decoder answers damaged images as whole ones, and calls whole ones damaged, by format and writer.
 
-    python -m benchmarks.completeness [--pictures 90] [--damages 2] [--images DIR ...] [--out FILE]
+    python -m benchmarks.completeness [--pictures 90] [--damages 2] [--images DIR ...]
 
 Draws pictures (or takes those under `--photographs`), writes each in every way, and damages each file in `--damages`
-ways. `--images` adds the files of folders as they are, and damages them too. A damaged file whose pixels come out as
-they were counts as harmless, and is left out. 90 pictures make 10,000 whole files where all programs are installed, and
-take about 20 minutes on two cores.
+ways. `--images` adds the files of folders as they are, and damages them too. A damaged file whose pixels are unchanged
+is harmless, and does not count. 90 pictures make 10,000 whole files where all programs are installed, and take about 20
+minutes on two cores.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import subprocess
 from collections import Counter, defaultdict
@@ -24,8 +23,7 @@ from PIL import Image
 from benchmarks.completeness.damage import damaged
 from benchmarks.completeness.pictures import drawn
 from benchmarks.completeness.writers import writers
-from model_layer.decoding import DecodedImage, decode
-from model_layer.rejections import ImageRejectedError
+from model_layer import DecodedImage, ImageRejectedError, decode
 
 SIZE = 224
 Tally = Counter[tuple[str, str, str, str]]
@@ -40,7 +38,7 @@ def _outcome(data: bytes) -> DecodedImage | str:
 
 
 def judge(data: bytes, kind: str, writer: str, damages: int, rng: random.Random) -> Tally:
-    """What the decoder says of a whole file, and of it damaged in several ways."""
+    """The decoder's outcomes for a whole file, and for it damaged in several ways."""
     whole = _outcome(data)
     tally: Tally = Counter({(kind, writer, "", whole if isinstance(whole, str) else "answered"): 1})
     if isinstance(whole, str):
@@ -92,7 +90,6 @@ def main() -> None:
     parser.add_argument("--images", nargs="*", type=Path, default=[])
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--details", action="store_true", help="by writer and damage")
-    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     sources: list[int | Path] = list(range(given.first, given.first + given.pictures))
     if given.photographs:
@@ -107,8 +104,6 @@ def main() -> None:
         for part in pool.map(judge_file, files, [given.damages] * len(files), chunksize=50):
             tally += part
     report(tally, details=given.details)
-    if given.out:
-        given.out.write_text(json.dumps([[*key, number] for key, number in sorted(tally.items())], indent=0) + "\n")
 
 
 def _images(folders: list[Path]) -> list[Path]:
@@ -138,11 +133,7 @@ def report(tally: Tally, *, details: bool) -> None:
     print(f"{'':36}{'whole':>7}{'called incomplete':>19}{'other':>6}{'damaged':>9}{'rejected':>10}  by code")
     for row, counts in sorted(rows.items()):
         share = 1 - counts["missed"] / max(1, counts["damaged"])
-        codes = {
-            code: n
-            for code, n in counts.most_common()
-            if code in ("incomplete", "truncated", "corrupt", "answered", "not written")
-        }
+        codes = {code: n for code, n in counts.most_common() if code in _SHOWN}
         other = counts["alarms"] - counts["whole as incomplete"]
         print(
             f"{row:36}{counts['whole']:7}{counts['whole as incomplete']:19}{other:6}"

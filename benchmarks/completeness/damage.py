@@ -1,4 +1,4 @@
-"""What happens to files on their way: transfers that break off, blocks of a disk or card that were never written."""
+"""Damage as it happens to files: transfers that break off, blocks of a disk or card that were never written."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _cut_with_end(data: bytes, at: int, kind: str) -> bytes | None:
 
 
 def _png_of(data: bytes, at: int) -> bytes:
-    """The chunks up to `at`, the last one shortened and its checksum right, and the end."""
+    """The chunks up to `at`, the last one shortened with a correct checksum, and IEND."""
     position, kept = 8, data[:8]
     while position + 12 <= at:
         length = int.from_bytes(data[position : position + 4], "big")

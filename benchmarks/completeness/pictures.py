@@ -1,4 +1,4 @@
-"""Drawn pictures of the kinds that could be taken for damaged: flat borders, masks and grounds, beside plain ones."""
+"""Drawn pictures that a check for damage could get wrong: flat borders, masks and grounds, beside plain ones."""
 
 from __future__ import annotations
 
@@ -22,10 +22,6 @@ def drawn(seed: int) -> Image.Image:
     return SETTINGS[seed % len(SETTINGS)](plain, rng)
 
 
-def _plain(picture: Image.Image, _: np.random.Generator) -> Image.Image:
-    return picture
-
-
 def _bordered(colour: int) -> Setting:
     def bordered(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
         top, bottom, left, right = (int(v) for v in rng.integers(0, 200, 4))
@@ -37,7 +33,7 @@ def _bordered(colour: int) -> Setting:
 
 
 def _bottom(colour: int) -> Setting:
-    """The lower half is of one colour, as a scanner's lid or a slide's ground; for 128 also what libjpeg fills with."""
+    """The lower half has one colour, as a scanner's lid or a slide's ground; libjpeg fills lost data with 128."""
 
     def half(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
         height = picture.height + int(rng.integers(picture.height // 2, 2 * picture.height))
@@ -64,15 +60,6 @@ def _small_on_flat(picture: Image.Image, rng: np.random.Generator) -> Image.Imag
     return canvas
 
 
-def _smooth(picture: Image.Image, _: np.random.Generator) -> Image.Image:
-    return picture.filter(ImageFilter.GaussianBlur(12))
-
-
-def _enlarged(picture: Image.Image, _: np.random.Generator) -> Image.Image:
-    """Without interpolation: squares of one colour."""
-    return picture.resize((40, 30)).resize((800, 600), Image.Resampling.NEAREST)
-
-
 def _slope(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Grades of colour as a program draws them."""
     channels = [Image.linear_gradient("L").rotate(90 * int(turn)) for turn in rng.integers(0, 4, 3)]
@@ -85,7 +72,7 @@ def _noisy(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _noisy_on_flat(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """So that codes for flat parts are long, since few of them come."""
+    """Mostly noise, so that the rare codes for flat parts are long."""
     canvas = Image.new("RGB", (picture.width, picture.height + 24), (255,) * 3)
     canvas.paste(_noisy(picture, rng), (0, 0))
     return canvas
@@ -104,7 +91,11 @@ def _graphics(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
     return picture
 
 
-SETTINGS = [
+def _plain(picture: Image.Image, _: np.random.Generator) -> Image.Image:
+    return picture
+
+
+SETTINGS: list[Setting] = [
     _plain,
     _bordered(0),
     _plain,
@@ -115,8 +106,8 @@ SETTINGS = [
     _bottom(0),
     _small_on_flat,
     _bottom(255),
-    _smooth,
-    _enlarged,
+    lambda picture, _: picture.filter(ImageFilter.GaussianBlur(12)),
+    lambda picture, _: picture.resize((40, 30)).resize((800, 600), Image.Resampling.NEAREST),  # squares of one colour
     _slope,
     _noisy,
     _noisy_on_flat,

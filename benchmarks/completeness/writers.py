@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pillow_heif
@@ -17,75 +18,45 @@ from PIL import Image
 Writer = Callable[[Image.Image], bytes]
 
 
-def _pillow(kind: str, mode: str = "RGB", **options: object) -> Writer:
+def _with_alpha(picture: Image.Image) -> Image.Image:
+    picture = picture.convert("RGBA")
+    picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    return picture
+
+
+_FORMS: dict[str, Callable[[Image.Image], Any]] = {
+    "palette": lambda picture: picture.quantize(64),
+    "grey16": lambda picture: Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257),
+    "alpha": _with_alpha,
+    "heif": pillow_heif.from_pillow,
+}
+
+
+def _pillow(kind: str | None, form: str = "RGB", *, animated: bool = False, **options: Any) -> Writer:
+    """`form` is one of `_FORMS`, or a mode of Pillow's; an animation gets two further frames."""
+
     def write(picture: Image.Image) -> bytes:
-        buffer = io.BytesIO()
-        picture.convert(mode).save(buffer, kind, **options)
+        buffer, prepared = io.BytesIO(), _FORMS[form](picture) if form in _FORMS else picture.convert(form)
+        if animated:
+            frames = [picture.rotate(90 * turn) for turn in (1, 2)]
+            prepared.save(buffer, kind, save_all=True, append_images=frames, duration=80)
+        else:
+            prepared.save(buffer, *([kind] if kind else []), **options)
         return buffer.getvalue()
 
     return write
 
 
-def _palette(kind: str, **options: object) -> Writer:
-    def write(picture: Image.Image) -> bytes:
-        buffer = io.BytesIO()
-        picture.quantize(64).save(buffer, kind, **options)
-        return buffer.getvalue()
-
-    return write
-
-
-def _grey16(kind: str, **options: object) -> Writer:
-    def write(picture: Image.Image) -> bytes:
-        buffer = io.BytesIO()
-        greys = Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 257)
-        greys.save(buffer, kind, **options)
-        return buffer.getvalue()
-
-    return write
-
-
-def _alpha(kind: str, **options: object) -> Writer:
-    """With transparent parts."""
-
-    def write(picture: Image.Image) -> bytes:
-        buffer = io.BytesIO()
-        picture = picture.convert("RGBA")
-        picture.putalpha(Image.linear_gradient("L").resize(picture.size))
-        picture.save(buffer, kind, **options)
-        return buffer.getvalue()
-
-    return write
-
-
-def _animation(kind: str, **options: object) -> Writer:
-    def write(picture: Image.Image) -> bytes:
-        buffer = io.BytesIO()
-        frames = [picture.rotate(90 * turn) for turn in (1, 2)]
-        picture.save(buffer, kind, save_all=True, append_images=frames, duration=80, **options)
-        return buffer.getvalue()
-
-    return write
-
-
-def _heif(**options: object) -> Writer:
-    def write(picture: Image.Image) -> bytes:
-        buffer = io.BytesIO()
-        pillow_heif.from_pillow(picture).save(buffer, **options)
-        return buffer.getvalue()
-
-    return write
-
-
-def _program(command: str, suffix: str, source: str = "ppm") -> Writer:
-    """`command` with IN and OUT in the places of the files."""
+def _program(command: str, suffix: str) -> Writer:
+    """`command` with the two files' names for IN and OUT."""
 
     def write(picture: Image.Image) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
-            given, made = Path(folder) / f"in.{source}", Path(folder) / f"out.{suffix}"
+            given = Path(folder) / ("in.png" if command.startswith("heif-enc") else "in.ppm")
+            made = Path(folder) / f"out.{suffix}"
             picture.save(given)
-            words = [{"IN": str(given), "OUT": str(made)}.get(word, word) for word in command.split()]
-            words = [word.replace("OUT", str(made)) for word in words]
+            words = [word.replace("OUT", str(made)) if "OUT" in word else word for word in command.split()]
+            words = [str(given) if word == "IN" else word for word in words]
             subprocess.run(words, check=True, capture_output=True)  # noqa: S603 (commands of this module)
             return made.read_bytes()
 
@@ -130,11 +101,11 @@ _ALWAYS: dict[str, dict[str, Writer]] = {
         "rgb": _pillow("PNG"),
         "rgb, best": _pillow("PNG", optimize=True),
         "grey": _pillow("PNG", "L"),
-        "palette": _palette("PNG"),
+        "palette": _pillow("PNG", "palette"),
         "one bit": _pillow("PNG", "1"),
-        "alpha": _alpha("PNG"),
-        "grey 16": _grey16("PNG"),
-        "animated": _animation("PNG"),
+        "alpha": _pillow("PNG", "alpha"),
+        "grey 16": _pillow("PNG", "grey16"),
+        "animated": _pillow("PNG", animated=True),
     },
     "webp": {
         "q80": _pillow("WEBP"),
@@ -143,95 +114,96 @@ _ALWAYS: dict[str, dict[str, Writer]] = {
         "q80, fast": _pillow("WEBP", method=0),
         "lossless": _pillow("WEBP", lossless=True),
         "lossless, fast": _pillow("WEBP", lossless=True, method=0),
-        "alpha": _alpha("WEBP"),
-        "alpha, lossless": _alpha("WEBP", lossless=True),
-        "animated": _animation("WEBP"),
+        "alpha": _pillow("WEBP", "alpha"),
+        "alpha, lossless": _pillow("WEBP", "alpha", lossless=True),
+        "animated": _pillow("WEBP", animated=True),
     },
     "heic": {
-        "q60": _heif(quality=60),
-        "q95 444": _heif(quality=95, chroma="444"),
-        "q10": _heif(quality=10),
-        "tiles": _heif(quality=60, tile_size=256),
-        "previews": _heif(quality=60, thumbnails=[128]),
+        "q60": _pillow(None, "heif", quality=60),
+        "q95 444": _pillow(None, "heif", quality=95, chroma="444"),
+        "q10": _pillow(None, "heif", quality=10),
+        "tiles": _pillow(None, "heif", quality=60, tile_size=256),
+        "previews": _pillow(None, "heif", quality=60, thumbnails=[128]),
     },
     "gif": {
-        "palette": _palette("GIF"),
+        "palette": _pillow("GIF", "palette"),
         "grey": _pillow("GIF", "L"),
         "not interlaced": _pillow("GIF", "L", interlace=0),
-        "animated": _animation("GIF"),
+        "animated": _pillow("GIF", animated=True),
     },
     "tiff, compressed": {
         "lzw": _pillow("TIFF", compression="tiff_lzw"),
         "deflate": _pillow("TIFF", compression="tiff_adobe_deflate"),
         "packbits": _pillow("TIFF", compression="packbits"),
         "jpeg": _pillow("TIFF", compression="jpeg"),
-        "grey 16, lzw": _grey16("TIFF", compression="tiff_lzw"),
+        "grey 16, lzw": _pillow("TIFF", "grey16", compression="tiff_lzw"),
     },
     "tiff, uncompressed": {
         "rgb": _pillow("TIFF"),
         "grey": _pillow("TIFF", "L"),
-        "grey 16": _grey16("TIFF"),
+        "grey 16": _pillow("TIFF", "grey16"),
         "big": _pillow("TIFF", big_tiff=True),
     },
-    "bmp": {"rgb": _pillow("BMP"), "grey": _pillow("BMP", "L"), "palette": _palette("BMP")},
+    "bmp": {"rgb": _pillow("BMP"), "grey": _pillow("BMP", "L"), "palette": _pillow("BMP", "palette")},
 }
-_PROGRAMS: dict[str, dict[str, tuple[str, str]]] = {
+_SUFFIXES = {"jpeg": "jpg", "tiff, compressed": "tif", "tiff, uncompressed": "tif"}
+_PROGRAMS: dict[str, dict[str, str]] = {
     "jpeg": {
-        "cjpeg": ("cjpeg -quality 80 -outfile OUT IN", "jpg"),
-        "cjpeg arithmetic": ("cjpeg -arithmetic -outfile OUT IN", "jpg"),
-        "cjpeg restart row": ("cjpeg -restart 1 -outfile OUT IN", "jpg"),
-        "cjpeg restart 2 units, optimised": ("cjpeg -restart 2B -optimize -outfile OUT IN", "jpg"),
-        "cjpeg progressive": ("cjpeg -progressive -restart 3 -outfile OUT IN", "jpg"),
-        "cjpeg 1x2": ("cjpeg -sample 1x2 -optimize -outfile OUT IN", "jpg"),
-        "magick": ("convert-im6.q16 IN -quality 82 OUT", "jpg"),
-        "magick 411": ("convert-im6.q16 IN -sampling-factor 4:1:1 -quality 70 OUT", "jpg"),
-        "magick 440": ("convert-im6.q16 IN -sampling-factor 4:4:0 OUT", "jpg"),
-        "magick progressive": ("convert-im6.q16 IN -interlace plane OUT", "jpg"),
-        "gm": ("gm convert IN OUT", "jpg"),
-        "ffmpeg": ("ffmpeg -v error -i IN -q:v 3 OUT", "jpg"),
-        "ffmpeg, optimal": ("ffmpeg -v error -i IN -q:v 9 -huffman optimal -pix_fmt yuvj420p OUT", "jpg"),
+        "cjpeg": "cjpeg -quality 80 -outfile OUT IN",
+        "cjpeg arithmetic": "cjpeg -arithmetic -outfile OUT IN",
+        "cjpeg restart row": "cjpeg -restart 1 -outfile OUT IN",
+        "cjpeg restart 2 units, optimised": "cjpeg -restart 2B -optimize -outfile OUT IN",
+        "cjpeg progressive": "cjpeg -progressive -restart 3 -outfile OUT IN",
+        "cjpeg 1x2": "cjpeg -sample 1x2 -optimize -outfile OUT IN",
+        "magick": "convert-im6.q16 IN -quality 82 OUT",
+        "magick 411": "convert-im6.q16 IN -sampling-factor 4:1:1 -quality 70 OUT",
+        "magick 440": "convert-im6.q16 IN -sampling-factor 4:4:0 OUT",
+        "magick progressive": "convert-im6.q16 IN -interlace plane OUT",
+        "gm": "gm convert IN OUT",
+        "ffmpeg": "ffmpeg -v error -i IN -q:v 3 OUT",
+        "ffmpeg, optimal": "ffmpeg -v error -i IN -q:v 9 -huffman optimal -pix_fmt yuvj420p OUT",
     },
     "png": {
-        "magick interlaced": ("convert-im6.q16 IN -interlace PNG OUT", "png"),
-        "magick 8": ("convert-im6.q16 IN PNG8:OUT", "png"),
-        "ffmpeg": ("ffmpeg -v error -i IN OUT", "png"),
-        "gm": ("gm convert IN OUT", "png"),
+        "magick interlaced": "convert-im6.q16 IN -interlace PNG OUT",
+        "magick 8": "convert-im6.q16 IN PNG8:OUT",
+        "ffmpeg": "ffmpeg -v error -i IN OUT",
+        "gm": "gm convert IN OUT",
     },
     "webp": {
-        "cwebp": ("cwebp -quiet IN -o OUT", "webp"),
-        "cwebp, slow": ("cwebp -quiet -m 6 -segments 4 -pass 6 -sharp_yuv IN -o OUT", "webp"),
-        "cwebp, near lossless": ("cwebp -quiet -near_lossless 60 IN -o OUT", "webp"),
-        "magick, partitions": ("convert-im6.q16 IN -define webp:partitions=3 OUT", "webp"),
-        "ffmpeg": ("ffmpeg -v error -i IN -quality 60 OUT", "webp"),
+        "cwebp": "cwebp -quiet IN -o OUT",
+        "cwebp, slow": "cwebp -quiet -m 6 -segments 4 -pass 6 -sharp_yuv IN -o OUT",
+        "cwebp, near lossless": "cwebp -quiet -near_lossless 60 IN -o OUT",
+        "magick, partitions": "convert-im6.q16 IN -define webp:partitions=3 OUT",
+        "ffmpeg": "ffmpeg -v error -i IN -quality 60 OUT",
     },
     "heic": {
-        "heif-enc": ("heif-enc -q 50 IN -o OUT", "heic"),
-        "heif-enc lossless": ("heif-enc -L -p chroma=444 --matrix_coefficients=0 IN -o OUT", "heic"),
-        "heif-enc, wavefronts": ("heif-enc -q 70 -p x265:wpp=1 -p x265:slices=4 IN -o OUT", "heic"),
+        "heif-enc": "heif-enc -q 50 IN -o OUT",
+        "heif-enc lossless": "heif-enc -L -p chroma=444 --matrix_coefficients=0 IN -o OUT",
+        "heif-enc, wavefronts": "heif-enc -q 70 -p x265:wpp=1 -p x265:slices=4 IN -o OUT",
     },
     "gif": {
-        "magick": ("convert-im6.q16 IN OUT", "gif"),
-        "magick interlaced": ("convert-im6.q16 IN -interlace GIF OUT", "gif"),
-        "ffmpeg": ("ffmpeg -v error -i IN OUT", "gif"),
-        "gm": ("gm convert IN OUT", "gif"),
+        "magick": "convert-im6.q16 IN OUT",
+        "magick interlaced": "convert-im6.q16 IN -interlace GIF OUT",
+        "ffmpeg": "ffmpeg -v error -i IN OUT",
+        "gm": "gm convert IN OUT",
     },
     "tiff, compressed": {
-        "magick tiles": ("convert-im6.q16 IN -define tiff:tile-geometry=128x128 -compress LZW OUT", "tif"),
-        "magick zip, planar": ("convert-im6.q16 IN -interlace plane -compress Zip OUT", "tif"),
-        "magick jpeg": ("convert-im6.q16 IN -compress JPEG OUT", "tif"),
-        "ffmpeg": ("ffmpeg -v error -i IN OUT", "tif"),
+        "magick tiles": "convert-im6.q16 IN -define tiff:tile-geometry=128x128 -compress LZW OUT",
+        "magick zip, planar": "convert-im6.q16 IN -interlace plane -compress Zip OUT",
+        "magick jpeg": "convert-im6.q16 IN -compress JPEG OUT",
+        "ffmpeg": "ffmpeg -v error -i IN OUT",
     },
     "tiff, uncompressed": {
-        "magick": ("convert-im6.q16 IN -compress None OUT", "tif"),
-        "magick tiles": ("convert-im6.q16 IN -define tiff:tile-geometry=256x256 -compress None OUT", "tif"),
-        "magick big-endian": ("convert-im6.q16 IN -endian MSB -compress None OUT", "tif"),
-        "gm": ("gm convert IN -compress None OUT", "tif"),
+        "magick": "convert-im6.q16 IN -compress None OUT",
+        "magick tiles": "convert-im6.q16 IN -define tiff:tile-geometry=256x256 -compress None OUT",
+        "magick big-endian": "convert-im6.q16 IN -endian MSB -compress None OUT",
+        "gm": "gm convert IN -compress None OUT",
     },
     "bmp": {
-        "magick": ("convert-im6.q16 IN BMP3:OUT", "bmp"),
-        "magick run-length": ("convert-im6.q16 IN -colors 200 -compress RLE BMP3:OUT", "bmp"),
-        "ffmpeg": ("ffmpeg -v error -i IN OUT", "bmp"),
-        "gm": ("gm convert IN OUT", "bmp"),
+        "magick": "convert-im6.q16 IN BMP3:OUT",
+        "magick run-length": "convert-im6.q16 IN -colors 200 -compress RLE BMP3:OUT",
+        "ffmpeg": "ffmpeg -v error -i IN OUT",
+        "gm": "gm convert IN OUT",
     },
 }
 _PACKAGES: dict[str, dict[str, tuple[str, Writer]]] = {
@@ -252,10 +224,9 @@ def writers() -> dict[str, dict[str, Writer]]:
     """By format and name."""
     found = {kind: dict(ways) for kind, ways in _ALWAYS.items()}
     for kind, commands in _PROGRAMS.items():
-        for name, (command, suffix) in commands.items():
+        for name, command in commands.items():
             if shutil.which(command.split()[0]):
-                source = "png" if "heif" in command else "ppm"
-                found[kind][name] = _program(command, suffix, source)
+                found[kind][name] = _program(command, _SUFFIXES.get(kind, kind))
     for kind, packages in _PACKAGES.items():
         for name, (package, writer) in packages.items():
             if importlib.util.find_spec(package):

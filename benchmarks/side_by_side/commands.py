@@ -1,4 +1,4 @@
-"""What a worker's process can be asked: to handle events, to say its memory, to do without the network between."""
+"""The commands of a worker's process: handle events, report memory, leave out the emulator or the network."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from botocore.client import BaseClient
 
+from benchmarks.machine import memory_mb
 from benchmarks.side_by_side.fakes import answer_in_process
 
 SECONDS_GIVEN = 900
@@ -31,70 +32,55 @@ class Context:
         return int((self.ends - time.monotonic()) * 1000)
 
 
-class Commands:
-    """One handler under measurement."""
-
-    def __init__(self, app: Any) -> None:
-        """`app` is the module with `lambda_handler`, imported."""
-        self._app = app
-
-    def answer(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Carries out one of: events=[...], memory=True, fakes=FOLDER, constant_network=True."""
-        match command:
-            case {"events": events}:
-                return self._handle(events)
-            case {"memory": True}:
-                return memory()
-            case {"fakes": folder}:
-                return self._answer_in_process(Path(folder))
-            case {"constant_network": True}:
-                return self._answer_without_network()
-            case _:
-                raise ValueError(f"no such command: {sorted(command)}")
-
-    def _handle(self, events: list[dict[str, Any]]) -> dict[str, Any]:
-        handed_back = 0
-        began, cpu_began = time.perf_counter(), time.process_time()
-        for event in events:
-            answer = self._app.lambda_handler(event, Context(time.monotonic() + SECONDS_GIVEN))
-            handed_back += len(answer["batchItemFailures"])
-        return {
-            "seconds": time.perf_counter() - began,
-            "cpu_seconds": time.process_time() - cpu_began,
-            "images": sum(len(event["Records"]) for event in events),
-            "handed_back": handed_back,
-        }
-
-    def _answer_in_process(self, folder: Path) -> dict[str, Any]:
-        bodies = {file.name: file.read_bytes() for file in folder.iterdir()}
-        # By type: botocore keeps a weak proxy too, which passes for an instance.
-        clients = [thing for thing in gc.get_objects() if issubclass(type(thing), BaseClient)]
-        for client in clients:
-            answer_in_process(client, bodies)
-        return {"clients": len(clients)}
-
-    def _answer_without_network(self) -> dict[str, Any]:
-        """The network's first answer stands for all: what is left is the cost of everything around it."""
-        from model_layer.network import Network, Outputs  # noqa: PLC0415
-
-        run = Network.run
-        first: list[Any] = []
-
-        def constant(self: Network, pixels: Any) -> Any:
-            if not first:
-                first.append(run(self, pixels[:1]))
-            repeated = {
-                field.name: np.repeat(value, len(pixels), axis=0)
-                for field in fields(Outputs)
-                if (value := getattr(first[0], field.name)) is not None
-            }
-            return Outputs(**repeated)
-
-        Network.run = constant  # type: ignore[method-assign]
-        return {}
+def carry_out(app: Any, command: dict[str, Any]) -> dict[str, Any]:
+    """Carries out events=[...], memory=True, fakes=FOLDER or constant_network=True on the handler module `app`."""
+    match command:
+        case {"events": events}:
+            return _handle(app, events)
+        case {"memory": True}:
+            return memory_mb()
+        case {"fakes": folder}:
+            bodies = {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+            # By type: botocore also keeps a weak proxy, which passes for an instance.
+            clients = [thing for thing in gc.get_objects() if issubclass(type(thing), BaseClient)]
+            for client in clients:
+                answer_in_process(client, bodies)
+            return {"clients": len(clients)}
+        case {"constant_network": True}:
+            _make_network_constant()
+            return {}
+        case _:
+            raise ValueError(f"no such command: {sorted(command)}")
 
 
-def memory() -> dict[str, float]:
-    """This process's resident set and its highest value, in MB (10^6 bytes)."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
-    return {name: int(fields[key].split()[0]) * 1024 / 1e6 for name, key in (("resident", "VmRSS"), ("peak", "VmHWM"))}
+def _handle(app: Any, events: list[dict[str, Any]]) -> dict[str, Any]:
+    handed_back = 0
+    began, cpu_began = time.perf_counter(), time.process_time()
+    for event in events:
+        answer = app.lambda_handler(event, Context(time.monotonic() + SECONDS_GIVEN))
+        handed_back += len(answer["batchItemFailures"])
+    return {
+        "seconds": time.perf_counter() - began,
+        "cpu_seconds": time.process_time() - cpu_began,
+        "images": sum(len(event["Records"]) for event in events),
+        "handed_back": handed_back,
+    }
+
+
+def _make_network_constant() -> None:
+    """The network's first answer is repeated for all images: what is left is the cost of everything around it."""
+    from model_layer.network import Network, Outputs  # noqa: PLC0415
+
+    run = Network.run
+    first: list[Outputs] = []
+
+    def constant(self: Network, pixels: Any) -> Outputs:
+        if not first:
+            first.append(run(self, pixels[:1]))
+        repeated: dict[str, Any] = {}
+        for field in fields(Outputs):
+            value = getattr(first[0], field.name)
+            repeated[field.name] = value if value is None else np.repeat(value, len(pixels), axis=0)
+        return Outputs(**repeated)
+
+    Network.run = constant  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""What a million images cost on AWS Lambda, reckoned from seconds an image.
+"""The cost of a million images on AWS Lambda, from seconds an image.
 
 Lambda's x86 price on 2026-11-23, us-east-1, first tier, without free allowance: 0.0000166667 dollars a GB-second and
 0.20 dollars a million requests (https://aws.amazon.com/lambda/pricing/). A function of 1,769 MB has one vCPU, one of
@@ -7,9 +7,9 @@ Lambda's x86 price on 2026-11-23, us-east-1, first tier, without free allowance:
     1,000,000 x seconds an image x memory / 1,024 x price of a GB-second
     + 1,000,000 / 32 images a request x price of a request
 
-The seconds are this machine's, a core taken for a vCPU, which it is not quite: read the ratio. The time that the
-network between Lambda and S3 takes is left out for both; the usual handler would wait for it, ours overlaps it.
-S3, SQS and DynamoDB cost both workers the same and are left out.
+The seconds are this machine's, with a core counted as a vCPU, which is not exact: read the ratio. The network time
+between Lambda and S3 is left out for both; the usual handler would wait for it, ours overlaps it. S3, SQS and DynamoDB
+cost both workers the same and are left out.
 """
 
 from __future__ import annotations
@@ -36,17 +36,10 @@ def bill(seconds_per_image: Mapping[tuple[str, int], float]) -> list[dict[str, A
     """One line for each memory size, from seconds by (kind, cores)."""
     lines = []
     for cores, memory in MEMORY_OF_CORES.items():
-        if ("ours", cores) not in seconds_per_image:
-            continue
-        ours, keras = (seconds_per_image[kind, cores] for kind in ("ours", "keras"))
-        lines.append(
-            {
-                "memory_mb": memory,
-                "cores": cores,
-                "ours_seconds": round(ours, 4),
-                "baseline_seconds": round(keras, 4),
-                "ours_dollars": round(dollars_per_million(ours, memory), 2),
-                "baseline_dollars": round(dollars_per_million(keras, memory), 2),
-            }
-        )
+        if ("ours", cores) in seconds_per_image:
+            line: dict[str, Any] = {"memory_mb": memory, "cores": cores}
+            for name, kind in (("ours", "ours"), ("baseline", "keras")):
+                line[f"{name}_seconds"] = round(seconds_per_image[kind, cores], 4)
+                line[f"{name}_dollars"] = round(dollars_per_million(seconds_per_image[kind, cores], memory), 2)
+            lines.append(line)
     return lines

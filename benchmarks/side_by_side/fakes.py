@@ -1,7 +1,7 @@
-"""S3 and DynamoDB answered inside the worker's process, just below botocore's own work.
+"""S3 and DynamoDB answered inside the worker's process, so that the emulator's own time is left out.
 
-A request is built, signed and its answer parsed as ever; only the connection is left out, and with it the emulator's
-own time. In the bench alone: tests meet a real endpoint.
+botocore builds and signs each request and parses its answer as usual; only the connection is missing. Used only by the
+bench and by tests that count requests: other tests meet a real endpoint.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ETAG = '"0123456789abcdef0123456789abcdef"'
+EMPTY: dict[str, Any] = {
+    "BatchGetItem": {"Responses": {}, "UnprocessedKeys": {}},
+    "Query": {"Items": [], "Count": 0, "ScannedCount": 0},
+}
+"""The answers of a table without items; other operations return an empty object."""
 
 
 class _Raw(io.BytesIO):
@@ -28,7 +33,7 @@ class _Raw(io.BytesIO):
 
 
 def answer_in_process(client: Any, bodies: Mapping[str, bytes]) -> None:
-    """Makes `client` (of S3 or DynamoDB) answer from memory. An object's body is told by its key's last part."""
+    """Makes `client` (of S3 or DynamoDB) answer from memory; the last part of an object's key selects its body."""
 
     def get_object(request: Any, **_: Any) -> AWSResponse:
         body = bodies[unquote(urlsplit(request.url).path).rsplit("/", 1)[1]]
@@ -38,17 +43,9 @@ def answer_in_process(client: Any, bodies: Mapping[str, bytes]) -> None:
     def table(request: Any, **_: Any) -> AWSResponse:
         operation = request.headers["X-Amz-Target"].decode().rsplit(".", 1)[1]
         headers: Any = {}
-        return AWSResponse(request.url, 200, headers, _Raw(json.dumps(_EMPTY.get(operation, {})).encode()))
+        return AWSResponse(request.url, 200, headers, _Raw(json.dumps(EMPTY.get(operation, {})).encode()))
 
-    events = client.meta.events
     if client.meta.service_model.service_name == "s3":
-        events.register_first("before-send.s3.GetObject", get_object)
+        client.meta.events.register_first("before-send.s3.GetObject", get_object)
     else:
-        events.register_first("before-send.dynamodb", table)
-
-
-_EMPTY: dict[str, Any] = {
-    "BatchGetItem": {"Responses": {}, "UnprocessedKeys": {}},
-    "Query": {"Items": [], "Count": 0, "ScannedCount": 0},
-}
-"""What a table without items answers; other operations answer with nothing."""
+        client.meta.events.register_first("before-send.dynamodb", table)

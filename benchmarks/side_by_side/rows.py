@@ -17,13 +17,12 @@ class Row:
     what: str
     ours: float
     baseline: float | None
-    """None where the target is an absolute one."""
+    """None where the target is absolute."""
     unit: str
     ratio: float | None
     """How many times better ours is than the baseline, or ours as a share of it; `target` says which."""
     target: str
-    holds: bool | None
-    """None: no target."""
+    holds: bool
     spread: tuple[float, float] | None = None
     """Lowest and highest ratio of the pairs."""
     pairs: int = 1
@@ -39,46 +38,30 @@ class Row:
 
 
 def less_is_better(what: str, ours: Sequence[float], baseline: Sequence[float], unit: str, *, times: float) -> Row:
-    """A row for costs (seconds, megabytes), taken in pairs: ours is to be at most 1/`times` of the baseline."""
+    """A row for costs (seconds, megabytes), taken in pairs: ours should be at most 1/`times` of the baseline."""
     ratios = [theirs / own for own, theirs in zip(ours, baseline, strict=True)]
-    return _row(what, ours, baseline, unit, ratios, times)
+    return _paired(what, median(ours), median(baseline), unit, ratios, times)
 
 
 def more_is_better(what: str, ours: Sequence[float], baseline: Sequence[float], unit: str, *, times: float) -> Row:
-    """A row for rates, taken in pairs: ours is to be at least `times` the baseline."""
+    """A row for rates, taken in pairs: ours should be at least `times` the baseline."""
     ratios = [own / theirs for own, theirs in zip(ours, baseline, strict=True)]
-    return _row(what, ours, baseline, unit, ratios, times)
+    return _paired(what, median(ours), median(baseline), unit, ratios, times)
 
 
-def _row(
-    what: str,
-    ours: Sequence[float],
-    baseline: Sequence[float],
-    unit: str,
-    ratios: list[float],
-    times: float,
-) -> Row:
-    ratio = median(ratios)
-    return Row(
-        what=what,
-        ours=median(ours),
-        baseline=median(baseline),
-        unit=unit,
-        ratio=ratio,
-        target=f"at least {times:g} times better",
-        holds=ratio >= times,
-        spread=(min(ratios), max(ratios)),
-        pairs=len(ratios),
-    )
+def _paired(what: str, ours: float, baseline: float, unit: str, ratios: list[float], times: float) -> Row:
+    ratio, spread = median(ratios), (min(ratios), max(ratios))
+    target = f"at least {times:g} times better"
+    return Row(what, ours, baseline, unit, ratio, target, ratio >= times, spread, len(ratios))
 
 
 def at_most(what: str, value: float, unit: str, limit: float, *, note: str = "") -> Row:
-    """A row of ours alone."""
+    """A row without a baseline."""
     return Row(what, value, None, unit, None, f"at most {limit:g} {unit}", value <= limit, note=note)
 
 
 def at_least(what: str, value: float, unit: str, limit: float, *, note: str = "") -> Row:
-    """A row of ours alone."""
+    """A row without a baseline."""
     return Row(what, value, None, unit, None, f"at least {limit:g} {unit}", value >= limit, note=note)
 
 

@@ -1,1 +1,1 @@
-"""What is done with a batch of uploads: fetch, decode, classify, write, and answer the queue."""
+"""The work on a batch of uploads: fetch, decode, classify, write, and answer the queue."""

@@ -5,8 +5,8 @@ that comes back is therefore suspect, unless its times show that it was handed b
 are tried one at a time, after all others, each behind a `failed` record that counts the attempt. If the process dies
 again, that record names the one upload responsible, and the next delivery finishes its neighbours first.
 
-    removals of the batch ──► records erased                       an error anywhere hands its upload back:
-                                                                   the message comes again
+    removals of the batch ──► records erased
+
     uploads of the batch
        │ looked up in the table, 500 at a time; on the last two receives: recorded as `failed`, `unfinished`
        │
@@ -20,10 +20,10 @@ again, that record names the one upload responsible, and the next delivery finis
                      ├── an error ──► attempts as before, handed back                                  │
                      └── recorded ─────────────────────────────────────────────────────────────────────┤
                                                                                                        ▼
-                                                                     removed meanwhile? ──► erased ──► done
+                                                            removed meanwhile: its record is erased ──► done
 
-Before every risk, messages that are done and could not survive a death are acknowledged. docs/decisions.md shows that
-`max_receives` deliveries suffice for all this.
+An error at any point hands its upload back: its message comes again. Before every risk, messages that are
+done and could not survive a death are acknowledged. docs/decisions.md shows that `max_receives` deliveries suffice.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from handler.flow.invocation import each_within, within
 from handler.flow.pipeline import OUT_OF_TIME, Pipeline
 from handler.flow.queues import Ledger, may_have_killed
 from handler.flow.stages import NearEnd, Outcome, try_again
+from model_layer import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -243,7 +244,7 @@ class Delivery:
                 yield from self._pipeline().refuse([upload], _as_try_again(error))
                 return
             # A superseded or refused record does not give way to `failed`, so only the other two cases mean a rival.
-            if not begun and (not suspect.state or suspect.state.status == "failed"):
+            if not begun and (not suspect.state or suspect.state.status == Status.FAILED):
                 yield Outcome(upload)  # another worker has finished it meanwhile
                 return
         for outcome in self._pipeline().run([upload]):
@@ -263,8 +264,8 @@ class Delivery:
         """Why `suspect` is not tried now, if there is a reason.
 
         If it kills this process, all messages that are still in the queue come back. Those that are done then need a
-        delivery more; those that are not begun need one more besides, for their own attempt. What is done and has no
-        delivery left is acknowledged now.
+        delivery more; those that are not begun need one more besides, for their own attempt. Messages that are done and
+        have no delivery left are acknowledged now.
         """
         others = [message for message in self._batch.messages if suspect.upload not in message.uploads]
         if suspect.attempts > 1:
@@ -328,7 +329,7 @@ class Delivery:
     def _acknowledge(self, messages: Iterable[Message]) -> None:
         self._ledger.acknowledge(messages, self._invocation.seconds_to_begin())
 
-    # Small print
+    # Details
 
     def _in_time(self, call: Callable[[], _Result]) -> _Result:
         return within(self._invocation.seconds_to_finish(), call)

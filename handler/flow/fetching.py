@@ -28,7 +28,7 @@ from botocore.exceptions import ClientError
 from handler.aws import AWS_ERRORS, aws_code, unavailable
 from handler.errors import ErrorCode, HandlerError, RefusedError, SupersededError
 from handler.store.record import FileFacts
-from model_layer import Rejection
+from model_layer import Rejection, RejectionCode
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -75,7 +75,7 @@ class ImageStore:
             with contextlib.closing(response["Body"]) as body:
                 size = response.get("ContentLength")
                 if size is not None and size > self._max_bytes:
-                    return Rejection("too_large"), FileFacts(_etag(response), size)
+                    return Rejection(RejectionCode.TOO_LARGE), FileFacts(_etag(response), size)
                 content, facts = self._read(body, _etag(response))
         except AWS_ERRORS as error:
             raise _meaning(error) from error
@@ -114,7 +114,7 @@ class ImageStore:
             buffer.write(chunk)
             digest.update(chunk)
             if buffer.tell() > self._max_bytes:
-                return Rejection("too_large"), FileFacts(etag)
+                return Rejection(RejectionCode.TOO_LARGE), FileFacts(etag)
         return buffer.getvalue(), FileFacts(etag, buffer.tell(), digest.hexdigest())
 
 
@@ -195,14 +195,14 @@ def _gunzipped(packed: memoryview, max_bytes: int) -> bytes | Rejection:
         while not member.eof:
             chunk = packed[position : position + _GZIP_CHUNK_BYTES]
             if not chunk:
-                return Rejection("truncated")
+                return Rejection(RejectionCode.TRUNCATED)
             try:
                 plain.write(member.decompress(chunk, max_bytes + 1 - plain.tell()))
             except zlib.error:
-                return Rejection("corrupt")
+                return Rejection(RejectionCode.CORRUPT)
             if plain.tell() > max_bytes:
-                return Rejection("too_large")
+                return Rejection(RejectionCode.TOO_LARGE)
             position += len(chunk) - len(member.unconsumed_tail) - len(member.unused_data)
         if packed[position : position + len(_GZIP)] != _GZIP:  # the end, or padding, which gzip ignores as well
             return plain.getvalue()
-    return Rejection("too_costly")
+    return Rejection(RejectionCode.TOO_COSTLY)

@@ -1,4 +1,4 @@
-"""What the worker itself asks of its queues. Everything else is up to Lambda's poller.
+"""The worker's own requests to its queues. Everything else is up to Lambda's poller.
 
 Lambda deletes the messages that are done, but only after the handler has answered. A handler whose process is killed
 never answers: messages that were done in it come back, or go to the dead-letter queue. So before the worker tries

@@ -1,4 +1,4 @@
-"""What is done with one upload, stage by stage: prepare (fetch and decode), infer, conclude (write).
+"""The stages of one upload: prepare (fetch and decode), infer, conclude (write).
 
 These three never raise. An error becomes the finding of the upload that it struck, so that it touches no other upload
 of the batch. `states`, `begin` and `withdraw` do raise: they talk to the table before and after these stages.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from handler.flow.invocation import Invocation
     from handler.intake.messages import Upload
     from handler.store.table import PredictionsTable, State
-    from model_layer import Classifier, DecodedImage, Prediction
+    from model_layer import Classifier, DecodedImage, Prediction, Status
 
 _BEFORE_THE_LAST = 10.0
 """Seconds that the last receive but one waits for a table that does not take its `failed` record."""
@@ -53,7 +53,7 @@ class Outcome:
     """What became of one upload in this invocation."""
 
     upload: Upload
-    status: str | None = None
+    status: Status | None = None
     """Of the record made for it; None if none was made, because of an error or because a final one exists."""
     written: bool = False
     """Whether that record was written. It is not where one exists that outranks it."""

@@ -1,1 +1,1 @@
-"""What an event says: uploads, removals, and the messages that name them. Pure Python, no AWS."""
+"""Reads events: which uploads and removals they name, in which messages. Pure Python, no AWS."""

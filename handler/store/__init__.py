@@ -1,1 +1,1 @@
-"""What is kept: records in DynamoDB, under keys that only this package builds and reads."""
+"""Keeps records in DynamoDB, under keys that only this package builds and reads."""

@@ -1,4 +1,4 @@
-"""What is removed from the bucket is erased from the table, even if the removal's event comes first.
+"""Erases the records of objects that are removed from the bucket, even if the removal's event comes first.
 
 A removal leaves a mark, and then erases the records. A worker that has recorded an upload reads the marks afterwards.
 So one of the two sees the other, in whatever order they come:

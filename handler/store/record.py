@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from handler.errors import RefusedError, SupersededError, TryAgainError
 from handler.intake.messages import iso8601
-from model_layer import Prediction, Rejection
+from model_layer import Prediction, Rejection, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +30,7 @@ SCHEMA = 1
 NOTICE = "Research use only. Not a medical device."
 
 Answer = Prediction | Rejection | SupersededError | RefusedError | TryAgainError
-"""What was found out about an upload. A `TryAgainError` is recorded only on the last two receives of its message."""
+"""The result for an upload. A `TryAgainError` is recorded only on the last two receives of its message."""
 
 SHARDS = 16
 """May be raised, never lowered: records stay in the shards that they were written to."""
@@ -40,8 +40,8 @@ BY_PROBLEM = "by_problem"
 INDEX_KEYS = frozenset({"label_shard", "confidence_rank", "problem_shard"})
 """The attributes that exist only for the indexes."""
 
-_LABELLED = frozenset({"classified", "referred"})
-_PROBLEMS = frozenset({"referred", "rejected", "superseded", "failed"})
+_LABELLED = frozenset({Status.CLASSIFIED, Status.REFERRED})
+_PROBLEMS = frozenset({Status.REFERRED, Status.REJECTED, Status.SUPERSEDED, Status.FAILED})
 
 
 class ReasonFields(TypedDict):
@@ -88,7 +88,7 @@ class PredictionFields(TypedDict):
 
 
 class Record(PredictionFields):
-    """What is kept of one upload under one model."""
+    """One upload under one model."""
 
     image: str
     version: str
@@ -126,17 +126,16 @@ class Finding:
     """By stage: `fetch`, `decode`, `infer` (its share of the time of those that were in the network together)."""
 
     @property
-    def status(self) -> str:
-        """`classified`, `referred`, `rejected`, `superseded` or `failed`."""
+    def status(self) -> Status:
         match self.answer:
             case Prediction(status=status):
                 return status
             case Rejection() | RefusedError():
-                return "rejected"
+                return Status.REJECTED
             case SupersededError():
-                return "superseded"
+                return Status.SUPERSEDED
             case TryAgainError():
-                return "failed"
+                return Status.FAILED
 
 
 def record_key(upload: Upload, model_version: str) -> tuple[str, str]:
@@ -179,7 +178,7 @@ def build_record(finding: Finding, bundle: Bundle, request_id: str, now: datetim
         image=image,
         version=version,
         schema=SCHEMA,
-        status=finding.status,
+        status=str(finding.status),
         **_prediction(finding.answer),
         reasons=_reasons(finding.answer),
         object=_object(finding),
@@ -223,7 +222,7 @@ def _reasons(answer: Answer) -> list[ReasonFields]:
 
 def _object(finding: Finding) -> ObjectFields:
     upload, file = finding.upload, finding.file
-    facts = finding.answer.image if isinstance(finding.answer, Prediction | Rejection) else None
+    facts = finding.answer.facts if isinstance(finding.answer, Prediction | Rejection) else None
     return ObjectFields(
         bucket=upload.bucket,
         key=upload.key,

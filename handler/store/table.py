@@ -40,6 +40,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from handler.aws import AWS_ERRORS, IMPATIENT, Patience, aws_code, unavailable
 from handler.errors import REFUSALS, ErrorCode, TryAgainError
 from handler.store.record import INDEX_KEYS, index_keys
+from model_layer import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,7 +58,7 @@ MOST_KEYS = 100
 _ATTEMPTS = 5
 _BRIEF = Patience(lambda: 10.0)
 
-_PROVISIONAL = ("failed", "superseded")
+_PROVISIONAL = (Status.FAILED, Status.SUPERSEDED)
 _HIDDEN = INDEX_KEYS | {"expires_at", "attempts"}
 _SECONDS_PER_DAY = 86_400
 
@@ -122,7 +123,7 @@ class PredictionsTable:
                 Key=item_key(*key),
                 ConditionExpression="#status = :failed AND request_id = :own",
                 ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues={":failed": {"S": "failed"}, ":own": {"S": request_id}},
+                ExpressionAttributeValues={":failed": {"S": str(Status.FAILED)}, ":own": {"S": request_id}},
             )
         except AWS_ERRORS as error:
             if aws_code(error) != "ConditionalCheckFailedException":
@@ -178,13 +179,13 @@ def _nothing_is_there() -> dict[str, Any]:
 def _gives_way_to(record: Record) -> dict[str, Any]:
     """PutItem's condition: there is no record, or one that gives way to `record`."""
     refused = _is_refusal(record["status"], record["reasons"])
-    replaced = ("failed",) if refused or record["status"] in _PROVISIONAL else _PROVISIONAL
-    values = {f":replaced{i}": {"S": status} for i, status in enumerate(replaced)}
+    replaced = (Status.FAILED,) if refused or record["status"] in _PROVISIONAL else _PROVISIONAL
+    values = {f":replaced{i}": {"S": str(status)} for i, status in enumerate(replaced)}
     condition = f"attribute_not_exists(image) OR #status IN ({', '.join(values)})"
     if not refused:
         refusals = {f":refusal{i}": {"S": str(code)} for i, code in enumerate(REFUSALS)}
         condition += f" OR (#status = :rejected AND reasons[0].code IN ({', '.join(refusals)}))"
-        values |= {":rejected": {"S": "rejected"}, **refusals}
+        values |= {":rejected": {"S": str(Status.REJECTED)}, **refusals}
     return {
         "ConditionExpression": condition,
         "ExpressionAttributeNames": {"#status": "status"},
@@ -193,7 +194,7 @@ def _gives_way_to(record: Record) -> dict[str, Any]:
 
 
 def _is_refusal(status: str, reasons: Iterable[Any]) -> bool:
-    return status == "rejected" and any(reason["code"] in REFUSALS for reason in reasons)
+    return status == Status.REJECTED and any(reason["code"] in REFUSALS for reason in reasons)
 
 
 # Items

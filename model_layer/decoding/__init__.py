@@ -1,14 +1,14 @@
 """Bytes of any image file in, one square of sRGB pixels out: the same function for training and serving.
 
-Files come from strangers. Before a decoder sees one, it passes four gates, the cheapest first: its size in bytes, its
-format told from its first bytes (`formats`), its structure walked here and stripped to what the pixels need (`jpeg`,
-`png`, `gif`, `tiff`; `webp` and `heic` are walked alone), and its pixels as the header states them. So metadata is
-never decoded, and an expensive structure is refused by counting instead of by a clock: the answer is the same on every
-machine.
+Files come from strangers, so four checks run before a decoder sees one, the cheapest first: the size in bytes; the
+format, judged by the first bytes (`formats`); the structure, which is walked here and stripped to what the pixels need
+(`jpeg`, `png`, `gif`, `tiff`; `webp`, `heic` and `dicom` are walked, but not stripped); and the number of pixels in the
+header. Metadata is not decoded beyond orientation and colours. Expensive structures are refused by counting, never by a
+clock, so the answer is the same on every machine (`limits`).
 
-Everything that works on fewer pixels comes after the reduction: a JPEG is decoded at 1/2, 1/4 or 1/8 scale where that
-still covers the network's input (the DCT gives those scales at a fraction of the cost), and the colour profile and the
-orientation are applied to the small square, not to the photograph.
+Everything that can work on fewer pixels happens after the reduction. A JPEG is decoded at 1/2, 1/4 or 1/8 scale where
+that still covers the network's input (the DCT gives those scales at a fraction of the cost), and the colour profile and
+the orientation are applied to the small square, not to the photograph.
 """
 
 from __future__ import annotations
@@ -21,13 +21,11 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from model_layer.answers import ImageFacts, ImageRejectedError, RejectionCode
 from model_layer.decoding.completeness import has_lost_block
 from model_layer.decoding.formats import OpenedImage, open_image
-from model_layer.decoding.limits import HEAVY_PIXELS, MIN_SIDE, DecodingLimits
-from model_layer.decoding.memory import raise_if_short
+from model_layer.decoding.limits import HEAVY_PIXELS, MIN_SIDE, DecodingLimits, raise_if_short
 from model_layer.decoding.square import upright_square
-from model_layer.facts import ImageFacts
-from model_layer.rejections import ImageRejectedError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,12 +36,12 @@ __all__ = ["DecodedImage", "DecodingLimits", "decode"]
 _DEFAULT_LIMITS = DecodingLimits()
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 _TRUNCATION_SIGNS = ("truncated", "premature", "unexpected end", "end of file", "not enough")
-# Several decoders run at a time, but only one of them on an image that takes hundreds of megabytes.
+# Several decoders run at once, but only one of them on an image that takes hundreds of megabytes.
 _one_heavy_image = threading.Lock()
 
-# Pillow's own pixel limit is a process-wide setting; `DecodingLimits` takes its place, before anything is allocated.
+# Pillow's own pixel limit is a process-wide setting; `DecodingLimits` replaces it, before anything is allocated.
 Image.MAX_IMAGE_PIXELS = None
-warnings.filterwarnings("ignore", module=r"PIL\..*")  # remarks about odd metadata, which is never read
+warnings.filterwarnings("ignore", module=r"PIL\..*")  # warnings about odd metadata, which is never read
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +59,13 @@ def decode(data: bytes, size: int, limits: DecodingLimits = _DEFAULT_LIMITS) -> 
     May be called from several threads.
 
     Raises:
-        ImageRejectedError: with a code, whatever the bytes are.
-        MemoryError: this process is short of memory, which says nothing of the image. No other exception leaves.
+        ImageRejectedError: with a code, for any bytes that are not answered with pixels.
+        MemoryError: this process is short of memory, which says nothing about the image. Raises nothing else.
     """
     if not data:
-        raise ImageRejectedError("empty")
+        raise ImageRejectedError(RejectionCode.EMPTY)
     if len(data) > limits.max_bytes:
-        raise ImageRejectedError("too_large")
+        raise ImageRejectedError(RejectionCode.TOO_LARGE)
     facts, cost = None, 0
     try:
         opened = open_image(data, limits)
@@ -78,9 +76,9 @@ def decode(data: bytes, size: int, limits: DecodingLimits = _DEFAULT_LIMITS) -> 
         with _one_heavy_image if heavy else nullcontext():
             pixels = upright_square(opened, size)
     except ImageRejectedError as error:
-        raise ImageRejectedError(error.code, error.facts or facts, error.particular) from None
+        raise ImageRejectedError(error.code, error.facts or facts, error.detail) from None
     except MemoryError:
-        raise  # also of a large image: it is under the limit, and a worker with more memory can tell what it shows
+        raise  # also for a large image: it is under the limit, and a worker with more memory can decode it
     except Exception as error:  # noqa: BLE001 (decoders raise what they like: struct.error, SyntaxError, ...)
         raise_if_short(cost)
         raise ImageRejectedError(_code(error, data, facts), facts) from None
@@ -88,12 +86,12 @@ def decode(data: bytes, size: int, limits: DecodingLimits = _DEFAULT_LIMITS) -> 
 
 
 def _guard(facts: ImageFacts, cost: int, limits: DecodingLimits, *, scales: bool) -> None:
-    """Refuses by the header alone, before anything is allocated for pixels; `cost` in pixels that are decoded whole."""
+    """Refuses by the header, before anything is allocated for pixels; `cost` in pixels that are decoded whole."""
     most = limits.max_scaled_pixels if scales else limits.max_pixels
     if cost > limits.max_pixels or facts.width * facts.height > most:
-        raise ImageRejectedError("too_many_pixels")
+        raise ImageRejectedError(RejectionCode.TOO_MANY_PIXELS)
     if min(facts.width, facts.height) < MIN_SIDE:
-        raise ImageRejectedError("too_small")
+        raise ImageRejectedError(RejectionCode.TOO_SMALL)
 
 
 def _facts(opened: OpenedImage) -> ImageFacts:
@@ -103,9 +101,9 @@ def _facts(opened: OpenedImage) -> ImageFacts:
     return ImageFacts(opened.format, width, height)
 
 
-def _code(error: Exception, data: bytes, facts: ImageFacts | None) -> str:
-    """What a decoder's complaint means."""
+def _code(error: Exception, data: bytes, facts: ImageFacts | None) -> RejectionCode:
+    """The code for a decoder's error."""
     sentence = str(error).lower()
     if any(sign in sentence for sign in _TRUNCATION_SIGNS):
-        return "truncated"
-    return "incomplete" if facts and has_lost_block(data) else "corrupt"
+        return RejectionCode.TRUNCATED
+    return RejectionCode.INCOMPLETE if facts and has_lost_block(data) else RejectionCode.CORRUPT

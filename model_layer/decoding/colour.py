@@ -1,13 +1,14 @@
-"""What a file's numbers mean as colours, and those colours in sRGB.
+"""Conversion of a file's colours to sRGB.
 
-An embedded ICC profile goes to littleCMS. Where a file tells its colours in a few numbers instead (code points of
-ITU-T H.273 in PNG's cICP and HEIC's nclx, gamma and chromaticities of a PNG, EXIF's Adobe RGB), they are computed here.
-All of it happens on the small square.
+littleCMS applies an embedded ICC profile. Some files describe their colours by a few numbers instead (code points of
+ITU-T H.273 in PNG's cICP and HEIC's nclx, gamma and chromaticities of a PNG, EXIF's Adobe RGB); those are computed
+here. Cost: all of it works on the small square, and a profile has at most `MAX_PROFILE_BYTES` and no pipelines.
 """
 
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageCms
 
-from model_layer.decoding.limits import MAX_PROFILE_BYTES
-from model_layer.decoding.memory import raise_if_short
-from model_layer.decoding.profile import without_pipelines
-from model_layer.rejections import ImageRejectedError
+from model_layer.answers import ImageRejectedError, RejectionCode
+from model_layer.decoding.limits import MAX_PROFILE_BYTES, raise_if_short
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +32,7 @@ _D65 = (0.3127, 0.3290)
 _BT709: Primaries = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, *_D65)
 _ADOBE: Primaries = (0.64, 0.33, 0.21, 0.71, 0.15, 0.06, *_D65)
 _ADOBE_GAMMA = 563 / 256
-# H.273, table 2. What is unspecified or reserved is taken for sRGB's, as viewers do.
+# H.273, table 2. Unspecified and reserved codes count as sRGB's, as in viewers.
 _PRIMARIES: dict[int, Primaries] = {
     **dict.fromkeys((0, 1, 2, 3), _BT709),
     4: (0.67, 0.33, 0.21, 0.71, 0.14, 0.08, 0.310, 0.316),
@@ -46,15 +45,17 @@ _PRIMARIES: dict[int, Primaries] = {
     22: (0.630, 0.340, 0.295, 0.605, 0.155, 0.077, *_D65),
 }
 _LINEAR, _PQ, _HLG = 8, 16, 18
-_REFERENCE_WHITE = 203.0  # cd/m2, ITU-R BT.2408: what paper white has in HDR, and so what sRGB's white shows
+_REFERENCE_WHITE = 203.0  # cd/m2, ITU-R BT.2408: paper white in HDR, which becomes sRGB's white
 _HLG_PEAK = 1000.0  # cd/m2 of the nominal display
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+_PROFILE_HEADER, _PROFILE_ENTRY = 128, 12  # bytes, ICC.1
+_MAX_PROFILE_TAGS = 100  # littleCMS refuses a profile with more
 _LUMINANCE_BT2020 = np.array([0.2627, 0.6780, 0.0593])
 
 
 @dataclass(frozen=True, slots=True)
 class ColourSpace:
-    """Colours that are told in numbers instead of by a profile."""
+    """Colours described by numbers instead of a profile."""
 
     primaries: Primaries
     to_light: Curve
@@ -65,7 +66,7 @@ class ColourSpace:
     """False: black is at 16 and white at 235, as in video."""
 
     def to_srgb(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(h, w, 3), 0..255, of this space to sRGB; what lies outside of sRGB is clipped, as littleCMS does."""
+        """Converts (h, w, 3) values, 0..255, to sRGB; colours outside sRGB are clipped, as littleCMS does."""
         signal = pixels / 255.0 if self.full_range else (pixels - 16.0) / 219.0
         light = self.to_light(np.clip(signal, 0.0, 1.0))
         if self.high_range:
@@ -83,23 +84,23 @@ def adobe_rgb() -> ColourSpace:
 def by_codes(primaries: int, transfer: int, *, full_range: bool = True) -> ColourSpace | None:
     """By code points of ITU-T H.273; None is sRGB.
 
-    Curves of cameras (BT.709 and kin) are taken for sRGB's, which lies between them and the display's of BT.1886.
+    Camera curves (BT.709 and its relatives) count as sRGB's, which lies between them and the display curve of BT.1886.
 
     Raises:
-        ImageRejectedError: `unsupported_format`: shown without a conversion, the colours would be wrong.
+        ImageRejectedError: `unsupported_format`, since the colours would be wrong without a conversion.
     """
     curve = _CURVES.get(transfer)
     if primaries not in _PRIMARIES or curve is None:
-        raise ImageRejectedError("unsupported_format")
+        raise ImageRejectedError(RejectionCode.UNSUPPORTED_FORMAT)
     if full_range and curve is _srgb and _PRIMARIES[primaries] == _BT709:
         return None
     return ColourSpace(_PRIMARIES[primaries], curve, transfer in (_PQ, _HLG), full_range)
 
 
 def by_gamma(gamma: float, chromaticities: Primaries | None) -> ColourSpace | None:
-    """By the exponent that a PNG was encoded with, and by its primaries where they are told; None is sRGB.
+    """By the exponent that a PNG was encoded with, and its primaries where it states them; None is sRGB.
 
-    1/2.2 is how programs write sRGB's own curve (PNG specification, 13.13).
+    Programs write 1/2.2 for sRGB's own curve (PNG specification, 13.13).
     """
     primaries = _BT709
     if chromaticities is not None and not np.allclose(chromaticities, _BT709, atol=0.002):
@@ -109,7 +110,7 @@ def by_gamma(gamma: float, chromaticities: Primaries | None) -> ColourSpace | No
 
 
 def to_srgb(image: Image.Image, profile: bytes | None, space: ColourSpace | None) -> Image.Image:
-    """An `image` of greys, RGB or CMYK in sRGB: by its `profile` if that is sound and fits, else as `space` tells."""
+    """An `image` of greys, RGB or CMYK in sRGB: by its `profile` if that is sound and fits, else by `space`."""
     if profile and len(profile) <= MAX_PROFILE_BYTES:
         converted = _by_profile(image, profile)
         if converted is not None:
@@ -119,9 +120,9 @@ def to_srgb(image: Image.Image, profile: bytes | None, space: ColourSpace | None
 
 
 def _by_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
-    """None where the profile is broken or of another kind of image: it is ignored then, as browsers do."""
+    """None where the profile is broken or for another kind of image; such a profile is ignored, as in browsers."""
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(without_pipelines(profile)))
+        source = ImageCms.ImageCmsProfile(io.BytesIO(_without_pipelines(profile)))
         fitting = _fitting(image, source.profile.xcolor_space.strip())
         if fitting is None:
             return None
@@ -132,8 +133,26 @@ def _by_profile(image: Image.Image, profile: bytes) -> Image.Image | None:
         return None
 
 
+def _without_pipelines(profile: bytes) -> bytes:
+    """`profile` with its D2B tags renamed, so that no reader finds them.
+
+    Floating-point pipelines (tags D2B0 to D2B3, type `mpet`) are lists of places inside the profile, and littleCMS
+    reads and keeps the table at each place again however often it is named: 270 KB took 36 seconds and 1.4 GB. The
+    standard (ICC.1:2022, 8.4) puts them beside tables (A2B0 to A2B2) or a matrix that every reader knows.
+    """
+    first = _PROFILE_HEADER + 4
+    if len(profile) < first:
+        return profile
+    (tags,) = struct.unpack_from(">L", profile, _PROFILE_HEADER)
+    changed = bytearray(profile)
+    for at in range(first, min(first + _PROFILE_ENTRY * min(tags, _MAX_PROFILE_TAGS), len(profile)), _PROFILE_ENTRY):
+        if changed.startswith(b"D2B", at):
+            changed[at : at + 3] = b"d2b"
+    return bytes(changed)
+
+
 def _fitting(image: Image.Image, space: str) -> Image.Image | None:
-    """The image in the profile's space, where nothing is lost by that: greys are also RGB, and some RGB is all grey."""
+    """The image in the profile's space where that is lossless: greys are also RGB, and some RGB is all grey."""
     match image.mode, space:
         case ("L", "GRAY") | ("RGB", "RGB") | ("CMYK", "CMYK"):
             return image
@@ -145,7 +164,7 @@ def _fitting(image: Image.Image, space: str) -> Image.Image | None:
 
 
 def _is_sound(primaries: Primaries) -> bool:
-    """Whether such a triangle can be computed with; damaged files tell any numbers."""
+    """Whether the triangle of primaries can be computed with; damaged files contain any numbers."""
     x, y = np.array(primaries).reshape(4, 2).T
     if (x < 0).any() or (y <= 0).any() or (x + y > 1.001).any():
         return False
@@ -197,9 +216,9 @@ def _hlg(signal: Floats) -> Floats:
 
 
 def _tone_mapped(light: Floats) -> Floats:
-    """ITU-R BT.2390, 5.4.1: from the image's own peak to sRGB's white; an image without highlights stays as it is.
+    """ITU-R BT.2390, 5.4.1: from the image's own peak to sRGB's white; an image without highlights is unchanged.
 
-    Applied to the largest of the three channels, so that hues stay.
+    Applied to the largest of the three channels, which preserves hues.
     """
     brightest = light.max(axis=-1, keepdims=True)
     peak = float(brightest.max())
@@ -215,7 +234,7 @@ def _tone_mapped(light: Floats) -> Floats:
     return np.asarray(light * (mapped / np.maximum(brightest, 1e-9)))
 
 
-# H.273, table 3, without the logarithmic and the cinema's, which no photograph has.
+# H.273, table 3, without the logarithmic and cinema curves, which no photograph has.
 _CURVES: dict[int, Curve] = {
     **dict.fromkeys((0, 1, 2, 3, 6, 7, 11, 12, 13, 14, 15), _srgb),
     4: _power(2.2),

@@ -1,8 +1,9 @@
 """The one picture of a DICOM object, as skin clinics keep it: VL Photographic and Dermoscopic Photography.
 
-pydicom reads the header (PS3.5 and PS3.10), and of it only what the pixels need: no name, date, or identifier of a
-patient, study or object is decoded, kept or logged. The frame itself is a JPEG, which then passes through the same
-gates as any JPEG, or plain samples. What PS3.3 allows beyond that is named and refused.
+pydicom reads the header (PS3.5 and PS3.10), and only those elements that the pixels need: no name, date, or identifier
+of a patient, study or object is decoded, kept or logged. The frame is plain samples or a JPEG, which then passes the
+same checks as any JPEG. Everything else that PS3.3 allows is refused by name. Cost: at most `MAX_DICOM_READS` reads of
+the header and `MAX_FRAGMENTS` fragments; a deflated dataset is inflated to at most the size limit of a file.
 """
 
 from __future__ import annotations
@@ -17,16 +18,20 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from model_layer.decoding.counted_reads import CountedReads
-from model_layer.decoding.limits import MAX_DICOM_READS, MAX_FRAGMENTS, MAX_PROFILE_BYTES, DecodingLimits
-from model_layer.facts import ImageFacts
-from model_layer.rejections import ImageRejectedError, unsupported
+from model_layer.answers import ImageFacts, ImageRejectedError, RejectionCode, unsupported
+from model_layer.decoding.limits import (
+    MAX_DICOM_READS,
+    MAX_FRAGMENTS,
+    MAX_PROFILE_BYTES,
+    CountedReads,
+    DecodingLimits,
+)
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _PREAMBLE = 128
-# Without a preamble: the prefix itself, file meta information, or the first elements of a dataset, explicit or not.
+# Files without a preamble begin with the prefix, file meta information, or a dataset's first elements.
 _BARE = re.compile(
     rb"DICM\x02\0|\x02\0[\0-\x03\x10\x12\x13]\0(?:UL|OB|UI|SH)|\x02\0\0\0\x04\0\0\0"
     rb"|\x08\0[\0\x01\x05\x06\x08\x12-\x1a]\0(?:UL|CS|DA|TM|UI|SH)|\0\x08\0[\0\x05\x08\x16\x18](?:UL|CS|UI)"
@@ -45,17 +50,17 @@ _TRANSFER_SYNTAX, _META_CLASS = 0x00020010, 0x00020002
 _CLASS, _SAMPLES, _PHOTOMETRIC, _PLANAR, _FRAMES = 0x00080016, 0x00280002, 0x00280004, 0x00280006, 0x00280008
 _ROWS, _COLUMNS, _ALLOCATED, _STORED, _SIGNED = 0x00280010, 0x00280011, 0x00280100, 0x00280101, 0x00280103
 _PROFILE = 0x00282000
-# Window, rescaling, lookup tables, inverse presentation: of a photograph there are none.
+# Window, rescaling, lookup tables, inverse presentation: a photograph has none of them.
 _GREY_TRANSFORMS = (0x00281050, 0x00281052, 0x00281053, 0x00283000, 0x00283010, 0x20500020)
 _CHARACTER_SET, _NO_TAG = b"\x08\0\x05\0", b"\x08\0\x04\0"
 _PIXELS = frozenset([0x7FE00008, 0x7FE00009, 0x7FE00010])
 _TAGS = [_CLASS, _SAMPLES, _PHOTOMETRIC, _PLANAR, _FRAMES, _ROWS, _COLUMNS, _ALLOCATED, _STORED, _SIGNED, _PROFILE]
 _UNDEFINED = 0xFFFFFFFF
 _EXPORT = "export the picture from it as JPEG"
-# Tells libjpeg that three components are red, green and blue (Adobe Technical Note 5116: no transform).
+# For libjpeg: the three components are red, green and blue (Adobe Technical Note 5116: no transform).
 _IS_RGB = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
 
-# pydicom's remarks quote the values that they are about, which may be a patient's.
+# pydicom's warnings quote values, which may be a patient's.
 warnings.filterwarnings("ignore", module=r"pydicom\b")
 logging.getLogger("pydicom").disabled = True
 
@@ -73,7 +78,7 @@ class Frame:
 
 
 def recognised(data: bytes) -> bool:
-    """Whether this is DICOM: by its prefix, or, where an archive left out the preamble, by its first elements."""
+    """Whether this is DICOM: by its prefix, or by its first elements where an archive left out the preamble."""
     return data.startswith(b"DICM", _PREAMBLE) or bool(_BARE.match(data))
 
 
@@ -92,16 +97,16 @@ def read(data: bytes, limits: DecodingLimits) -> Frame:
 
 
 def unusual_jpeg() -> ImageRejectedError:
-    """Of a frame that is lossless, JPEG-LS, or of 12 bits."""
+    """For a frame that is lossless, JPEG-LS, or has 12 bits."""
     return unsupported("a DICOM object whose JPEG is neither baseline nor progressive of 8 bits", _EXPORT)
 
 
 def as_rgb(jpeg: bytes, image: Image.Image) -> bytes | None:
-    """`jpeg` marked as red, green and blue, where it says nothing else itself; `image` is its opened header.
+    """`jpeg` marked as red, green and blue, unless its own codestream says otherwise; `image` is its opened header.
 
-    The codestream is asked first: JFIF means YCbCr, Adobe's segment says which, and so do letters for components
-    (libjpeg knows all three). Red, green and blue are neither halved nor quantised by another table than one another.
-    Many archives write a tag that contradicts all of it.
+    Many archives write a wrong tag into the header, so the codestream decides: JFIF means YCbCr, and Adobe's segment or
+    letters as component names say which (libjpeg knows all three). Components that are subsampled or use different
+    quantisation tables are not red, green and blue.
     """
     components = getattr(image, "layer", [])  # identifier, sampling across and down, quantisation table
     told = {"jfif", "adobe"} & image.info.keys() or [chr(id_) for id_, *_ in components] == ["R", "G", "B"]
@@ -110,7 +115,7 @@ def as_rgb(jpeg: bytes, image: Image.Image) -> bytes | None:
 
 
 class _Header:
-    """A DICOM object up to its pixels, and where these are."""
+    """A DICOM object up to its pixels, and where the pixels are."""
 
     def __init__(self, data: bytes, limits: DecodingLimits) -> None:
         # Imported with the first DICOM file: few uploads need it.
@@ -152,27 +157,29 @@ class _Header:
         return self.data[start : start + length] if 0 < length <= MAX_PROFILE_BYTES else None
 
     def refuse_other_objects(self) -> None:
-        """Lets through one frame of a photograph."""
+        """Raises `ImageRejectedError` unless this is one frame of a photograph."""
         kind = self.text(_CLASS) or _text(self._meta, _META_CLASS)
         if not kind and not self._prefixed:
-            raise ImageRejectedError("not_an_image")  # other files may begin with a few of the same small numbers
+            raise ImageRejectedError(
+                RejectionCode.NOT_AN_IMAGE
+            )  # other files may begin with a few of the same small numbers
         if kind not in _PHOTOGRAPHS:
             raise unsupported("a DICOM object other than a VL or dermoscopic photograph", _EXPORT)
         if self.text(_FRAMES) not in ("", "1"):
             raise unsupported("a DICOM object of several frames", _EXPORT)
         if self.at < 0:
-            raise ImageRejectedError("truncated")
+            raise ImageRejectedError(RejectionCode.TRUNCATED)
 
     def jpeg(self) -> bytes:
-        """The frame's fragments put together (PS3.5, A.4): the first item only says where frames begin."""
+        """The frame's fragments, joined (PS3.5, A.4); the first item only says where frames begin."""
         from pydicom.encaps import generate_fragments  # noqa: PLC0415
 
-        # The end of a file may lack what closes the sequence: the fragments are there all the same.
+        # The file may lack the mark that closes the sequence; its fragments are still complete.
         file = CountedReads(self.data, 3 * MAX_FRAGMENTS)
         file.seek(self.at)
         frame = b"".join(itertools.islice(generate_fragments(file), 1, None))
         if not frame:
-            raise ImageRejectedError("truncated")
+            raise ImageRejectedError(RejectionCode.TRUNCATED)
         if not frame.startswith(b"\xff\xd8") or self.text(_PHOTOMETRIC) == "MONOCHROME1":
             raise unsupported(f"a DICOM object coded as {self._coding(frame)}", _EXPORT)
         return frame
@@ -187,7 +194,7 @@ class _Header:
         return "run lengths" if self._syntax == _RUN_LENGTH else "something else than JPEG"
 
     def image(self) -> Image.Image:
-        """Samples of 8 bits, as they lie in the file."""
+        """Uncompressed samples of 8 bits."""
         if self._syntax not in _PLAIN:
             raise unsupported("a DICOM object whose coded pixels are not in fragments", _EXPORT)
         width, height = self._number(_COLUMNS, 0), self._number(_ROWS, 0)
@@ -202,9 +209,9 @@ class _Header:
         pixels = self.data[self.at : self.at + width * height * samples]
         facts = ImageFacts("dicom", width, height)
         if not width or not height:
-            raise ImageRejectedError("corrupt")
+            raise ImageRejectedError(RejectionCode.CORRUPT)
         if len(pixels) < width * height * samples:
-            raise ImageRejectedError("truncated", facts)
+            raise ImageRejectedError(RejectionCode.TRUNCATED, facts)
         if samples == 1:
             grey = pixels.translate(bytes(range(255, -1, -1))) if kind == "MONOCHROME1" else pixels
             return Image.frombuffer("L", (width, height), grey)
@@ -216,14 +223,15 @@ class _Header:
 
 
 def _readable(data: bytes) -> CountedReads:
-    """The header for pydicom. No text is decoded, so that its character sets, of which a file may name a million and
-    pydicom looks each up twice, go under a tag that nothing has.
+    """The file for pydicom, with the character sets renamed to a tag that nothing uses.
+
+    A file may name a million character sets, and pydicom would look each up twice; no text is decoded here.
     """
     return CountedReads(data.replace(_CHARACTER_SET, _NO_TAG), MAX_DICOM_READS)
 
 
 def _value(dataset: Dataset, tag: int) -> bytes:
-    """The bytes of an element as they are in the file: pydicom's own conversions would remark on what is odd."""
+    """An element's bytes as they are in the file; pydicom's own conversions would warn about odd values."""
     value = dataset.get_item(tag).value if tag in dataset else None
     return value if isinstance(value, bytes) else b""
 
@@ -233,11 +241,11 @@ def _text(dataset: Dataset, tag: int) -> str:
 
 
 def _inflated(compressed: bytes, most: int) -> bytes:
-    """A deflated dataset, up to the size that a file may have."""
+    """A deflated dataset, up to the size limit of a file."""
     try:
         data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(compressed, most + 1)
     except zlib.error:
-        raise ImageRejectedError("corrupt") from None
+        raise ImageRejectedError(RejectionCode.CORRUPT) from None
     if len(data) > most:
-        raise ImageRejectedError("too_costly")
+        raise ImageRejectedError(RejectionCode.TOO_COSTLY)
     return data

@@ -1,4 +1,8 @@
-"""Which format a file has, told from its first bytes and never from a name, and its header read."""
+"""Recognises a file's format by its first bytes, never by a name, and reads its header.
+
+The order of work for each format is one `_open_` function: refuse, strip, let Pillow read the rest. Cost: that of the
+format's own module; a run-length BMP is limited in reads and pixels.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,22 @@ import math
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from PIL import BmpImagePlugin, GifImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import BmpImagePlugin, GifImagePlugin, PngImagePlugin, TiffImagePlugin
 
+from model_layer.answers import ImageFacts, ImageRejectedError, RejectionCode
 from model_layer.decoding import colour, dicom, exif, gif, heic, jpeg, png, tiff, undecoded, webp
-from model_layer.decoding.completeness import is_sound_png, is_sound_raster, is_sound_tiff, is_sound_webp
-from model_layer.decoding.counted_reads import CountedReads
+from model_layer.decoding.completeness import is_sound_png, is_sound_raster, is_sound_tiff
 from model_layer.decoding.jpeg_scans import JpegFile
-from model_layer.decoding.limits import BYTES_A_PIXEL, MAX_READS, MAX_RUN_LENGTH_PIXELS, DecodingLimits
-from model_layer.decoding.memory import raise_if_short
-from model_layer.decoding.orientation import orientation
-from model_layer.facts import ImageFacts
-from model_layer.rejections import ImageRejectedError, incomplete
+from model_layer.decoding.limits import (
+    BYTES_A_PIXEL,
+    MAX_READS,
+    MAX_RUN_LENGTH_PIXELS,
+    CountedReads,
+    DecodingLimits,
+    raise_if_short,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,13 +34,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _FORMATS: dict[str, Callable[[bytes], object]] = {
-    "dicom": dicom.recognised,  # first: its preamble may begin like a TIFF
+    "dicom": dicom.recognised,  # first, since its preamble may begin like a TIFF
     "jpeg": re.compile(rb"\xff\xd8\xff").match,
     "png": re.compile(rb"\x89PNG\r\n\x1a\n").match,
     "webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL).match,
     "tiff": re.compile(rb"II[*+]\0|MM\0[*+]").match,
     "gif": re.compile(rb"GIF8[79]a").match,
-    # Two letters would be too little to tell a bitmap: its header is of one of these lengths.
+    # Two letters are too few to recognise a bitmap, so its header must have one of these lengths.
     "bmp": re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL).match,
     "heic": undecoded.is_heif,
 }
@@ -51,16 +58,16 @@ class OpenedImage:
     profile: bytes | None = None
     """The embedded ICC profile, unverified."""
     space: colour.ColourSpace | None = None
-    """What the numbers mean where no profile tells it; None: sRGB."""
+    """The colour space where there is no profile; None: sRGB."""
     scales: bool = False
     """Whether it can be decoded at reduced scale."""
     held_bytes: int = 0
-    """What its decoder holds at whatever scale, beside the pixels."""
+    """What its decoder holds at any scale, beside the pixels."""
     spare_alpha: bool = False
     """Whether transparency that is 0 everywhere means nothing."""
 
     def decoded_pixels(self, size: int) -> int:
-        """How many pixels decoding to `size` x `size` costs, in those of an image that is decoded whole."""
+        """What decoding to `size` x `size` costs, in pixels of an image that is decoded whole."""
         width, height = self.image.size
         wanted = covering(width, height, size)
         fraction = min(width // max(1, wanted[0]), height // max(1, wanted[1])) if self.scales else 1
@@ -78,42 +85,26 @@ def open_image(data: bytes, limits: DecodingLimits) -> OpenedImage:
     """Reads the header of any file.
 
     Raises:
-        ImageRejectedError: it is no image, one of an unsupported format, or one that is refused by its structure.
-        Exception: the header cannot be read; what exactly, depends on the format.
+        ImageRejectedError: not an image, an unsupported format, or refused by its structure.
+        Exception: the header cannot be read; the type depends on the format.
     """
     for name, is_one in _FORMATS.items():
         if is_one(data):
             return _OPENERS[name](data, limits)
     undecoded.refuse_named(data)
-    raise ImageRejectedError("not_an_image")
-
-
-class _WebPFile(WebPImagePlugin.WebPImageFile):
-    """Pillow's WebP, which has no hole once it is loaded."""
-
-    _is_checked = False
-
-    def load(self) -> Any:
-        if not self._is_checked:
-            file: Any = self.fp
-            data = file.getvalue()
-            super().load()
-            self._is_checked = True
-            if not is_sound_webp(data, self):
-                raise incomplete()
-        return super().load()
+    raise ImageRejectedError(RejectionCode.NOT_AN_IMAGE)
 
 
 def _holed(name: str, image: Image.Image) -> ImageRejectedError:
-    return ImageRejectedError("incomplete", ImageFacts(name, *image.size))
+    return ImageRejectedError(RejectionCode.INCOMPLETE, ImageFacts(name, *image.size))
 
 
 @contextmanager
 def _reserving(name: str, size: tuple[int, int], limits: DecodingLimits) -> Iterator[None]:
-    """For formats that reserve memory for pixels while their header is read: not for too many, nor without memory."""
+    """Guards formats whose header cannot be read without reserving memory for all pixels."""
     width, height = size
     if width * height > limits.max_pixels:
-        raise ImageRejectedError("too_many_pixels", ImageFacts(name, width, height))
+        raise ImageRejectedError(RejectionCode.TOO_MANY_PIXELS, ImageFacts(name, width, height))
     try:
         yield
     except Exception:
@@ -150,10 +141,10 @@ def _open_tiff(data: bytes, limits: DecodingLimits) -> OpenedImage:
 
 def _open_webp(data: bytes, limits: DecodingLimits) -> OpenedImage:
     with _reserving("webp", webp.canvas(data), limits):
-        image = _WebPFile(io.BytesIO(data))
+        image = webp.WebPFile(io.BytesIO(data))
     block = image.info.get("exif")
     space = colour.adobe_rgb() if block and exif.is_adobe_rgb(block) else None
-    upright = orientation(block, image.info.get("xmp"))
+    upright = exif.orientation([block], [image.info.get("xmp")])
     return OpenedImage("webp", image, upright, image.info.get("icc_profile"), space)
 
 
@@ -165,16 +156,16 @@ def _open_gif(data: bytes, limits: DecodingLimits) -> OpenedImage:
 
 def _open_bmp(data: bytes, _: DecodingLimits) -> OpenedImage:
     undecoded.refuse_bitmap(data)
-    try:  # reads are counted: a run-length BMP is unpacked in Python byte by byte
+    try:  # reads are counted, since Pillow unpacks a run-length BMP in Python, byte by byte
         image = BmpImagePlugin.BmpImageFile(CountedReads(data, MAX_READS))
     except OSError as error:
         undecoded.refuse_bitmap_fields(error)
         raise
     if image.tile[0].codec_name == "bmp_rle" and image.width * image.height > MAX_RUN_LENGTH_PIXELS:
-        raise ImageRejectedError("too_costly", ImageFacts("bmp", *image.size))
+        raise ImageRejectedError(RejectionCode.TOO_COSTLY, ImageFacts("bmp", *image.size))
     if not is_sound_raster(data, image):
         raise _holed("bmp", image)
-    # Many Windows programs leave the fourth byte at 0, also where the header calls it transparency.
+    # Many Windows programs leave the fourth byte at 0, even where the header calls it transparency.
     return OpenedImage("bmp", image, spare_alpha=True)
 
 
@@ -185,15 +176,15 @@ def _open_heic(data: bytes, limits: DecodingLimits) -> OpenedImage:
     undecoded.refuse_heif_sequence(data)
     heic.check(data, limits)
     options.DECODE_THREADS = 1  # the worker's own pool already fills the cores
-    # A preview is another image than the one that was taken: it may be older than the last edit.
+    # A preview may be older than the last edit of the image.
     options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
     image: Image.Image = HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]
-    # libheif sets the image upright, and leaves EXIF's orientation as it was.
+    # libheif sets the image upright, but keeps EXIF's orientation as it was.
     return OpenedImage("heic", image, 1, image.info.get("icc_profile"), _heic_space(image))
 
 
 def _heic_space(image: Image.Image) -> colour.ColourSpace | None:
-    """By the code points of nclx, whose matrix and range libheif has applied, else by EXIF."""
+    """From the code points of nclx, whose matrix and range libheif has applied, else from EXIF."""
     codes, block = image.info.get("nclx_profile"), image.info.get("exif")
     if codes:
         return colour.by_codes(codes["color_primaries"], codes["transfer_characteristics"])
@@ -207,11 +198,11 @@ def _open_dicom(data: bytes, limits: DecodingLimits) -> OpenedImage:
     try:
         opened = _open_jpeg(frame.pixels, limits)
     except ImageRejectedError as error:
-        raise (dicom.unusual_jpeg() if error.code == "unsupported_format" else error) from None
+        raise (dicom.unusual_jpeg() if error.code is RejectionCode.UNSUPPORTED_FORMAT else error) from None
     marked = dicom.as_rgb(frame.pixels, opened.image) if frame.tagged_rgb else None
     if marked:
         opened = _open_jpeg(marked, limits)
-    # DICOM shows pixels as they are stored: an orientation that a camera left in the JPEG says nothing here.
+    # DICOM shows pixels as they are stored: a camera's orientation in the JPEG does not apply.
     return replace(opened, format="dicom", orientation=1, profile=frame.profile or opened.profile)
 
 

@@ -1,7 +1,8 @@
-"""A HEIC's table of contents: how much libheif would have to decode, counted before it begins.
+"""Reads a HEIC's table of contents, and counts how much libheif would have to decode before it begins.
 
-libheif bounds one image by what the table says of it (`ispe`), but not how often images refer to one another: a few
-hundred bytes can ask for the same tile a thousand times over. Boxes are those of ISO/IEC 14496-12 and 23008-12.
+libheif bounds each image by the size in the table (`ispe`), but not how often images refer to one another: a few
+hundred bytes can ask for the same tile a thousand times. Boxes are those of ISO/IEC 14496-12 and 23008-12. Cost: at
+most `MAX_BOXES` boxes; the loops over their entries are linear in the box.
 """
 
 from __future__ import annotations
@@ -10,22 +11,22 @@ import struct
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from model_layer.answers import ImageRejectedError, RejectionCode, incomplete
 from model_layer.decoding.completeness import is_sound_hevc
 from model_layer.decoding.limits import MAX_BOXES
 from model_layer.decoding.undecoded import refuse_heif_items
-from model_layer.rejections import ImageRejectedError, incomplete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from model_layer.decoding.limits import DecodingLimits
 
-# An image, its alpha plane, depth map, gain map and previews: together well under this many times the limit.
+# An image with its alpha plane, depth map, gain map and previews is well under this many times the limit.
 _DECODED_AT_MOST = 4
 
 
 def check(data: bytes, limits: DecodingLimits) -> None:
-    """Lets through what a camera could have written.
+    """Refuses a file that no camera could have written, or that lacks a part.
 
     Raises:
         ImageRejectedError: `truncated` before the table ends, `too_costly`, `too_many_pixels` or `unsupported_format`.
@@ -34,18 +35,18 @@ def check(data: bytes, limits: DecodingLimits) -> None:
     boxes = _Boxes(data)
     table = next((span for kind, *span in boxes.within(0, len(data)) if kind == b"meta"), None)
     if table is None or boxes.clipped:
-        raise ImageRejectedError("truncated")
+        raise ImageRejectedError(RejectionCode.TRUNCATED)
     start, end = table
     parts = {kind: (at, to) for kind, at, to in boxes.within(start + 4, end)}
     kinds = dict(_item_kinds(boxes, *parts.get(b"iinf", (0, 0))))
     refuse_heif_items({*kinds.values()})
     extents = list(_extents(data, *parts.get(b"iloc", (0, 0))))
     if sum(length for _, _, length in extents) > 2 * len(data):
-        raise ImageRejectedError("too_costly")
+        raise ImageRejectedError(RejectionCode.TOO_COSTLY)
     areas = _areas(boxes, *parts.get(b"iprp", (0, 0)))
     derived = list(_derived_from(boxes, *parts.get(b"iref", (0, 0))))
     if sum(areas.get(item, 0) for _, item in derived) > _DECODED_AT_MOST * limits.max_pixels:
-        raise ImageRejectedError("too_many_pixels")
+        raise ImageRejectedError(RejectionCode.TOO_MANY_PIXELS)
     shown = _shown(_primary(boxes, *parts.get(b"pitm", (0, 0))), derived)
     for item, at, length in extents:
         if at is not None and item in shown and kinds.get(item) == b"hvc1" and not is_sound_hevc(data, at, at + length):
@@ -53,20 +54,20 @@ def check(data: bytes, limits: DecodingLimits) -> None:
 
 
 class _Boxes:
-    """The boxes of a file, so many at most in all."""
+    """The boxes of a file, at most `MAX_BOXES` in all."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.clipped = False
-        """Whether a box before the media data ends behind the file's end."""
+        """Whether the table of contents ends beyond the file's end."""
         self._left = MAX_BOXES
 
     def within(self, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-        """Type, and where the content begins and ends."""
+        """The boxes from `start` to `end`: type, and where the content begins and ends."""
         while start + 8 <= end:
             self._left -= 1
             if self._left < 0:
-                raise ImageRejectedError("too_costly")
+                raise ImageRejectedError(RejectionCode.TOO_COSTLY)
             size, kind = struct.unpack_from(">L4s", self.data, start)
             header = 8
             if size == 1:
@@ -77,12 +78,12 @@ class _Boxes:
                 self.clipped = self.clipped or kind == b"meta"
                 following = end
             if following < start + header:
-                raise ImageRejectedError("corrupt")
+                raise ImageRejectedError(RejectionCode.CORRUPT)
             yield kind, start + header, following
             start = following
 
     def numbers(self, form: str, at: int) -> tuple[int, ...]:
-        """Big-endian numbers at a position."""
+        """Big-endian numbers at a position, by a form of `struct`."""
         return struct.unpack_from(">" + form, self.data, at)
 
 
@@ -92,7 +93,7 @@ def _primary(boxes: _Boxes, start: int, end: int) -> int:
 
 
 def _shown(primary: int, derived: list[tuple[int, int]]) -> set[int]:
-    """The image and the items that it is made of, not previews or depth maps."""
+    """The image and the items that it is made of, without previews and depth maps."""
     parts = defaultdict(list)
     for whole, part in derived:
         parts[whole].append(part)
@@ -106,7 +107,7 @@ def _shown(primary: int, derived: list[tuple[int, int]]) -> set[int]:
 
 
 def _item_kinds(boxes: _Boxes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """iinf: each item and its four letters. Its entries (infe) hold both behind their version."""
+    """iinf: each item and its four-letter type. Its entries (infe) hold both after their version."""
     if end:
         head = 6 if boxes.data[start] == 0 else 8
         for kind, at, _ in boxes.within(start + head, end):
@@ -118,7 +119,7 @@ def _item_kinds(boxes: _Boxes, start: int, end: int) -> Iterator[tuple[int, byte
 
 
 def _extents(data: bytes, start: int, end: int) -> Iterator[tuple[int, int | None, int]]:
-    """iloc: the items' pieces: the item, where the piece begins in the file (None: within the table), its length."""
+    """iloc: pieces of items, as item, where the piece begins in the file (None: inside the table) and its length."""
     if not end:
         return
     version = data[start]
@@ -130,27 +131,27 @@ def _extents(data: bytes, start: int, end: int) -> Iterator[tuple[int, int | Non
     for _ in range(int.from_bytes(data[start + 6 : at], "big")):
         item = int.from_bytes(data[at : at + id_size], "big")
         at += id_size
-        # Either in the file, or in a box of the table itself.
+        # A piece is either in the file, or in a box of the table itself.
         in_file = not version or not data[at + 1] & 15
         at += 4 if version else 2
         base = int.from_bytes(data[at : at + base_size], "big")
         at += base_size
         extents = int.from_bytes(data[at : at + 2], "big")
         at += 2
-        # Extents of no width cost the file nothing: what they claim is not believed.
+        # Extents without any field take no bytes in the file, so a tiny file could claim 65,535 of them for each item.
         if at + extents * width > end or (extents > 1 and not width):
-            raise ImageRejectedError("corrupt")
+            raise ImageRejectedError(RejectionCode.CORRUPT)
         for _ in range(extents):
             at += width
             length = int.from_bytes(data[at - length_size : at], "big")
             offset = base + int.from_bytes(data[at - length_size - offset_size : at - length_size], "big")
             if in_file and offset + length > len(data):
-                raise ImageRejectedError("truncated")
+                raise ImageRejectedError(RejectionCode.TRUNCATED)
             yield item, offset if in_file else None, length
 
 
 def _areas(boxes: _Boxes, start: int, end: int) -> dict[int, int]:
-    """iprp: the pixels of each item, which an association (ipma) ties to a size (ispe)."""
+    """iprp: the pixels of each item, which an association (ipma) links to a size (ispe)."""
     sizes: list[int] = []
     areas: dict[int, int] = defaultdict(int)
     for kind, at, to in boxes.within(start, end):
@@ -181,7 +182,7 @@ def _associations(boxes: _Boxes, start: int, end: int) -> Iterator[tuple[int, in
 
 
 def _derived_from(boxes: _Boxes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """iref: items, and what they are made of (dimg), each as often as it is named."""
+    """iref: pairs of an item and a part that it is made of (dimg), as often as they are named."""
     if end:
         form, width = ("L", 4) if boxes.data[start] else ("H", 2)
         for kind, at, to in boxes.within(start + 4, end):

@@ -1,7 +1,8 @@
-"""A JPEG's markers, walked once: what the pixels need is kept, all other metadata is dropped unread.
+"""Strips a JPEG to the segments that its pixels need; all other metadata is dropped unread.
 
-Pillow's own parser goes on byte by byte and keeps every segment; a file of nothing but tiny segments would hold it for
-a minute. Markers are those of ITU-T T.81, table B.1.
+Pillow's own parser reads byte by byte and keeps every segment: a file of tiny segments would take it a minute. Markers
+are those of ITU-T T.81, table B.1. Cost: one pass, linear in the bytes before the first scan, over at most
+`MAX_SEGMENTS` segments.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from model_layer.answers import ImageRejectedError, RejectionCode
 from model_layer.decoding import exif
 from model_layer.decoding.limits import MAX_SEGMENTS
-from model_layer.decoding.orientation import first_orientation
 from model_layer.decoding.undecoded import refuse_jpeg_frame
-from model_layer.rejections import ImageRejectedError
 
-# Fill bytes (more FF before a marker) are passed over, and an FF with a stuffed zero is no marker. One FF, not FF+: a
-# run of them that ends in a zero would be searched to its end from each of its bytes.
+# Fill bytes (more FF before a marker) are skipped, and FF with a stuffed zero is no marker. The pattern has one FF, not
+# FF+: a run of FF that ends in a zero would be searched to its end from each of its bytes, which is quadratic.
 _MARKER = re.compile(rb"\xff([^\x00\xff])")
 _ALONE = frozenset([0x01, *range(0xD0, 0xD9)])  # markers without a length: TEM, RST0 to RST7, SOI
 _SOS, _EOI, _APP0, _APP1, _APP2, _APP14, _APP15, _COM = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF, 0xFE
@@ -25,9 +25,9 @@ _FRAMES = frozenset([0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB,
 _SCALABLE = frozenset([0xC0, 0xC1, 0xC2, 0xC9, 0xCA])  # by DCT, and known to libjpeg
 _PROGRESSIVE = frozenset([0xC2, 0xC6, 0xCA, 0xCE])
 _COEFFICIENT_BYTES = 2
-_MAX_BLOCKS = 8  # of EXIF and of XMP: programs write a second one beside the first, and few a third
+_MAX_BLOCKS = 8  # of EXIF and of XMP: some programs write a second one, few a third
 
-# Segments that tell the kind of colours, with the bytes that one has at least: a shorter one is damaged, and left out.
+# Segments that state the kind of colours, with their least length: a shorter one is damaged, and is dropped.
 _WHOLE = {_APP0: 14, _APP14: 12}
 
 
@@ -43,14 +43,14 @@ class StrippedJpeg:
     scales: bool
     """Whether it can be decoded at a fraction of its scale."""
     coefficient_bytes: int
-    """What its decoder holds until the last scan, at whatever scale; 0 where one scan brings all components."""
+    """What its decoder holds until the last scan, at any scale; 0 where one scan has all components."""
 
 
 def strip(data: bytes) -> StrippedJpeg:
-    """Keeps tables, frame, scans and what tells the kind of colours (JFIF, Adobe); reads profile and orientation.
+    """Keeps tables, frame, scans and the kind of colours (JFIF, Adobe); reads profile and orientation.
 
     Raises:
-        ImageRejectedError: `truncated` before the first scan, `too_costly` of segments before it, or
+        ImageRejectedError: `truncated` before the first scan, `too_costly` with too many segments before it, or
             `unsupported_format`.
     """
     kept, frame, metadata = [data[:2]], b"", _Metadata()
@@ -58,13 +58,13 @@ def strip(data: bytes) -> StrippedJpeg:
     for _ in range(MAX_SEGMENTS):
         found = _MARKER.search(data, position)
         if not found:
-            raise ImageRejectedError("truncated" if len(kept) > 1 else "corrupt")
+            raise ImageRejectedError(RejectionCode.TRUNCATED if len(kept) > 1 else RejectionCode.CORRUPT)
         marker = found[1][0]
         if marker == _SOS:
             kept.append(data[found.start() :])
             return StrippedJpeg(
                 b"".join(kept),
-                first_orientation(metadata.exifs, metadata.xmps),
+                exif.orientation(metadata.exifs, metadata.xmps),
                 _joined(metadata.profile_pieces),
                 any(exif.is_adobe_rgb(block) for block in metadata.exifs),
                 bool(frame) and frame[0] in _SCALABLE,
@@ -81,11 +81,11 @@ def strip(data: bytes) -> StrippedJpeg:
             kept.append(data[found.end() - 2 : position])
         elif len(body) >= _WHOLE.get(marker, len(data)):
             kept.append(data[found.end() - 2 : position])
-    raise ImageRejectedError("too_costly")
+    raise ImageRejectedError(RejectionCode.TOO_COSTLY)
 
 
 class _Metadata:
-    """What is read of the segments that the pixels do not need."""
+    """The metadata that is read: EXIF, XMP and the colour profile."""
 
     def __init__(self) -> None:
         self.exifs: list[bytes] = []
@@ -104,8 +104,8 @@ class _Metadata:
 def _joined(pieces: list[bytes]) -> bytes | None:
     """A colour profile from its pieces (ICC.1, annex B.4), each behind its number and a count of all.
 
-    Many programs write those wrongly: the count is not believed, and the numbers only where the profile is whole by
-    them. The profile itself knows its size.
+    Many programs write these wrongly, so the count is ignored, and the numbers are used only where they give a whole
+    profile. The profile itself states its size.
     """
     numbered: dict[bytes, bytes] = {}
     for piece in pieces:
@@ -119,9 +119,9 @@ def _joined(pieces: list[bytes]) -> bytes | None:
 
 
 def _held_coefficients(frame: bytes, scan_components: bytes) -> int:
-    """Bytes that libjpeg holds until the last scan; from the frame's marker and body, 0 of what breaks off.
+    """Bytes that libjpeg holds until the last scan, from the frame's marker and body; 0 for a frame that breaks off.
 
-    Each component has its blocks in proportion to its sampling factors; a scan of all of them is not held.
+    Each component has blocks in proportion to its sampling factors. A scan of all components is not held.
     """
     if len(frame) < 7 or len(frame) < 7 + 3 * frame[6]:
         return 0
@@ -140,5 +140,5 @@ def _end(data: bytes, marker: int, start: int) -> int:
         return start
     end = start + max(2, int.from_bytes(data[start : start + 2], "big"))
     if end > len(data):
-        raise ImageRejectedError("truncated")
+        raise ImageRejectedError(RejectionCode.TRUNCATED)
     return end

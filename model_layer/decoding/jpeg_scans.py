@@ -1,14 +1,17 @@
-"""Decodes a JPEG so that lost picture data shows: libjpeg fills it with grey, and tells Pillow nothing.
+"""Decodes a JPEG and notices lost picture data, which libjpeg would fill with grey without an error.
 
 libjpeg stops and asks for more where its input ends in the middle of a picture, but not where a marker comes too early.
-So it is given the entropy-coded data of one scan at a time, without the marker that ends it, and some padding behind.
-If it still asks for more, the scan is too short. If it was done well before the scan's end, damaged data was decoded to
-too many blocks. Damage in the middle shows in the same two ways, since the codes behind it come out at another length.
-This costs next to nothing: the image is decoded once, as before.
+So it gets the entropy-coded data of one scan at a time, without the marker that ends it, followed by padding. If it
+still asks for more, the scan is too short. If it finished well before the scan's end, damaged data was decoded to too
+many blocks. Damage in the middle shows in the same two ways, since the codes after it come out at another length.
 
-Two things can hide such a difference. Restart markers do: their number and order are checked (ITU-T T.81, E.1.4), and
-where there is a run of zeros between them, every interval is held against its own end. And zeros may come out at the
-length that they took the place of: where the Huffman tables show that no encoder wrote them, they are damage.
+Two things can hide such a difference. The first is restart markers: their number and order are checked (ITU-T T.81,
+E.1.4), and where there is a run of zeros between them, every interval is checked against its own end. The second is
+zeros that decode to the same length as the data they replaced: they count as damage where the Huffman tables show that
+no encoder wrote them.
+
+Cost: the image is decoded once; the walk over markers is linear, over at most `MAX_SEGMENTS` segments and `MAX_SCANS`
+scans, and scans x pixels are at most `MAX_SCAN_PIXELS`.
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, JpegImagePlugin
 
+from model_layer.answers import ImageRejectedError, RejectionCode, incomplete
+from model_layer.decoding.completeness import LOST_ONES, LOST_ZEROS
 from model_layer.decoding.limits import MAX_SCAN_PIXELS, MAX_SCANS, MAX_SEGMENTS
-from model_layer.rejections import ImageRejectedError, incomplete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,23 +40,21 @@ _DHT, _EOI, _SOS, _DRI = 0xC4, 0xD9, 0xDA, 0xDD
 
 # Stuffed FF bytes: no Huffman code is all ones. libjpeg reads up to 8 bytes ahead of the block that it decodes.
 _PADDING = b"\xff\0" * 10
-# While libjpeg waits for a marker it takes this at once; in the middle of a block it needs more, and takes nothing.
+# While libjpeg waits for a marker it consumes this at once; in the middle of a block it needs more, and takes nothing.
 _PROBE = b"\xff\0"
 # Some cameras leave a few bytes between the last block and the next marker.
 _SPARE_BYTES = 32
 _PADDED = bytes(64)
-# Half a disk sector: a lost one holds these wherever it begins.
-_ZEROS, _ONES = bytes(256), b"\xff" * 256
 
 
 class JpegFile(JpegImagePlugin.JpegImageFile):
-    """Pillow's JPEG, whose pixels are all from the file once it is loaded."""
+    """Pillow's JPEG, but loading it fails where picture data is lost."""
 
     def load(self) -> Any:
         """As Pillow's.
 
         Raises:
-            ImageRejectedError: `incomplete`, or `truncated` where the file breaks off too.
+            ImageRejectedError: `incomplete`, or `truncated` where the file itself breaks off.
             OSError: libjpeg cannot decode it.
         """
         if self.tile:
@@ -72,13 +74,13 @@ class JpegFile(JpegImagePlugin.JpegImageFile):
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """Entropy-coded data that ends at its own boundary: a scan, or one interval between restart markers."""
+    """Entropy-coded data with an end of its own: a scan, or one interval between restart markers."""
 
     start: int
     end: int
     is_whole_picture: bool
     may_have_zeros: bool
-    """Whether a run of zeros in it can come from an encoder: as flat blocks, with codes of zeros for them."""
+    """Whether an encoder can have written a run of zeros in it, as the codes of flat blocks."""
 
 
 class _Feeder:
@@ -91,9 +93,9 @@ class _Feeder:
 
     def run(self) -> None:
         walk = _Walk(self._data)
-        segments = list(walk.segments())  # all are counted before the first is decoded
+        segments = list(walk.segments())  # all, so that they are counted before the first is decoded
         if walk.is_arithmetic:
-            self._feed(self._view)  # its decoder cannot wait for more input
+            self._feed(self._view)  # libjpeg's arithmetic decoder cannot wait for more input
         elif not walk.has_every_scan:
             raise _short(self._data, walk.end)
         else:
@@ -101,7 +103,7 @@ class _Feeder:
                 self._decode(segment)
             self._feed(b"\xff\xd9")
         if not self._is_done:
-            raise ImageRejectedError("truncated")
+            raise ImageRejectedError(RejectionCode.TRUNCATED)
 
     def _decode(self, segment: _Segment) -> None:
         end = segment.end
@@ -112,7 +114,7 @@ class _Feeder:
         if is_padded and not segment.may_have_zeros:
             if not self._is_over_at(padding + _SPARE_BYTES // 2, segment):
                 raise self._incomplete(segment)
-            self._at = end  # the picture is whole, and the zeros behind it are in nobody's way
+            self._at = end  # the picture is whole, and the zeros after it do no harm
             return
         if self._is_over_at(end - _SPARE_BYTES, segment):
             raise self._incomplete(segment)
@@ -123,17 +125,17 @@ class _Feeder:
 
     def _has_lost_block(self, segment: _Segment, end: int) -> bool:
         """Whether there is a run of bytes that no encoder writes."""
-        if not segment.may_have_zeros and self._data.find(_ZEROS, segment.start, end) >= 0:
+        if not segment.may_have_zeros and self._data.find(LOST_ZEROS, segment.start, end) >= 0:
             return True
-        ones = self._data.find(_ONES, segment.start, end)
-        return ones >= 0 and bool(self._data[ones:end].strip(b"\xff"))  # before a marker they may be
+        ones = self._data.find(LOST_ONES, segment.start, end)
+        return ones >= 0 and bool(self._data[ones:end].strip(b"\xff"))  # before a marker they are fill bytes
 
     def _is_over_at(self, position: int, segment: _Segment) -> bool:
-        """Decodes up to `position`; whether libjpeg waits for a marker there, though the segment goes on."""
+        """Decodes up to `position`, and returns whether libjpeg waits for a marker there though the segment goes on."""
         while position > self._at and self._data[position - 1] == 0xFF:
             position -= 1
         if position <= max(self._at, segment.start) or _RESTART.search(self._data, position, segment.end):
-            return False  # it may wait for what comes before the data, or for the next interval
+            return False  # it may wait for the header, or for the next interval
         self._at += self._feed(self._view[self._at : position])
         if self._at < position:
             return False
@@ -144,7 +146,7 @@ class _Feeder:
         return self._at == following
 
     def _feed(self, data: memoryview | bytes) -> int:
-        """How many bytes libjpeg has taken; all of them once its picture is whole."""
+        """How many bytes libjpeg consumed; all of them once its picture is whole."""
         if not self._is_done:
             taken, error = self._decoder.decode(data)
             if error < 0:
@@ -156,13 +158,13 @@ class _Feeder:
         return _short(self._data, segment.end, self._lost_share(segment))
 
     def _lost_share(self, segment: _Segment) -> float | None:
-        """Of the picture; None where it comes in several scans or intervals."""
+        """The missing share of the picture, 0 to 1; None where it comes in several scans or intervals."""
         if not segment.is_whole_picture:
             return None
         zeros = self._data.find(_PADDED, segment.start, segment.end)
-        if zeros >= 0:  # what comes behind them is not in its place
+        if zeros >= 0:  # blocks after them are in the wrong place
             return (segment.end - zeros) / (segment.end - segment.start)
-        rows = (self._image.getbbox() or (0, 0, 0, 0))[3]  # those that libjpeg has not delivered are still black
+        rows = (self._image.getbbox() or (0, 0, 0, 0))[3]  # rows that libjpeg has not delivered are still black
         return 1 - float(rows) / float(self._image.size[1])
 
 
@@ -172,7 +174,7 @@ class _Component:
     down: int
     """Blocks side by side and one above the other in one coded unit."""
     low_bits: list[int] = field(default_factory=lambda: [-1] * 64)
-    """Of each coefficient the lowest bit that scans have brought so far; -1 for none."""
+    """For each coefficient the lowest bit that scans have brought so far; -1 for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,34 +190,34 @@ class _Frame:
         down = max(component.down for component in self.components.values())
         if len(scanned) > 1:
             return -(-self.width // (8 * across)) * -(-self.height // (8 * down))
-        only = self.components[scanned[0]]  # whose blocks beyond its own edge are left out
+        only = self.components[scanned[0]]  # blocks beyond its own edge are left out
         width, height = -(-self.width * only.across // across), -(-self.height * only.down // down)
         return -(-width // 8) * -(-height // 8)
 
 
 class _Walk:
-    """From marker to marker, as far as the picture goes."""
+    """Goes from marker to marker, to the end of the picture."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._frame: _Frame | None = None
         self._interval = 0
         self._first_symbols: dict[int, int] = {}
-        """Of each Huffman table (class and number) the symbol whose code is all zeros."""
+        """For each Huffman table (class and number) the symbol whose code is all zeros."""
         self.is_arithmetic = False
         self.end = len(data)
-        """Where the marker is that ends the picture, or the file's end."""
+        """Position of the marker that ends the picture, or of the file's end."""
 
     @property
     def has_every_scan(self) -> bool:
-        """Whether every bit of every coefficient has come in some scan."""
+        """Whether scans have brought every bit of every coefficient."""
         return self._frame is not None and not any(any(c.low_bits) for c in self._frame.components.values())
 
     def segments(self) -> Iterator[_Segment]:
         """Every scan, or its intervals, in the order of the file.
 
         Raises:
-            ImageRejectedError: restart markers are missing or out of order, or there are far too many markers.
+            ImageRejectedError: restart markers are missing or out of order, or there are too many segments or scans.
         """
         following, scans = 2, 0
         for _ in range(MAX_SEGMENTS):
@@ -238,14 +240,14 @@ class _Walk:
                 following = self.end = scan.end
                 if scan.is_whole_picture:
                     return
-        raise ImageRejectedError("too_costly")
+        raise ImageRejectedError(RejectionCode.TOO_COSTLY)
 
     def _most_scans(self) -> int:
         pixels = self._frame.width * self._frame.height if self._frame else 0
         return min(MAX_SCANS, MAX_SCAN_PIXELS // max(pixels, 1))
 
     def _next(self, position: int) -> tuple[int, int, int]:
-        """The next marker, where its segment begins, and what follows; the end mark where the data breaks off."""
+        """The next marker, where its segment begins, and where it ends; EOI where the data breaks off."""
         found = _MARKER.search(self._data, position)
         self.end = found.start() if found else len(self._data)
         marker, body = (self._data[found.end() - 1], found.end()) if found else (_EOI, len(self._data))
@@ -272,9 +274,9 @@ class _Walk:
             at += 17 + sum(self._data[at + 1 : at + 17])
 
     def _read_scan(self, at: int, start: int) -> _Segment:
-        """The whole scan whose header is at `at`, and data at `start`; notes what it brings."""
+        """The scan whose header is at `at` and data at `start`; records which coefficients it brings."""
         if self._frame is None:
-            raise ImageRejectedError("corrupt")
+            raise ImageRejectedError(RejectionCode.CORRUPT)
         count = self._data[at]
         entries = range(at + 1, at + 1 + 2 * count, 2)
         scanned = [self._data[entry] for entry in entries]
@@ -283,7 +285,7 @@ class _Walk:
         for name in scanned:
             low_bits = self._frame.components[name].low_bits
             low_bits[first : last + 1] = [bits & 15] * (min(last, 63) + 1 - first)
-        # Symbol 0 ends a block. Any other as the zeros' would fill all blocks with the highest frequencies.
+        # Symbol 0 ends a block. Any other symbol for a code of zeros would fill blocks with the highest frequencies.
         ends = [self._first_symbols.get(0x10 | self._data[entry + 1] & 15, 0) == 0 for entry in entries]
         is_whole_picture = not is_progressive and count == len(self._frame.components)
         end = self._end_of_scan(start)
@@ -301,14 +303,14 @@ class _Walk:
         expected = -(-units // self._interval) - 1
         markers = b"".join(_RESTART.findall(self._data, start, end))
         in_order = (_RESTARTS_IN_ORDER * (expected // 8 + 1))[: 2 * expected + 2]
-        if markers not in (in_order[:-2], in_order):  # some encoders write one behind the last interval, too
+        if markers not in (in_order[:-2], in_order):  # some encoders write one after the last interval, too
             missing = expected - len(markers) // 2
             lost = missing / (expected + 1) if missing > 0 else None
             raise _short(self._data, end, lost)
 
     def _intervals(self, scan: _Segment) -> Iterator[_Segment]:
         start, end = scan.start, scan.end
-        if self._interval and scan.may_have_zeros and self._data.find(_ZEROS, start, end) >= 0:
+        if self._interval and scan.may_have_zeros and self._data.find(LOST_ZEROS, start, end) >= 0:
             for restart in _RESTART.finditer(self._data, start, end):
                 yield replace(scan, start=start, end=restart.start(), is_whole_picture=False)
                 start = restart.start()
@@ -316,5 +318,5 @@ class _Walk:
 
 
 def _short(data: bytes, end: int, lost: float | None = None) -> ImageRejectedError:
-    """For scan data up to `end` that does not hold what it should."""
-    return incomplete(lost) if end < len(data) else ImageRejectedError("truncated")
+    """For scan data up to `end` that lacks something: `truncated` where the file ends there."""
+    return incomplete(lost) if end < len(data) else ImageRejectedError(RejectionCode.TRUNCATED)

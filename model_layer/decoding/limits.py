@@ -1,11 +1,18 @@
-"""What is refused, in numbers. All of them count; none is a clock, so that an image has one answer for good."""
+"""The numbers above which a file is refused, and how reads and memory are held to them.
+
+Every limit is a count, never a clock, so that an image gets the same answer on every machine.
+"""
 
 from __future__ import annotations
 
+import io
+import mmap
 from dataclasses import dataclass
 
+from model_layer.answers import ImageRejectedError, RejectionCode
+
 MIN_SIDE = 48
-"""Pixels. Below this a lesion is a handful of them, and the network would look at what the resampling made up."""
+"""Pixels. Below this a lesion is a handful of pixels, and the network would see the resampling's inventions."""
 
 HEAVY_PIXELS = 2**24
 """Above this (16.8 megapixels), images that cannot be decoded at reduced scale are decoded one at a time.
@@ -14,12 +21,13 @@ Measured peaks are 1 to 16 bytes a pixel (WebP, the worst, holds two canvases, a
 """
 
 BYTES_A_PIXEL = 16
+_ANY_IMAGE = 32 * 2**20  # bytes: the file, buffers, the decoder's own
 
 MAX_SCANS = 64
-"""Scans of a JPEG. Progressive photographs have 6 to 12; every further one passes over all coefficients again."""
+"""Scans of a JPEG. Progressive photographs have 6 to 12; each scan is a pass over all coefficients."""
 
 MAX_SCAN_PIXELS = 64 * 51_000_000
-"""Scans x pixels of a JPEG: seconds of passing over coefficients. It leaves 16 scans of 200 megapixels."""
+"""Scans x pixels of a JPEG: seconds of passes over coefficients. It allows 16 scans of 200 megapixels."""
 
 MAX_SEGMENTS = 10_000
 """Segments of a JPEG before its first scan: a hundred for ordinary ones, 512 for 32 MB of metadata."""
@@ -49,28 +57,59 @@ MAX_BOXES = 20_000
 """Boxes of a HEIC: libheif reads a thousand items at most, each with a few."""
 
 MAX_PROFILE_BYTES = 2**21
-"""A colour profile is about 3 KB, with lookup tables up to 1 MB; beyond that it is not worth parsing."""
+"""Longest colour profile that is parsed. Usual ones have 3 KB, or up to 1 MB with lookup tables."""
 
 MAX_METADATA_BYTES = 2**20
-"""What is unpacked at most of compressed metadata that may tell the orientation."""
+"""Most bytes that are inflated of compressed metadata, which may state the orientation."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodingLimits:
-    """What is refused before anything is allocated for it."""
+    """What is refused before anything is allocated for pixels."""
 
     max_bytes: int = 2**25
     """Largest file, in bytes."""
     max_pixels: int = 51_000_000
-    """Most pixels that are decoded whole: at 16 bytes each, all that decoding one image may take.
+    """Most pixels that are decoded whole; at 16 bytes each, this bounds the memory for one image.
 
     The 50 megapixels of a phone are up to 8,192 x 6,144.
     """
 
     @property
     def max_scaled_pixels(self) -> int:
-        """Of a JPEG, which is decoded at reduced scale and costs a fraction: 204 million for 51.
+        """The limit for a JPEG, which is decoded at reduced scale at a fraction of the cost: 204 million for 51.
 
         The 200 megapixels of a phone are up to 16,384 x 12,288.
         """
         return 4 * self.max_pixels
+
+
+class CountedReads(io.BytesIO):
+    """A file in memory that may be read only so often: for parsers in Python whose work nothing else bounds."""
+
+    def __init__(self, data: bytes, most: int) -> None:
+        """The first read beyond `most` raises `ImageRejectedError` (`too_costly`)."""
+        super().__init__(data)
+        self._left = most
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise ImageRejectedError(RejectionCode.TOO_COSTLY)
+        return super().read(size)
+
+
+def raise_if_short(pixels: int = 0) -> None:
+    """Distinguishes a worker that is short of memory from a damaged image, after a decoder has failed on `pixels`.
+
+    Decoders report both alike. The shortage passes, so the image must be retried; damage is a final answer. This
+    reserves what such an image takes, without touching it.
+
+    Raises:
+        MemoryError: the process cannot get that much memory.
+    """
+    try:
+        # Not a bytearray, which would write zeros to all of it.
+        mmap.mmap(-1, _ANY_IMAGE + BYTES_A_PIXEL * pixels).close()
+    except OSError:
+        raise MemoryError from None

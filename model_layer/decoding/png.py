@@ -1,7 +1,8 @@
-"""A PNG's chunks, walked once: what the pixels need is kept, all other metadata is dropped or read in measure.
+"""Strips a PNG to the chunks that its pixels need; other metadata is dropped, or inflated only up to a limit.
 
-Text and profiles are compressed: a file of 32 MB holds 30 GB of them. Chunks are those of the PNG specification, third
-edition. Of an animation the default image is shown.
+Text and profiles are compressed: a file of 32 MB can hold 30 GB of them. Chunks are those of the PNG specification,
+third edition. An animation's default image is used. Cost: at most `MAX_CHUNKS` chunks, and `MAX_METADATA_BYTES` or
+`MAX_PROFILE_BYTES` inflated for each of a few known chunks.
 """
 
 from __future__ import annotations
@@ -11,23 +12,22 @@ import zlib
 from dataclasses import dataclass
 from typing import cast
 
+from model_layer.answers import ImageRejectedError, RejectionCode
 from model_layer.decoding import colour, exif
 from model_layer.decoding.limits import MAX_CHUNKS, MAX_METADATA_BYTES, MAX_PROFILE_BYTES
-from model_layer.decoding.orientation import first_orientation
-from model_layer.rejections import ImageRejectedError
 
 _NEEDED = frozenset([b"IHDR", b"PLTE", b"IDAT", b"IEND"])
 _METADATA = frozenset([b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf"])
 _TEXT = frozenset([b"tEXt", b"zTXt", b"iTXt"])
 _XMP = b"XML:com.adobe.xmp"
-# How ImageMagick writes what had no chunk of its own: the keyword, then in hexadecimal digits what a JPEG would hold.
+# How ImageMagick writes metadata without a chunk of its own: a keyword, then the JPEG segment in hexadecimal digits.
 _RAW = b"Raw profile type "
 _RAW_KINDS = (b"exif", b"APP1", b"xmp", b"icc", b"icm")
 _KEYWORDS = frozenset([_XMP, *(_RAW + kind for kind in _RAW_KINDS)])
 _LONGEST_KEYWORD = 79
 _XMP_OF_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 _GREY, _RGB, _HAS_COLOUR = 0, 2, 2
-_GAMMAS = range(1_000, 10_000_001)  # in 1/100,000; libpng believes no others
+_GAMMAS = range(1_000, 10_000_001)  # in 1/100,000; libpng ignores all others
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +38,16 @@ class StrippedPng:
     orientation: int
     profile: bytes | None
     space: colour.ColourSpace | None
-    """What its numbers mean where no profile tells it; None: sRGB."""
+    """The colour space where there is no profile; None: sRGB."""
     colour_key: int | tuple[int, int, int] | None
     """The grey (of 16 bits where the image has 16) or the RGB that is transparent."""
 
 
 def strip(data: bytes) -> StrippedPng:
-    """Keeps header, palette, transparency and pixels; reads the first profile and what tells orientation and colours.
+    """Keeps header, palette, transparency and pixels; reads the first profile, orientation and colour space.
 
     Raises:
-        ImageRejectedError: `too_costly`: of more chunks than any photograph has; `unsupported_format`: colours that
+        ImageRejectedError: `too_costly`, with more chunks than any photograph has; `unsupported_format`, where colours
             would come out wrong.
     """
     kept, metadata = [data[:8]], dict[bytes, bytes]()
@@ -70,18 +70,18 @@ def strip(data: bytes) -> StrippedPng:
         if kind == b"IEND":
             break
     else:
-        raise ImageRejectedError("too_costly")
+        raise ImageRejectedError(RejectionCode.TOO_COSTLY)
     texts = {name: _text(metadata[name]) for name in _KEYWORDS & metadata.keys()}
     raw = {kind: _raw_profile(texts.get(_RAW + kind)) for kind in _RAW_KINDS}
     exifs = [block for block in (metadata.get(b"eXIf"), raw[b"exif"], raw[b"APP1"]) if block]
     xmps = [packet for packet in (texts.get(_XMP), raw[b"xmp"], raw[b"APP1"]) if packet]
     profile = _profile(metadata.get(b"iCCP")) or raw[b"icc"] or raw[b"icm"]
     if profile and profile[16:20] == b"RGB " and not data[25] & _HAS_COLOUR:
-        profile = None  # forbidden beside greys: libpng drops it, and so does every viewer
+        profile = None  # forbidden for greys: libpng and every viewer drop it
     told_by_codes = _codes(metadata.get(b"cICP"))
     return StrippedPng(
         data if whole else b"".join(kept),
-        first_orientation(exifs, xmps),
+        exif.orientation(exifs, xmps),
         None if told_by_codes else profile,
         colour.by_codes(*told_by_codes[:2], full_range=told_by_codes[2]) if told_by_codes else _space(metadata, exifs),
         _colour_key(data, metadata.get(b"tRNS")),
@@ -115,7 +115,7 @@ def _is_keyed(data: bytes) -> bool:
 
 
 def _colour_key(data: bytes, chunk: bytes | None) -> int | tuple[int, int, int] | None:
-    """Read here, because Pillow compares a key of few bits with levels of eight."""
+    """TRNS of greys and RGB. Read here because Pillow compares a key of few bits with levels of eight."""
     if chunk is None:
         return None
     depth, kind = data[24], data[25]
@@ -123,8 +123,8 @@ def _colour_key(data: bytes, chunk: bytes | None) -> int | tuple[int, int, int] 
         level = int.from_bytes(chunk, "big")
         return level if depth == 16 else (level & 2**depth - 1) * 255 // (2**depth - 1)
     if kind == _RGB and len(chunk) == 6:
-        if depth == 16:  # decoded to 8 bits, in which other colours would be taken for it
-            raise ImageRejectedError("unsupported_format")
+        if depth == 16:  # decoded to 8 bits, where other colours would match the key too
+            raise ImageRejectedError(RejectionCode.UNSUPPORTED_FORMAT)
         return chunk[1], chunk[3], chunk[5]
     return None
 
@@ -144,7 +144,7 @@ def _keyword(data: bytes, start: int) -> bytes:
 
 
 def _text(chunk: bytes) -> bytes:
-    """What follows the keyword: in tEXt as it is, in zTXt behind a method, in iTXt behind method and languages."""
+    """The text after the keyword: plain in tEXt, after a method in zTXt, after method and languages in iTXt."""
     kind, (_, _, body) = chunk[:4], chunk[4:].partition(b"\0")
     match kind:
         case b"tEXt":
@@ -166,7 +166,7 @@ def _raw_profile(text: bytes | None) -> bytes | None:
 
 
 def _inflated(compressed: bytes, most: int) -> bytes:
-    """The first `most` bytes; of damaged data nothing."""
+    """The first `most` bytes; nothing for damaged data."""
     try:
         return zlib.decompressobj().decompress(compressed, most)
     except zlib.error:

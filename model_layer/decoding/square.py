@@ -1,4 +1,8 @@
-"""An opened image to the network's pixels: decode, reduce to the centre square, set upright, to sRGB."""
+"""From an opened image to the network's pixels: decode, reduce to the centre square, convert to sRGB, set upright.
+
+Cost: one decode, bounded by the limits on pixels; everything else works on the small square, except the conversion of
+modes that cannot be resized.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from model_layer.answers import ImageRejectedError, RejectionCode
 from model_layer.decoding.colour import to_srgb
 from model_layer.decoding.formats import covering
-from model_layer.rejections import ImageRejectedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,9 +22,9 @@ if TYPE_CHECKING:
 
     from model_layer.decoding.formats import OpenedImage
 
-# Largest spread (in levels of 255) within an image that still counts as one even colour: JPEG noise stays under.
+# Largest spread (in levels of 255) of an image that still counts as one even colour; JPEG noise is below it.
 BLANK_SPREAD = 6
-# Greys of 16 bits are converted so many at a time: NumPy takes 12 bytes for each.
+# 16-bit greys converted at a time: NumPy takes 12 bytes for each.
 _BAND_PIXELS = 2**20
 
 # EXIF orientation (CIPA DC-008, tag 0x0112) to the transposition that sets the image upright.
@@ -40,7 +44,7 @@ def upright_square(opened: OpenedImage, size: int) -> NDArray[np.uint8]:
 
     Raises:
         ImageRejectedError: `blank`.
-        Exception: the pixels cannot be decoded; what exactly, depends on the format.
+        Exception: the pixels cannot be decoded; the type depends on the format.
     """
     square = _centre_square(opened, size)
     upright = _on_white(to_srgb(_opaque(square), opened.profile, opened.space), square)
@@ -48,7 +52,7 @@ def upright_square(opened: OpenedImage, size: int) -> NDArray[np.uint8]:
         upright = upright.transpose(_UPRIGHT[opened.orientation])
     pixels = np.asarray(upright, dtype=np.uint8)
     if int(np.ptp(pixels.reshape(-1, 3), axis=0).max()) <= BLANK_SPREAD:
-        raise ImageRejectedError("blank")
+        raise ImageRejectedError(RejectionCode.BLANK)
     return pixels
 
 
@@ -58,7 +62,7 @@ def _centre_square(opened: OpenedImage, size: int) -> Image.Image:
     width, height = image.size
     if opened.scales and min(width, height) > size:
         image.draft(None, covering(width, height, size))
-    image.load()  # only now is the size certain: a HEIC may turn out smaller than it said
+    image.load()  # only now is the size certain: a HEIC may be smaller than its header says
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
@@ -71,8 +75,8 @@ def _centre_square(opened: OpenedImage, size: int) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Modes that cannot be interpolated, to ones that can; 16-bit greys to 8 bits over their full range."""
-    key = image.info.get("transparency")  # a grey or an RGB that is transparent, where the mode has no transparency
+    """Converts modes that cannot be interpolated to ones that can, and 16-bit greys to 8 bits over their full range."""
+    key = image.info.get("transparency")  # the transparent grey or RGB, where the mode itself has no transparency
     match image.mode:
         case "1":
             return _keyed(image.convert("L"), key)
@@ -104,7 +108,7 @@ def _eight_bit_greys(image: Image.Image, key: int | None) -> Image.Image:
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """The rows of a grey image, some at a time, each with the first one's number."""
+    """The rows of a grey image in bands, each with the number of its first row."""
     rows = max(1, _BAND_PIXELS // image.width)
     for top in range(0, image.height, rows):
         band = image.crop((0, top, image.width, min(top + rows, image.height)))
@@ -116,7 +120,7 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 
 def _on_white(opaque: Image.Image, square: Image.Image) -> Image.Image:
-    """Where `square` is transparent, the `opaque` colours show white, as a viewer shows them."""
+    """`opaque` with white where `square` is transparent, as viewers show it."""
     if square.mode not in ("LA", "RGBA"):
         return opaque
     white = Image.new("RGBA", square.size, (255, 255, 255, 255))

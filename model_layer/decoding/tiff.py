@@ -1,7 +1,8 @@
-"""The page of a TIFF that is its image, in a directory rebuilt from the tags that its pixels need.
+"""Finds the page of a TIFF that is its image, and rebuilds its directory from the tags that its pixels need.
 
-Everything else (EXIF, GPS, previews, further pages) is behind tags that the rebuilt directory does not have: neither
-Pillow nor libtiff finds it.
+Everything else (EXIF, GPS, previews, further pages) is behind tags that the rebuilt directory lacks, so neither Pillow
+nor libtiff finds it. Tags are those of TIFF 6.0. Cost: that of `tiff_directory`, and strips or tiles that together are
+at most twice the file.
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from model_layer.decoding import jpeg
+from model_layer.answers import ImageRejectedError, RejectionCode, unsupported
+from model_layer.decoding import exif, jpeg
 from model_layer.decoding.limits import MAX_PROFILE_BYTES, MAX_STRIPS
-from model_layer.decoding.orientation import orientation
 from model_layer.decoding.tiff_directory import BYTES_OF_TYPE, NEEDED, Entry, Page, read_pages
 from model_layer.decoding.tiff_kinds import refuse_mosaic, refuse_raw, refuse_undecoded
-from model_layer.rejections import ImageRejectedError, unsupported
 
 if TYPE_CHECKING:
     from model_layer.decoding.limits import DecodingLimits
@@ -40,7 +40,7 @@ class StrippedTiff:
 
 
 def strip(data: bytes, limits: DecodingLimits) -> StrippedTiff:
-    """Rebuilds the image's directory behind the file's end, where it leads to the same strips or tiles.
+    """Appends a rebuilt directory of the image to the file; it refers to the same strips or tiles.
 
     Raises:
         ImageRejectedError: `truncated` before the end of a directory, `corrupt`, `too_costly`, `too_many_pixels`, or
@@ -56,16 +56,18 @@ def strip(data: bytes, limits: DecodingLimits) -> StrippedTiff:
     for tag in NEEDED & page.entries.keys():
         _check(tag, page.entries[tag])
     if page.integer(_TILE_WIDTH, 0) * page.integer(_TILE_LENGTH, 0) > limits.max_pixels:
-        raise ImageRejectedError("too_many_pixels")  # a tile is decoded whole, even where the image is smaller
+        raise ImageRejectedError(
+            RejectionCode.TOO_MANY_PIXELS
+        )  # a tile is decoded whole, even where the image is smaller
     _check_stored(page)
     upright = page.integer(_ORIENTATION, 0)
     if upright not in range(1, 9):
-        upright = orientation(None, page.blob(_XMP, MAX_PROFILE_BYTES))
+        upright = exif.orientation([], [page.blob(_XMP, MAX_PROFILE_BYTES)])
     return StrippedTiff(_rebuilt(page), upright)
 
 
 def _largest(pages: list[Page]) -> Page:
-    """The full-resolution page with the most pixels, of several the first: others are thumbnails, masks and labels."""
+    """The full-resolution page with the most pixels, the first of several; others are thumbnails, masks and labels."""
     whole = [page for page in pages if not _is_reduced(page)]
     if not whole:
         raise unsupported("a TIFF that holds only a preview of an image", "export the image itself as JPEG or PNG")
@@ -78,7 +80,7 @@ def _is_reduced(page: Page) -> bool:
 
 
 def _check(tag: int, entry: Entry) -> None:
-    """Refuses tables so long that reading them takes seconds."""
+    """Refuses a table that would take seconds to read."""
     longest = _MAX_VALUES
     if tag in _STRIPS + _TILES:
         longest = MAX_STRIPS
@@ -87,13 +89,13 @@ def _check(tag: int, entry: Entry) -> None:
     elif tag == _COLOUR_MAP:
         longest = _MAX_COLOURS
     if entry.kind not in BYTES_OF_TYPE or entry.count > longest:
-        raise ImageRejectedError("too_costly" if entry.count > longest else "corrupt")
+        raise ImageRejectedError(RejectionCode.TOO_COSTLY if entry.count > longest else RejectionCode.CORRUPT)
 
 
 def _check_stored(page: Page) -> None:
-    """Refuses strips or tiles that lie over one another, for which the whole file may be read 65,536 times.
+    """Refuses overlapping strips or tiles, which could make a decoder read the whole file 65,536 times.
 
-    Of those that are JPEGs the first one tells how they are coded.
+    Where they are JPEGs, the first one shows how all are coded.
     """
     total, size = 0, len(page.data)
     for offsets, counts in (_STRIPS, _TILES):
@@ -102,14 +104,14 @@ def _check_stored(page: Page) -> None:
         if places and page.integer(_COMPRESSION, 1) == _JPEG:
             _refuse_undecoded_jpeg(page.data[places[0] : places[0] + _JPEG_HEADER])
     if total > 2 * size:
-        raise ImageRejectedError("too_costly")
+        raise ImageRejectedError(RejectionCode.TOO_COSTLY)
 
 
 def _refuse_undecoded_jpeg(header: bytes) -> None:
     try:
         jpeg.strip(header)
     except ImageRejectedError as error:
-        if error.code == "unsupported_format":
+        if error.code is RejectionCode.UNSUPPORTED_FORMAT:
             raise unsupported("a TIFF of JPEGs that are neither baseline nor progressive of 8 bits") from None
 
 
@@ -133,7 +135,7 @@ def _rebuilt(page: Page) -> bytes:
 
 
 def _full_range_colours(page: Page) -> bytes:
-    """A palette of 8 bits, as some writers leave it, in the 16 bits that TIFF asks for; of a right one nothing."""
+    """A palette that some writer left in 8 bits, in the 16 bits that TIFF requires; empty for a correct one."""
     colours = page.integers(_COLOUR_MAP, _MAX_COLOURS)
     if not colours or max(colours) > 255:
         return b""

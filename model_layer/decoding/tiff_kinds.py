@@ -1,14 +1,15 @@
-"""Which TIFFs are decoded: an allow-list, since the format is a family whose odder members come out wrong unnoticed.
+"""Which TIFFs are decoded: an allow-list, since unusual kinds would come out wrong without an error.
 
-Every entry was compared with what was written, over byte orders, strips, tiles and predictors (`tests/model_layer/
-test_tiff.py`). What is not on it is named and refused.
+`tests/model_layer/test_tiff.py` compares every entry with the pixels that were written, over byte orders, strips, tiles
+and predictors. Everything else is refused by name. Tags are those of TIFF 6.0 and of the makers of cameras. Cost: a few
+look-ups for each page.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from model_layer.rejections import ImageRejectedError, unsupported
+from model_layer.answers import ImageRejectedError, unsupported
 
 if TYPE_CHECKING:
     from model_layer.decoding.tiff_directory import Page
@@ -20,8 +21,8 @@ _PLAIN = _PACKED | {_NONE}
 _ANY = _PLAIN | {_JPEG}
 _PREDICTED = frozenset([_LZW, _DEFLATE, _OLD_DEFLATE])
 
-# (photometric, bits of each sample, samples, extra samples, samples side by side or in planes of their own) to the
-# compressions with which Pillow and libtiff decode it exactly. Extra samples: 0 to be ignored, 1 and 2 alpha.
+# (photometric, bits of each sample, samples, extra samples, whether samples are in planes of their own) to the
+# compressions with which Pillow and libtiff decode it exactly. Extra samples: 0 is ignored, 1 and 2 are alpha.
 _DECODED: dict[tuple[int, int, int, tuple[int, ...], bool], frozenset[int]] = {
     **{(grey, bits, 1, (), False): _PLAIN for grey in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) for bits in (1, 2, 4)},
     **{(grey, 8, 1, (), False): _ANY for grey in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)},
@@ -31,7 +32,7 @@ _DECODED: dict[tuple[int, int, int, tuple[int, ...], bool], frozenset[int]] = {
     (_RGB, 8, 3, (), False): _ANY,
     (_RGB, 8, 3, (), True): _ANY,
     (_RGB, 16, 3, (), False): _PLAIN,
-    (_RGB, 16, 3, (), True): _PACKED,  # not uncompressed: Pillow takes each plane for one of 8 bits
+    (_RGB, 16, 3, (), True): _PACKED,  # not uncompressed: Pillow would read each plane as 8 bits
     **{(_RGB, bits, 4, (extra,), False): _PLAIN for bits in (8, 16) for extra in (0, 1, 2)},
     (_RGB, 8, 4, (2,), True): _PLAIN,
     (_RGB, 8, 4, (1,), True): _PACKED,
@@ -105,13 +106,13 @@ _RAW_OF_MAKER = {
 
 
 def raw(kind: str | None = None) -> ImageRejectedError:
-    """A camera raw file, of a `kind` where that is known ("Nikon NEF")."""
+    """For a camera raw file; `kind` is its format where that is known ("Nikon NEF")."""
     name = f"a camera raw file ({kind})" if kind else "a camera raw file"
     return unsupported(name, "export the photograph from it as JPEG")
 
 
 def refuse_raw(pages: list[Page]) -> None:
-    """Refuses what holds a sensor's values: its other pages are thumbnails, and may be of another picture.
+    """Refuses a file with a sensor's values; its other pages are thumbnails, and may show another picture.
 
     Raises:
         ImageRejectedError: `unsupported_format`, with the raw format's name.
@@ -127,7 +128,7 @@ def refuse_raw(pages: list[Page]) -> None:
 
 
 def refuse_mosaic(first: Page, largest: Page) -> None:
-    """Refuses the shape of a raw file without its marks: a thumbnail in colours, and below it a larger page in greys.
+    """Refuses a file shaped like a raw file without its marks: a colour thumbnail, and below it a larger page in greys.
 
     Raises:
         ImageRejectedError: `unsupported_format`.
@@ -142,10 +143,10 @@ def _is_sensors(page: Page) -> bool:
 
 
 def refuse_undecoded(page: Page) -> None:
-    """Lets through what is decoded exactly.
+    """Refuses every kind that is not decoded exactly.
 
     Raises:
-        ImageRejectedError: `unsupported_format`, with what the file is.
+        ImageRejectedError: `unsupported_format`, with the kind's name.
     """
     samples = page.integer(277, 1)
     bits = page.integers(258) or (1,)
@@ -155,10 +156,10 @@ def refuse_undecoded(page: Page) -> None:
     if compression not in _ANY | {_OLD_JPEG}:
         name = _COMPRESSION_NAMES.get(compression)
         raise _refusal(f"a TIFF with {name} compression" if name else "a TIFF of an unknown compression")
-    if not {*formats} <= {1, 4}:  # 4: not told, by which TIFF 6.0 means whole numbers without a sign
+    if not {*formats} <= {1, 4}:  # 4: undefined, which TIFF 6.0 reads as unsigned integers
         raise _refusal(f"a TIFF of {_SAMPLE_FORMATS.get(max(formats), 'unknown ')}samples")
     if photometric == _RGB and samples == 4 and not extra:
-        extra = (2,)  # some writers leave out what the fourth sample is: alpha, for every viewer
+        extra = (2,)  # some writers do not say what the fourth sample is; every viewer takes it for alpha
     planes = samples > 1 and page.integer(284, 1) == 2
     if len({*bits}) > 1 or compression not in _DECODED.get((photometric, bits[0], samples, extra, planes), ()):
         raise _refusal(_described(photometric, bits[0], samples, extra, planes))

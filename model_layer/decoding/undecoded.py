@@ -1,7 +1,8 @@
-"""Files that are sound and are not decoded here: told by name, so that nobody looks for damage that isn't there.
+"""Refuses sound files that are not decoded here, by name, so that nobody looks for damage that isn't there.
 
-Whole formats are told by their first bytes. Members of a decoded family that its decoder lacks (a JPEG of 12 bits, a
-bitmap of floats) are told by the few header fields that make them so.
+Whole formats are recognised by their first bytes, as each format's specification has them. Unsupported members of a
+decoded family (a JPEG of 12 bits, a bitmap of floats) are recognised by a few header fields. Cost: at most
+`_LONGEST_SIGNATURE` bytes, `_MAX_BRANDS` brands and `_MAX_BOXES` boxes.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import re
 import struct
 
+from model_layer.answers import unsupported
 from model_layer.decoding.tiff_kinds import raw
-from model_layer.rejections import unsupported
 
-_LONGEST_SIGNATURE = 1024  # bytes: an SVG may begin with remarks
+_LONGEST_SIGNATURE = 1024  # bytes: an SVG may begin with comments
 _UNPACK = "unpack it and upload the image itself"
 _EXPORT = "export the picture from it as JPEG or PNG"
 
-# Compiled when they are asked for: few uploads get so far, and a cold start would wait for them.
+# Compiled on first use: few uploads get this far, and compiling would delay every cold start.
 _NAMED = (
     (rb"%PDF", "a PDF", _EXPORT),
     (rb"8BPS", "a Photoshop file", _EXPORT),
@@ -76,8 +77,8 @@ _OTHER_BRANDS = {
     b"evbi": "an EVC image in HEIF",
     b"evbs": "an EVC image sequence in HEIF",
 }
-# Overlays may lay one image over itself any number of times; tiled and uncompressed ones come from no camera. Of a
-# camera: hvc1 (the pixels or a tile), grid (tiles side by side), iden (turned or cropped), tmap (HDR), Exif, mime.
+# An overlay may place one image over itself any number of times; tiled and uncompressed images come from no camera.
+# Cameras write hvc1 (pixels or a tile), grid (tiles side by side), iden (turned or cropped), tmap (HDR), Exif, mime.
 _NEVER_DECODED = (b"iovl", b"tili", b"unci")
 _OTHER_CODINGS = {
     b"av01": "an AVIF image",
@@ -91,9 +92,9 @@ _OTHER_CODINGS = {
     b"unci": "an uncompressed image in HEIF",
 }
 _MAX_BRANDS = 64
-_MAX_BOXES = 1000  # at the top of a file: a fragmented film has two for each fragment
+_MAX_BOXES = 1000  # at the top level: a fragmented film has two for each fragment
 
-# SOF markers (ITU-T T.81, table B.1). Decoded are baseline, extended and progressive, by Huffman or arithmetic codes.
+# SOF markers (ITU-T T.81, table B.1). Decoded: baseline, extended and progressive, with Huffman or arithmetic codes.
 _DECODED_FRAMES = frozenset([0xC0, 0xC1, 0xC2, 0xC9, 0xCA])
 _FRAMES = frozenset([*range(0xC0, 0xD0), 0xDE, 0xF7]) - {0xC4, 0xC8, 0xCC}
 _JPEG_LS, _HIERARCHICAL = 0xF7, (0xDE, 0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF)
@@ -102,7 +103,7 @@ _BITMAP_COMPRESSIONS = {4: "JPEG", 5: "PNG", 6: "alpha fields", 11: "CMYK", 12: 
 
 
 def refuse_named(data: bytes) -> None:
-    """Refuses what is known by its first bytes, or, a Targa, by its last.
+    """Refuses a format that is recognised by its first bytes, or, for a Targa, by its last.
 
     Raises:
         ImageRejectedError: `unsupported_format`, with the format's name and what to upload instead.
@@ -122,7 +123,7 @@ def refuse_named(data: bytes) -> None:
 
 
 def is_heif(data: bytes) -> bool:
-    """Whether the file's brands (ISO/IEC 23008-12) let a HEIC be expected: the main one, or one that it goes with."""
+    """Whether the file's main or compatible brands (ISO/IEC 23008-12) are those of a HEIC."""
     if data[4:8] != b"ftyp" or data[8:12] in _OTHER_BRANDS or data[8:12] == b"crx ":
         return False
     end = min(int.from_bytes(data[:4], "big"), 16 + 4 * _MAX_BRANDS, len(data))
@@ -130,7 +131,7 @@ def is_heif(data: bytes) -> bool:
 
 
 def refuse_heif_sequence(data: bytes) -> None:
-    """Refuses a HEIF that holds a film's track and no image beside it.
+    """Refuses a HEIF that holds a film's track and no image.
 
     Raises:
         ImageRejectedError: `unsupported_format`.
@@ -149,7 +150,7 @@ def refuse_heif_sequence(data: bytes) -> None:
 
 
 def refuse_heif_items(kinds: set[bytes]) -> None:
-    """Refuses a HEIF by the four letters of its items: how they are coded, or put together.
+    """Refuses a HEIF by the four-letter types of its items, which say how they are coded or composed.
 
     Raises:
         ImageRejectedError: `unsupported_format`.
@@ -160,7 +161,7 @@ def refuse_heif_items(kinds: set[bytes]) -> None:
 
 
 def refuse_jpeg_frame(marker: int, header: bytes) -> None:
-    """Refuses a JPEG by a marker and what follows its length: markers of frames say how the image is coded.
+    """Refuses a JPEG by a segment's marker and body: frame markers say how the image is coded.
 
     Raises:
         ImageRejectedError: `unsupported_format`.
@@ -202,7 +203,7 @@ def refuse_bitmap(data: bytes) -> None:
 
 
 def refuse_bitmap_fields(error: OSError) -> None:
-    """Refuses a bitmap whose channels lie in its pixels as Pillow cannot take them apart.
+    """Refuses a bitmap whose channels are in an order that Pillow cannot read.
 
     Raises:
         ImageRejectedError: `unsupported_format`.
@@ -212,7 +213,7 @@ def refuse_bitmap_fields(error: OSError) -> None:
 
 
 def refuse_optimised_png(data: bytes) -> None:
-    """Refuses Xcode's PNGs, which begin with a chunk of their own and hold pixels that no other decoder reads.
+    """Refuses Xcode's PNGs, which begin with a chunk of their own and hold pixels that other decoders cannot read.
 
     Raises:
         ImageRejectedError: `unsupported_format`.

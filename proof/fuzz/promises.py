@@ -11,8 +11,8 @@ import zlib
 import numpy as np
 from PIL import Image
 
+from model_layer.answers import ImageRejectedError, RejectionCode
 from model_layer.decoding import DecodedImage, DecodingLimits, decode
-from model_layer.rejections import SENTENCES, ImageRejectedError
 
 SIZE = 32
 # Large images are the bombs' subject; here they would only be slow.
@@ -42,7 +42,7 @@ def check_promises(data: bytes) -> None:
     if seconds > SECONDS:
         raise BrokenPromiseError(f"{len(data)} bytes took {seconds:.1f} s.")
     if isinstance(first, str):
-        if first not in SENTENCES:
+        if first not in set(RejectionCode):
             raise BrokenPromiseError(f"{first} is no code of a rejection.")
         return
     if first.pixels.shape != (SIZE, SIZE, 3) or first.pixels.dtype != np.uint8:

@@ -13,8 +13,7 @@ from PIL import Image
 
 from demo.lesions import BAD_FILES, LOOKS, demo_images, dermoscopy, phone
 from demo.lesions.assortment import _snapshot
-from model_layer.decoding import DecodedImage, decode
-from model_layer.rejections import ImageRejectedError
+from model_layer import DecodedImage, ImageRejectedError, decode
 
 
 def pixels(image) -> np.ndarray:
@@ -46,7 +45,7 @@ def test_the_demo_shows_every_rejection_and_enough_good_images(files):
     """Decoded in a fresh process, as the worker does: nothing else has set up the decoder there."""
     script = (
         "import sys, pickle\n"
-        "from model_layer.decoding import decode, ImageRejectedError\n"
+        "from model_layer import ImageRejectedError, decode\n"
         "for name, data in pickle.load(sys.stdin.buffer).items():\n"
         "    try: decode(data, 224); print(name, 'good', sep='\\t')\n"
         "    except ImageRejectedError as error: print(name, error.code, sep='\\t')\n"

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from handler.errors import SupersededError, TryAgainError
 from handler.intake.events import Upload
 from handler.store.record import FileFacts, Finding, Record, build_record
-from model_layer import Heatmap, ImageFacts, Prediction, Reason, Rejection
+from model_layer import Heatmap, ImageFacts, Prediction, Reason, ReferralCode, Rejection, RejectionCode, Status
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "record-1.json"
 BUNDLE = SimpleNamespace(name="dermbatch-vgg16", version="1.0.0", digest="sha256:" + "9f" * 32)
@@ -22,7 +22,7 @@ UPLOAD = Upload(
     uploaded_at="2026-11-23T09:30:00.125Z",
 )
 PREDICTION = Prediction(
-    status="referred",
+    status=Status.REFERRED,
     label="mel",
     label_name="melanoma",
     confidence=0.431207,
@@ -39,10 +39,12 @@ PREDICTION = Prediction(
     prediction_set=("mel", "nv", "bkl"),
     triage="urgent",
     reasons=(
-        Reason("uncertain", "The model's confidence of 43% is under the 60% from which on it stands by a label."),
+        Reason(
+            ReferralCode.UNCERTAIN, "The model's confidence of 43% is under the 60% from which on it stands by a label."
+        ),
     ),
     heatmap=Heatmap(2, 3, (0, 12, 40, 7, 100, 55)),
-    image=ImageFacts("jpeg", 4032, 3024),
+    facts=ImageFacts("jpeg", 4032, 3024),
 )
 
 
@@ -64,7 +66,7 @@ TODAY = date(2026, 11, 23)
 ANSWERS = {
     "failed": TryAgainError("out_of_time", "There was no time."),
     "superseded": SupersededError("deleted", "The object was deleted."),
-    "rejected": Rejection("blank"),
+    "rejected": Rejection(RejectionCode.BLANK),
     "referred": PREDICTION,
 }
 RANK = {"failed": 0, "superseded": 1, "rejected": 2, "referred": 2}

@@ -11,6 +11,7 @@ from handler import configuration
 from handler.configuration import Settings
 from handler.errors import ConfigurationError
 from handler.worker import Worker
+from model_layer import available_cores
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def given(tiny_bundle):
 def test_what_must_be_set_is_little(given):
     settings = Settings.from_environment(given)
     assert settings.predictions_table == "predictions"
-    assert settings.inference_threads == len(os.sched_getaffinity(0))
+    assert settings.inference_threads == available_cores()
     assert settings.record_ttl_days == 0
     assert settings.aws_endpoint_url is None
     assert settings.uploads_bucket is None
@@ -62,9 +63,9 @@ def test_every_variable_is_read(given):
 )
 def test_a_lambda_computes_on_the_cores_that_its_memory_pays_for(given, monkeypatch, megabytes, cores):
     """Lambda shows two cores at least; two threads on the time of one only get into each other's way."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert Settings.from_environment({**given, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": megabytes}).inference_threads == cores
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
     assert Settings.from_environment({**given, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": megabytes}).inference_threads == 1
 
 

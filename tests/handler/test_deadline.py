@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from s3_events import Put, handed_back, queue_event, record
 from sample_images import jpeg
-from worker_rig import Context, answer, states
+from worker_rig import Context, Countdown, answer, states
 
 from handler.flow.invocation import Invocation
 
@@ -45,17 +45,6 @@ def test_what_was_begun_is_finished_and_the_rest_is_handed_back(rig, bucket, tab
     context.seconds = 100
     rig.handle(queue_event(*puts), context)
     assert len(list(table.everything())) == 60
-
-
-class Countdown(Context):
-    """A context whose time really passes."""
-
-    def __init__(self, seconds):
-        super().__init__()
-        self.ends = time.monotonic() + seconds
-
-    def get_remaining_time_in_millis(self):
-        return max(0, int((self.ends - time.monotonic()) * 1000))
 
 
 @pytest.fixture

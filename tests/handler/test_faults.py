@@ -6,8 +6,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 from s3_events import handed_back, queue_event
 from sample_images import jpeg
-from test_deadline import Countdown
-from worker_rig import TABLE, Context, answer, states
+from worker_rig import TABLE, Context, Countdown, answer, states
 
 THROTTLED = (
     '{"__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException", "message": "slow down"}'

@@ -15,7 +15,7 @@ from worker_rig import BOTH_CLOUDS, Raw
 from handler.errors import SupersededError, TryAgainError
 from handler.flow.fetching import ImageStore
 from handler.intake.events import Upload
-from model_layer import Rejection
+from model_layer import Rejection, RejectionCode
 
 pytestmark = BOTH_CLOUDS
 
@@ -58,7 +58,7 @@ def test_up_to_the_limit_and_no_further(bucket):
     store = ImageStore(bucket.client, 100)
     assert store.fetch(upload_of(bucket.put("a", bytes(100))))[0] == bytes(100)
     content, facts = store.fetch(upload_of(bucket.put("b", bytes(101))))
-    assert content == Rejection("too_large")
+    assert content == Rejection(RejectionCode.TOO_LARGE)
     assert facts.bytes == 101
     assert store.fetch(upload_of(bucket.put("c", b"")))[0] == b""
 
@@ -138,7 +138,7 @@ def test_an_endless_body_is_not_read_to_its_end(bucket, headers):
     put, body = bucket.put("a.jpg", b"x"), Endless()
     response = AWSResponse("https://s3.invalid/", 200, headers, body)
     bucket.client.meta.events.register_first("before-send.s3.GetObject", lambda **_: response)
-    assert ImageStore(bucket.client, 5 * 2**20).fetch(upload_of(put))[0] == Rejection("too_large")
+    assert ImageStore(bucket.client, 5 * 2**20).fetch(upload_of(put))[0] == Rejection(RejectionCode.TOO_LARGE)
     assert body.taken <= (0 if headers else 6 * 2**20)
     assert body.closed
 

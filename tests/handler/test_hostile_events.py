@@ -8,8 +8,7 @@ import time
 import pytest
 from s3_events import BUCKET, Put, handed_back, notification, queue_event, record
 from sample_images import jpeg
-from test_deadline import Countdown
-from worker_rig import BOTH_CLOUDS, Context, counted, states
+from worker_rig import BOTH_CLOUDS, Context, Countdown, counted, states
 
 from handler import telemetry
 

@@ -12,8 +12,7 @@ import boto3
 import pytest
 from s3_events import Put, handed_back, message, notification
 from sample_images import jpeg
-from test_deadline import Countdown
-from worker_rig import BOTH_CLOUDS, answer, counted, items, states
+from worker_rig import BOTH_CLOUDS, Countdown, answer, counted, items, states
 
 from handler.errors import TryAgainError
 from handler.intake.events import read_event

@@ -10,7 +10,7 @@ from sample_records import BUNDLE, GOLDEN, PREDICTION, UPLOAD, golden_record
 
 from handler.errors import SupersededError, TryAgainError
 from handler.store.record import FileFacts, Finding, build_record
-from model_layer import ImageFacts, Rejection
+from model_layer import ImageFacts, Rejection, RejectionCode
 
 
 def test_the_golden_record():
@@ -21,7 +21,7 @@ def test_the_golden_record():
 @pytest.mark.parametrize(
     ("answer", "status", "code"),
     [
-        (Rejection("truncated"), "rejected", "truncated"),
+        (Rejection(RejectionCode.TRUNCATED), "rejected", "truncated"),
         (SupersededError("deleted", "The object was deleted."), "superseded", "deleted"),
         (TryAgainError("out_of_time", "There was no time."), "failed", "out_of_time"),
     ],
@@ -39,12 +39,14 @@ def test_without_a_prediction_every_field_is_there_and_none_is_made_up(answer, s
 
 def test_a_rejected_file_tells_what_is_known_of_it():
     facts = ImageFacts("png", 60_000, 60_000)
-    record = build_record(Finding(UPLOAD, Rejection("too_many_pixels", facts), FileFacts(None, 70)), BUNDLE, "request")
+    record = build_record(
+        Finding(UPLOAD, Rejection(RejectionCode.TOO_MANY_PIXELS, facts), FileFacts(None, 70)), BUNDLE, "request"
+    )
     assert (record["object"]["format"], record["object"]["width"], record["object"]["bytes"]) == ("png", 60_000, 70)
 
 
 def test_every_record_carries_the_notice():
-    for answer in (PREDICTION, Rejection("blank")):
+    for answer in (PREDICTION, Rejection(RejectionCode.BLANK)):
         notice = build_record(Finding(UPLOAD, answer), BUNDLE, "request")["notice"]
         assert notice == "Research use only. Not a medical device."
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import time
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,17 @@ class Context:
 
     def get_remaining_time_in_millis(self) -> int:
         return int(self.seconds * 1000)
+
+
+class Countdown(Context):
+    """A context whose time really passes."""
+
+    def __init__(self, seconds):
+        super().__init__()
+        self.ends = time.monotonic() + seconds
+
+    def get_remaining_time_in_millis(self):
+        return max(0, int((self.ends - time.monotonic()) * 1000))
 
 
 @dataclass

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from functools import partial
 
 import pytest
 from hostile.fillers import EVENTS, EXIF, FILES, SETTINGS, XMP, jpeg_places, sound
@@ -17,10 +16,9 @@ from handler import telemetry
 from handler.configuration import Settings
 from handler.errors import ConfigurationError
 from handler.intake.events import read_event
-from model_layer.decoding import decode
+from model_layer import ImageRejectedError, decode
+from model_layer.decoding import exif
 from model_layer.decoding.formats import _FORMATS
-from model_layer.decoding.orientation import orientation
-from model_layer.rejections import ImageRejectedError
 
 MEGA = 2**20
 SHORTEST, LONGEST = 2**10, 8 * MEGA
@@ -88,12 +86,12 @@ def test_of_every_byte_in_every_place_of_a_jpeg():
 
 @pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in EXIF.items()])
 def test_of_exif(make):
-    check_growth(orientation, make, LONGEST)
+    check_growth(lambda data: exif.orientation([data]), make, LONGEST)
 
 
 @pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in XMP.items()])
 def test_of_xmp(make):
-    check_growth(partial(orientation, None), make, LONGEST)
+    check_growth(lambda data: exif.orientation([], [data]), make, LONGEST)
 
 
 @pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in EVENTS.items()])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from model_layer.rejections import SENTENCES
+from model_layer import RejectionCode
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,7 +54,7 @@ def test_two_thousand_malformed_images_end_in_a_record_each(tiny_bundle):
     found = outcomes(tiny_bundle, "malformed", 1100)
     assert len(found) >= 2000
     assert len({case["name"] for case in found}) == len(found)
-    assert {case["code"] for case in found} <= {None, *SENTENCES}
+    assert {case["code"] for case in found} <= {None, *RejectionCode}
     assert [case["name"] for case in found if not case["own_pixels"]] == []
     assert [(case["name"], case["seconds"]) for case in found if case["seconds"] > MALFORMED_SECONDS] == []
     assert [(case["name"], case["peak_mb"]) for case in found if case["peak_mb"] > MALFORMED_MB] == []

@@ -13,8 +13,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import json, resource, sys
 from hostile.corpus import ENCODERS
-from model_layer.decoding import decode
-from model_layer.rejections import ImageRejectedError
+from model_layer import ImageRejectedError, decode
 from sample_images import picture
 
 kind = sys.argv[1]
@@ -61,8 +60,7 @@ print(json.dumps(found))
 
 LARGE = """
 import resource, sys
-from model_layer.decoding import decode
-from model_layer.rejections import ImageRejectedError
+from model_layer import ImageRejectedError, decode
 from sample_images import encoded, picture
 
 kind, width, height, megabytes = sys.argv[1], *map(int, sys.argv[2:])

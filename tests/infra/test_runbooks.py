@@ -11,7 +11,7 @@ import pytest
 from handler.configuration import Settings
 from handler.errors import REFUSALS
 from infra.template import TEMPLATE, read_template
-from model_layer import doubts, rejections
+from model_layer import ReferralCode, RejectionCode
 
 ROOT = TEMPLATE.parent
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -102,7 +102,7 @@ def test_a_deletion_among_the_dead_letters_is_not_purged(template):
 
 
 @pytest.mark.parametrize(
-    ("status", "codes"), [("referred", set(doubts.SENTENCES)), ("rejected", {*rejections.SENTENCES, *REFUSALS})]
+    ("status", "codes"), [("referred", {*ReferralCode}), ("rejected", {*RejectionCode, *REFUSALS})]
 )
 def test_every_code_of_an_image_is_explained_and_no_other(status, codes):
     rows = re.findall(rf"^\| `{status}` \| ([^|]+) \|", OPERATIONS, re.MULTILINE)

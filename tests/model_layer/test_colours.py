@@ -16,8 +16,7 @@ from icc import ADOBE, BT2020, P3, SRGB, WIDE_GAMUT, grey_profile, rgb_profile
 from PIL import Image, ImageCms
 from sample_images import encoded, picture
 
-from model_layer.decoding import decode
-from model_layer.rejections import ImageRejectedError
+from model_layer import ImageRejectedError, decode
 
 SIZE = 64
 WITHIN = 2.0

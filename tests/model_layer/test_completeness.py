@@ -17,10 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter, JpegImagePlugin
 from sample_images import encoded, picture
 
-from model_layer.answers import Rejection
+from model_layer import ImageRejectedError, Rejection, decode
 from model_layer.classifier import Classifier
-from model_layer.decoding import decode
-from model_layer.rejections import ImageRejectedError
 
 SIZE = 64
 EOI = b"\xff\xd9"
@@ -126,7 +124,7 @@ def test_restart_markers_are_counted_and_come_in_order():
     without = data[:first] + data[second:]
     found = rejection(without)
     assert found.code == "incomplete"
-    assert found.particular.startswith("About 3 % of the picture is lost")  # one of 30 intervals
+    assert found.detail.startswith("About 3 % of the picture is lost")  # one of 30 intervals
     exchanged = data[:first] + data[second:third] + data[first:second] + data[third:]
     assert rejection(exchanged).code == "incomplete"
 
@@ -145,7 +143,7 @@ def test_how_much_is_lost_is_told_where_it_is_known():
     shares = {}
     for kept in (0.25, 0.5, 0.75):
         found = rejection(data[: start + int(kept * (len(data) - start))] + EOI)
-        shares[kept] = int(re.search(r"About (\d+) % of the picture is lost; upload", found.particular)[1])
+        shares[kept] = int(re.search(r"About (\d+) % of the picture is lost; upload", found.detail)[1])
     assert all(abs(100 * (1 - kept) - lost) <= 6 for kept, lost in shares.items()), shares
 
 
@@ -155,7 +153,7 @@ def test_the_rejection_of_an_image_tells_the_share(tiny_bundle):
     assert isinstance(answer, Rejection)
     assert answer.code == "incomplete"
     assert re.match(r"About \d\d % of the picture is lost; upload the original file again", answer.sentence)
-    assert (answer.image.format, answer.image.width, answer.image.height) == ("jpeg", 640, 480)
+    assert (answer.facts.format, answer.facts.width, answer.facts.height) == ("jpeg", 640, 480)
 
 
 @pytest.mark.parametrize("name", MODES)

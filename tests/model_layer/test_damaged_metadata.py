@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from sample_images import encoded, picture
 
-from model_layer.decoding import decode
+from model_layer import decode
 
 SIZE = 32
 IMAGE = picture(4, (64, 64))

@@ -17,9 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from sample_images import encoded, jpeg, picture, png
 
-from model_layer.decoding import DecodingLimits, decode
-from model_layer.facts import ImageFacts
-from model_layer.rejections import SENTENCES, ImageRejectedError
+from model_layer import DecodingLimits, ImageFacts, ImageRejectedError, RejectionCode, decode
 
 SIZE = 64
 
@@ -171,7 +169,7 @@ REJECTED = {
 def test_what_cannot_be_classified_says_why(kind):
     data, code = REJECTED[kind]
     assert code_of(data) == code
-    assert SENTENCES[code].endswith(".")
+    assert RejectionCode(code).sentence.endswith(".")
 
 
 def test_a_rejection_still_tells_what_the_header_told():
@@ -186,7 +184,7 @@ def test_a_rejection_still_tells_what_the_header_told():
 def test_a_fresh_process_tells_one_format_from_another():
     """Pillow loads decoders when it needs them: what another test has loaded must not be what makes this work."""
     code = (
-        "import sys; from model_layer.decoding import decode; from model_layer.rejections import ImageRejectedError\n"
+        "import sys; from model_layer import ImageRejectedError, decode\n"
         "try: print(decode(sys.stdin.buffer.read(), 32).facts.format)\n"
         "except ImageRejectedError as error: print(error.code)"
     )
@@ -219,4 +217,4 @@ def test_damaged_files_are_decoded_or_rejected_and_nothing_else(data):
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=400))
 def test_bytes_that_are_no_image_are_rejected(data):
-    assert code_of(data) in SENTENCES
+    assert code_of(data) in set(RejectionCode)

@@ -17,10 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from sample_images import encoded, picture
 
-from model_layer.decoding import decode
+from model_layer import ImageFacts, ImageRejectedError, decode
 from model_layer.decoding.limits import MAX_SCANS
-from model_layer.facts import ImageFacts
-from model_layer.rejections import ImageRejectedError
 
 SIZE = 64
 ROOT = Path(__file__).parents[2]
@@ -263,9 +261,7 @@ def test_a_canvas_is_refused_before_its_decoder_reserves_it(kind, data):
 HEAVY = """
 import resource, sys, threading
 from hostile.containers import png
-from model_layer.decoding import decode
-from model_layer.facts import ImageFacts
-from model_layer.rejections import ImageRejectedError
+from model_layer import ImageRejectedError, decode
 def attempt():
     try: decode(data, 64)
     except ImageRejectedError as error: codes.append(error.code)

@@ -25,9 +25,7 @@ from pydicom.uid import (
 )
 from sample_images import encoded, picture
 
-from model_layer.decoding import DecodingLimits, decode
-from model_layer.facts import ImageFacts
-from model_layer.rejections import ImageRejectedError
+from model_layer import DecodingLimits, ImageFacts, ImageRejectedError, decode
 
 ROOT = Path(__file__).parents[2]
 SIZE = 64
@@ -301,8 +299,7 @@ def test_damaged_objects_are_decoded_or_rejected_and_nothing_else(data):
 LOUD = """
 import json, logging, sys
 logging.basicConfig(level=logging.DEBUG, stream=sys.stdout)
-from model_layer.decoding import decode
-from model_layer.rejections import ImageRejectedError
+from model_layer import ImageRejectedError, decode
 for path in sys.argv[1:]:
     data = open(path, "rb").read()
     try: print(repr(decode(data, 64).facts))

@@ -12,11 +12,9 @@ import pytest
 from hostile.containers import jpeg_segment, with_repeated_scan
 from sample_images import encoded, picture
 
-from model_layer.decoding import DecodingLimits, decode
+from model_layer import DecodingLimits, ImageFacts, ImageRejectedError, decode
 from model_layer.decoding.formats import open_image
 from model_layer.decoding.limits import HEAVY_PIXELS, MAX_SCAN_PIXELS
-from model_layer.facts import ImageFacts
-from model_layer.rejections import ImageRejectedError
 
 SIZE = 64
 ROOT = Path(__file__).parents[2]

@@ -15,8 +15,7 @@ from PIL import Image
 from sample_images import encoded, picture
 from tiff_files import page, tiff_file
 
-from model_layer.decoding import decode
-from model_layer.rejections import ImageRejectedError
+from model_layer import ImageRejectedError, decode
 
 SIZE = 64
 SHAPE = (160, 128)  # width, height

@@ -13,9 +13,8 @@ import pytest
 from hostile.containers import bmp, box, png_chunk
 from sample_images import encoded, jpeg, picture, png
 
+from model_layer import ImageRejectedError, decode
 from model_layer.classifier import Classifier
-from model_layer.decoding import decode
-from model_layer.rejections import ImageRejectedError
 
 JPEG = jpeg(1, (128, 96))
 NOISE = bytes(range(1, 250)) * 9

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks.side_by_side.cloud import event
 from benchmarks.side_by_side.commands import Context
 from benchmarks.side_by_side.fakes import answer_in_process
+from benchmarks.side_by_side.uploads import event
 from handler import aws
 from handler.configuration import Settings
 from handler.worker import Worker

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.side_by_side import report
-from benchmarks.side_by_side.documents import DOCUMENT, RESULT, refreshed
+from benchmarks.side_by_side.documents import DOCUMENT, RESULT, number, refreshed
 from benchmarks.side_by_side.dollars import bill, dollars_per_million
-from benchmarks.side_by_side.installed import closure
+from benchmarks.side_by_side.models import closure
 from benchmarks.side_by_side.rows import at_most, less_is_better, more_is_better
 
 ROOT = Path(__file__).parents[2]
@@ -80,4 +79,4 @@ def test_a_closure_follows_requirements_and_leaves_extras_out():
 
 
 def test_numbers_for_people():
-    assert [report.number(x) for x in (0.0456, 4.567, 45.67, 1234.5)] == ["0.05", "4.57", "45.7", "1,234"]
+    assert [number(x) for x in (0.0456, 4.567, 45.67, 1234.5)] == ["0.05", "4.57", "45.7", "1,234"]

@@ -20,7 +20,7 @@ from sample_images import jpeg
 
 from handler.flow.fetching import ImageStore
 from handler.intake.messages import Upload
-from model_layer.decoding import decode
+from model_layer import decode
 from training.quantisation import quantise
 
 

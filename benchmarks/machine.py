@@ -1,10 +1,11 @@
-"""What the figures were taken on."""
+"""Facts about the machine that figures were measured on, and what a process uses of it."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import platform
+import resource
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +17,13 @@ INTERESTING = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx
 
 def facts() -> dict[str, Any]:
     """Processor, cores, memory, load and versions."""
-    told = _cpuinfo()
+    from model_layer import available_cores  # noqa: PLC0415 (children import this module, and measure their imports)
+
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "processor": told.get("model name", platform.processor() or platform.machine()),
+        "processor": _cpuinfo().get("model name", platform.processor() or platform.machine()),
         "vector_units": vector_units(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": available_cores(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -32,14 +34,28 @@ def facts() -> dict[str, Any]:
 
 
 def vector_units() -> list[str]:
-    """Those of interest that the processor has, by Linux's names."""
+    """The processor's vector units among `INTERESTING`, by Linux's names; empty on other systems."""
     flags = _cpuinfo().get("flags", "").split()
     return [flag for flag in INTERESTING if flag in flags]
 
 
 def load_average() -> float:
-    """Programs that wanted a core in the last minute, ours included: above the number of cores, distrust seconds."""
+    """Programs that wanted a core in the last minute, ours included; above the number of cores, distrust seconds."""
     return round(os.getloadavg()[0], 2)
+
+
+def memory_mb() -> dict[str, float]:
+    """This process's `resident` set and its `peak`, in MB (10^6 bytes)."""
+    status = Path("/proc/self/status")
+    if status.exists():  # not getrusage, whose peak on Linux begins with the parent's
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        return {
+            name: int(fields[key].split()[0]) * 1024 / 1e6 for name, key in (("resident", "VmRSS"), ("peak", "VmHWM"))
+        }
+    command = ["ps", "-o", "rss=", "-p", str(os.getpid())]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 (fixed arguments)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+    return {"resident": int(run.stdout) * 1024 / 1e6, "peak": peak / 1e6}
 
 
 def _cpuinfo() -> dict[str, str]:

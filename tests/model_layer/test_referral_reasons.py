@@ -15,9 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from tiny_bundle import tiny_manifest, tiny_network, write_tiny_bundle
 
-from model_layer import Bundle, BundleError, Classifier, ImageFacts
+from model_layer import Bundle, BundleError, Classifier, ImageFacts, ReferralCode
 from model_layer.bundle import QualityLimits
-from model_layer.doubts import SENTENCES, Evidence, doubts
+from model_layer.decision import Evidence, referral_reasons
 from model_layer.quality import Quality
 
 LIMITS = QualityLimits(side=120, brightness=40, clipped=0.3, blur=0.8, detail=10)
@@ -33,7 +33,7 @@ def bundle(tmp_path_factory):
 
 def codes(bundle, **changes):
     evidence = Evidence(**({"confidence": 0.9, "unlikeness": 0.1, "quality": GOOD, "facts": FACTS} | changes))
-    return [reason.code for reason in doubts(bundle.points[0], bundle.quality, evidence)]
+    return [reason.code for reason in referral_reasons(bundle.points[0], bundle.quality, evidence)]
 
 
 def test_a_good_photograph_that_is_known_and_sure_raises_no_doubt(bundle):
@@ -54,13 +54,13 @@ def test_a_good_photograph_that_is_known_and_sure_raises_no_doubt(bundle):
 )
 def test_each_doubt_has_its_reason_and_a_sentence(bundle, changes, code):
     assert codes(bundle, **changes) == [code]
-    assert SENTENCES[code].endswith(".")
+    assert ReferralCode(code).sentence.endswith(".")
 
 
 def test_all_reasons_are_given_what_can_be_mended_first(bundle):
     everything = {"confidence": 0.1, "unlikeness": 0.9, "quality": Quality(1, 0.9, 0.95, 1)}
     found = codes(bundle, **everything, facts=ImageFacts("png", 60, 60))
-    assert found == list(SENTENCES)
+    assert found == list(ReferralCode)
 
 
 def test_a_bundle_that_does_not_judge_photographs_raises_no_doubt_about_them(bundle):

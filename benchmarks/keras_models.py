@@ -1,9 +1,9 @@
-"""The network as LiteRT files, float and 8 bits: for the comparison of engines alone.
+"""The network in other frameworks' formats: a Keras file for the baseline worker, and LiteRT files, float and 8 bits.
 
-    python -m benchmarks.litert_network KERAS_MODEL FOLDER
+    python -m benchmarks.keras_models FOLDER
 
-LiteRT reads no ONNX, and the trained Keras weights are not in git: these have the architecture and random weights, so
-they tell of speed, not of answers.
+The trained Keras weights are not in git, so these have random weights: they show speed and memory, not answers. Made in
+a process of its own, which keeps TensorFlow out of the bench's.
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from training.network import build
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-FILES = {"float32": "float32.tflite", "int8": "int8.tflite"}
+SIZE, LABELS = 224, 8
 
 
 def main() -> None:
-    source, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    folder.mkdir(parents=True, exist_ok=True)
-    model = keras.saving.load_model(source)
+    folder = Path(sys.argv[1])
+    (folder / "litert").mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(0)
+    model = build(SIZE, LABELS)
+    model.save(folder / "keras-model.keras")
     shape = (1, *model.input_shape[1:])
     traced = tf.function(lambda pixels: model(pixels, training=False)["class_maps"])
     frozen = convert_variables_to_constants_v2(traced.get_concrete_function(tf.TensorSpec(shape, tf.float32)))
@@ -36,14 +40,14 @@ def main() -> None:
         for _ in range(4):
             yield [rng.integers(0, 256, shape).astype(np.float32)]
 
-    for name, file in FILES.items():
+    for name in ("float32", "int8"):
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
         if name == "int8":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.representative_dataset = examples
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = tf.uint8
-        (folder / file).write_bytes(converter.convert())
+        (folder / "litert" / f"{name}.tflite").write_bytes(converter.convert())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """One worker in a process of its own, ours or the Keras one, driven line by line.
 
-with worker("ours", environment) as ours:
-    sample = ours.handle(event)
+with worker("ours", environment, log) as ours:
+    sample = ours.handle([event])
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from model_layer import available_cores
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -26,12 +28,12 @@ KINDS = ("ours", "keras")
 
 
 class WorkerDiedError(RuntimeError):
-    """The worker's process ended, or refused a command. The message holds its last lines."""
+    """The worker's process ended, or handed messages back. The message holds its last lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one or more events cost."""
+    """The cost of one or more events."""
 
     images: int
     seconds: float
@@ -49,20 +51,16 @@ class WorkerProcess:
     """A running child; see `worker`."""
 
     def __init__(self, process: subprocess.Popen[str], log: Path, began: float) -> None:
-        self._process = process
-        self._log = log
-        self._began = began
+        self._process, self._log, self._began = process, log, began
         self.handled = 0
         """Images so far."""
 
     def ask(self, **command: Any) -> dict[str, Any]:
         """Sends one command and waits for its answer."""
         assert self._process.stdin  # noqa: S101 (opened as pipes)
-        try:
+        with contextlib.suppress(BrokenPipeError):  # then there is no answer
             self._process.stdin.write(json.dumps(command) + "\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            raise self._died() from None
         return self.answer()
 
     def answer(self) -> dict[str, Any]:
@@ -70,7 +68,7 @@ class WorkerProcess:
         assert self._process.stdout  # noqa: S101
         line = self._process.stdout.readline()
         if not line:
-            raise self._died()
+            raise self._died("The worker's process ended.")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -82,7 +80,7 @@ class WorkerProcess:
         """Has the worker answer `events` one after the other."""
         answer = self.ask(events=events)
         if answer["handed_back"]:
-            raise WorkerDiedError(f"{answer['handed_back']} messages were handed back. {self._last_lines()}")
+            raise self._died(f"{answer['handed_back']} messages were handed back.")
         self.handled += answer["images"]
         return Sample(answer["images"], answer["seconds"], answer["cpu_seconds"])
 
@@ -91,7 +89,7 @@ class WorkerProcess:
         return self.ask(memory=True)
 
     def stop(self) -> None:
-        """Closes its input, which ends it; kills it where that does not."""
+        """Closes its input, which ends it; kills it if it does not end."""
         with contextlib.suppress(OSError):
             if self._process.stdin:
                 self._process.stdin.close()
@@ -103,11 +101,9 @@ class WorkerProcess:
         if self._process.stdout:
             self._process.stdout.close()
 
-    def _died(self) -> WorkerDiedError:
-        return WorkerDiedError(f"The worker's process ended. {self._last_lines()}")
-
-    def _last_lines(self) -> str:
-        return "Its last lines: " + " | ".join(self._log.read_text(errors="replace").splitlines()[-5:])
+    def _died(self, what: str) -> WorkerDiedError:
+        last = " | ".join(self._log.read_text(errors="replace").splitlines()[-5:])
+        return WorkerDiedError(f"{what} Its last lines: {last}")
 
 
 @contextlib.contextmanager
@@ -115,9 +111,12 @@ def worker(
     kind: str, environment: Mapping[str, str], log: Path, *, cores: int | None = None, option: str = ""
 ) -> Iterator[WorkerProcess]:
     """A fresh process for the block: `kind` is `ours` or `keras`, `cores` bounds what it may run on."""
-    allowed = sorted(os.sched_getaffinity(0))[:cores]
-    environment = {**environment, "INFERENCE_THREADS": str(len(allowed))}
-    command = [sys.executable, "-m", CHILD, kind, ",".join(map(str, allowed))] + ([option] if option else [])
+    pinnable = hasattr(os, "sched_getaffinity")
+    allowed = sorted(os.sched_getaffinity(0) if pinnable else range(available_cores()))[:cores]
+    # The usual worker has no tuned memory allocator.
+    given = {name: value for name, value in environment.items() if kind == "ours" or not name.startswith("MALLOC_")}
+    given |= {"INFERENCE_THREADS": str(len(allowed))}
+    command = [sys.executable, "-m", CHILD, kind, ",".join(map(str, allowed)), *([option] if option else [])]
     with log.open("a", encoding="utf-8") as output:
         began = time.perf_counter()
         process = subprocess.Popen(  # noqa: S603 (our own module)
@@ -127,15 +126,10 @@ def worker(
             stderr=output,
             text=True,
             cwd=ROOT,
-            env={**_of(kind, environment), "STARTED": repr(time.monotonic())},
+            env=given | {"STARTED": repr(time.monotonic())},
         )
     child = WorkerProcess(process, log, began)
     try:
         yield child
     finally:
         child.stop()
-
-
-def _of(kind: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """The usual worker has not had its memory allocator tuned."""
-    return {name: value for name, value in environment.items() if kind == "ours" or not name.startswith("MALLOC_")}
