@@ -32,7 +32,6 @@ def test_each_upload_ends_in_the_record_that_its_bytes_deserve(rig, bucket, tabl
     assert {record["status"] for record in found.values()} > {"rejected"}
 
 
-@pytest.mark.slow
 def test_a_file_above_the_default_limit_is_refused_without_being_read(rig, bucket, table):
     size = rig.settings.max_image_bytes + 1
     put = bucket.put("zeros.jpg", bytes(size))
