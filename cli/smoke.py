@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.deployed import Deployed, aws_calls, client, find
 from demo.lesions import BAD_FILES, demo_images
-from handler.record import NOTICE
+from handler.store.record import NOTICE
 from pictures.names import one_line
 
 if TYPE_CHECKING:

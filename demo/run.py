@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from demo.files import DemoError, draw_synthetic, files_in
 from demo.table import Table, summary
 from demo.uploads import Uploads, quiet_handler
-from handler.record import NOTICE
+from handler.store.record import NOTICE
 from infra.embedded_aws import embedded_aws
 from infra.stack import deploy
 from pictures.names import one_line

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from botocore.exceptions import BotoCoreError, ClientError
 
 from demo.files import DemoError
-from handler.events import read_event
-from handler.table import PredictionsTable
+from handler.intake.events import read_event
+from handler.store.table import PredictionsTable
 from infra.worker_loop import Invocation, load_handler, run_worker, waiting
 
 if TYPE_CHECKING:

@@ -1,12 +1,26 @@
 """What happens to a batch of uploads, with AWS at its edges.
 
-The way of an image, by module:
+    app ─► worker ─► intake/events           reads the event: the uploads and removals of its messages
+                 └─► flow/delivery           the order of work: removals, new uploads, suspects
+                      ├─► flow/pipeline      many uploads at a time, through three of the flow/stages:
+                      │     prepare          flow/fetching, then model_layer decodes
+                      │     infer            model_layer classifies
+                      │     conclude         store/record, written by store/table
+                      ├─► flow/queues        which messages to acknowledge early or to show again soon
+                      └─► store/erasure      erases the records of removed objects, whichever event comes first
 
-    app ─► worker ─► events         an event, to the uploads and removals (`messages`) that it speaks of
-                 └─► delivery       what of them is new, done already, or to be tried alone
-                     ├─► pipeline ─► fetching       the bytes of the very version that was uploaded
-                     │           ├─► (model_layer)  bytes to an answer
-                     │           ├─► record         an answer to a record of schema 1
-                     │           └─► table          the record into DynamoDB
-                     └─► erasure    what is deleted from the bucket, out of the table
+The store imports neither the flow nor `app`, so that commands and services can read it without a worker.
+
+One noun for each thing, in the order in which an upload becomes them:
+
+    image      the name `<bucket>/<key>`, which all versions of an object share
+    upload     one version of one object, as an event names it (a removal is its opposite)
+    message    the unit of acknowledgement: names uploads and removals; a batch holds an event's messages
+    receive    one delivery of a message; an upload is near its end on the last two receives that its queue allows
+    decoded    an upload whose pixels wait for the network
+    finding    an upload and its answer: a prediction, a rejection, or an error
+    record     a finding as it is kept under one model, with one of the five statuses; its state is the same in short
+    outcome    what this invocation did with an upload or a removal: recorded, erased, or to be handed back
+    suspect    an upload that may have killed a worker, or cannot come again; tried alone, each try is an attempt
+    mark       what a removal leaves in the table, so that a later event of the removed upload is noticed
 """

@@ -1,34 +1,61 @@
-"""boto3's clients, and what their errors mean for an upload."""
+"""boto3's clients, what their errors mean for an upload, and how long to wait for a table that throttles.
+
+A throttled write is worth waiting for: its image has been read and classified, and handing it back would waste that
+work and one of its receives. A worker that waits takes no further messages. So a table with a twentieth of the needed
+capacity slows the intake down to what it can take, instead of filling the dead-letter queue.
+"""
 
 from __future__ import annotations
 
+import math
+import random
+import time
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from handler.errors import TryAgainError
+from handler.errors import ErrorCode, TryAgainError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from handler.configuration import Settings
 
 ATTEMPTS = 3
 """Of each request within one delivery of a message; the queue's deliveries come on top."""
 
 AWS_ERRORS = (ClientError, BotoCoreError)
-"""Everything that a boto3 call raises: S3's or DynamoDB's refusals, and failures on the way to them."""
+"""Everything that a boto3 call raises: refusals by the service, and failures on the way to it."""
+
+PASSING = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "ThrottlingException",
+        "RequestLimitExceeded",
+        "InternalServerError",
+        "ServiceUnavailable",
+    }
+)
+"""DynamoDB's codes that mean "later". A missing permission, table or network is left to the queue's redeliveries."""
+
+_ABOUT_THE_ITEM = frozenset({"ConditionalCheckFailedException", "ValidationException"})  # repeating changes nothing
+
+_FIRST_WAIT = 0.1  # seconds, at most; on top of botocore's own two repetitions
+_LONGEST_WAIT = 5.0
+_ONE_REQUEST = 0.5  # seconds that must be left for the request after the wait
 
 
 def client(service: str, settings: Settings) -> Any:
-    """A thread-safe client that gives up within seconds: the queue, not the client, is what waits out an outage."""
+    """A thread-safe client that gives up within seconds: the queue, not the client, waits out an outage."""
     return boto3.client(  # type: ignore[call-overload]
         service,
         config=Config(
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            connect_timeout=2,  # seconds; both services answer from the same region
+            connect_timeout=2,  # seconds; the services answer from the same region
             read_timeout=10,
-            # Fetching and writing threads each keep their connection open.
+            # Each fetching and each writing thread keeps its connection open.
             max_pool_connections=settings.download_threads,
             # An emulator on localhost has no host name for each bucket.
             s3={"addressing_style": "path"} if settings.aws_endpoint_url else None,
@@ -36,13 +63,56 @@ def client(service: str, settings: Settings) -> Any:
     )
 
 
-def error_code(error: Exception) -> str:
+def aws_code(error: Exception) -> str:
     """AWS's own code (`SlowDown`), or the name of what broke on the way (`ReadTimeoutError`)."""
     if isinstance(error, ClientError):
         return str(error.response.get("Error", {}).get("Code", "unknown"))
     return type(error).__name__
 
 
-def unavailable(code: str, operation: str, error: Exception) -> TryAgainError:
-    """`error` as a reason to try again. Its own text is left out: it may hold an address with the object's key."""
-    return TryAgainError(code, f"{operation} failed with {error_code(error)}.")
+def unavailable(code: ErrorCode, operation: str, error: Exception) -> TryAgainError:
+    """`error` as a reason to try again. Its own text is left out: it may contain an address with the object's key."""
+    return TryAgainError(code, f"{operation} failed with {aws_code(error)}.")
+
+
+class Patience:
+    """Repeats requests that a table throttles, as long as `seconds_left` allows; full jitter, doubling up to 5 s."""
+
+    def __init__(self, seconds_left: Callable[[], float], *, endless: bool = False) -> None:
+        """`endless`: repeats after any error that is not about the request's own item."""
+        self._seconds_left = seconds_left
+        self._endless = endless
+
+    def endless(self, most: float = math.inf) -> Patience:
+        """The time left, at most `most` seconds from now, for a request that is repeated after any error.
+
+        For the last receive: nothing comes back later that could repeat it.
+        """
+        end = time.monotonic() + min(most, self._seconds_left())
+        return Patience(lambda: min(self._seconds_left(), end - time.monotonic()), endless=True)
+
+    def call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
+        """`operation(**arguments)`; raises its last error when waiting would not help or no time is left."""
+        attempt = 0
+        while True:
+            try:
+                return operation(**arguments)
+            except AWS_ERRORS as error:
+                if not self._passes(aws_code(error)) or not self.wait(attempt):
+                    raise
+            attempt += 1
+
+    def _passes(self, code: str) -> bool:
+        return code in PASSING or (self._endless and code not in _ABOUT_THE_ITEM)
+
+    def wait(self, attempt: int) -> bool:
+        """Sleeps before the repetition after `attempt` (from 0 on); returns False at once if no time is left for it."""
+        seconds = random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(attempt, 10)))
+        if self._seconds_left() < seconds + _ONE_REQUEST:
+            return False
+        time.sleep(seconds)
+        return True
+
+
+IMPATIENT = Patience(lambda: 0.0)
+"""Raises the first error."""

@@ -1,22 +1,26 @@
-"""The worker's settings, read once from the environment."""
+"""The worker's settings, read once from the environment, and the model that they name."""
 
 from __future__ import annotations
 
 import math
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from handler.errors import ConfigurationError
-from model_layer import available_cores
+from model_layer import BundleError, Classifier, DecodedImage, DecodingLimits, ImageFacts, available_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from concurrent.futures import Future
 
 MEGABYTES_A_CORE = 1769
-"""Of a Lambda's memory."""
+"""Lambda gives one core for each of these."""
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 SHIPPED_BUNDLES = Path(__file__).resolve().parent.parent / "models"
 
@@ -30,32 +34,32 @@ class Settings:
     max_image_bytes: int
     max_image_pixels: int
     download_threads: int
-    """Images fetched at a time. Each holds at most `max_image_bytes` until it is decoded."""
+    """Images fetched at a time. Each takes at most `max_image_bytes` of memory until it is decoded."""
     inference_threads: int
-    """Cores to compute on: as many images are decoded at a time, and as many are in the network."""
+    """Cores to compute on: the number of images decoded at a time, and of images in the network at a time."""
     max_receives: int
-    """The queue's maxReceiveCount: a message that fails at one of its last two receives leaves a `failed` record."""
+    """The queue's maxReceiveCount. Uploads that fail on the last two receives get a `failed` record."""
     visibility_timeout: int
-    """The queue's, in seconds: so long a message stays hidden whose worker was killed."""
+    """The queue's, in seconds: how long a message stays hidden if its worker was killed."""
     record_ttl_days: int
     """Days until DynamoDB deletes a record; 0: never."""
     uploads_bucket: str | None
     """The only bucket whose events are accepted; None: any, as on a laptop."""
     ignore_system_files: bool
-    """Whether folder markers and files such as .DS_Store count as no uploads."""
+    """Whether folder markers and files such as .DS_Store are ignored."""
     erase_removed: bool
     """Whether the records of objects that are deleted from the bucket are erased."""
     aws_endpoint_url: str | None
-    """Address of an emulator, which boto3 reads by itself; None: AWS."""
+    """Address of an emulator; None: AWS. boto3 reads it from the environment."""
     powertools_log_level: str
-    """Which Powertools reads by itself."""
+    """Powertools reads it from the environment."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Reads and checks every variable; an empty one counts as unset.
 
         Raises:
-            ConfigurationError: one sentence that names the first variable with a wrong value.
+            ConfigurationError: one sentence about the first variable with a wrong value.
         """
         return cls(
             predictions_table=_table(environment),
@@ -79,7 +83,7 @@ def _whole(environment: Mapping[str, str], name: str, default: int, lowest: int,
     text = environment.get(name, "").strip()
     if not text:
         return default
-    # isdecimal alone would let the digits of other scripts pass, and int() alone signs, underscores and long computing.
+    # isdecimal() would accept digits of other scripts, int() signs and underscores; thousands of digits take long.
     digits = text.lstrip("0") or "0"
     if text.isascii() and text.isdecimal() and len(digits) < 20 and lowest <= int(digits) <= highest:
         return int(digits)
@@ -87,7 +91,7 @@ def _whole(environment: Mapping[str, str], name: str, default: int, lowest: int,
 
 
 def _cores(environment: Mapping[str, str]) -> int:
-    """Those that this process may use. Lambda shows at least two, but gives the time of one for every 1,769 MB.
+    """The cores that this process may use. Lambda shows at least two, but gives the time of one for every 1,769 MB.
 
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
     """
@@ -146,3 +150,38 @@ def _log_level(environment: Mapping[str, str]) -> str:
     if text.upper() not in LOG_LEVELS:
         raise ConfigurationError(f"POWERTOOLS_LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}, but is {text!r}.")
     return text.upper()
+
+
+def begin_loading(settings: Settings) -> Future[Classifier]:
+    """Starts `load` in a thread, while the rest of the worker is still being imported.
+
+    Loading and the first run release the interpreter lock most of the time; importing boto3 and making its clients do
+    not. Side by side they save a cold start the shorter of the two.
+    """
+    thread = ThreadPoolExecutor(1, "load")
+    loading = thread.submit(load, settings)
+    thread.shutdown(wait=False)
+    return loading
+
+
+def load(settings: Settings) -> Classifier:
+    """The model of the bundle that `settings` name, loaded and run once.
+
+    Raises:
+        ConfigurationError: the bundle cannot be used.
+    """
+    limits = DecodingLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
+    try:
+        classifier = Classifier.load(
+            settings.model_bundle, limits=limits, threads=settings.inference_threads, keep_file=False
+        )
+    except BundleError as error:
+        raise ConfigurationError(f"MODEL_BUNDLE cannot be used: {error}") from error
+    _warm_up(classifier)
+    return classifier
+
+
+def _warm_up(classifier: Classifier) -> None:
+    """The first run of a network plans its memory, so that the first upload does not wait for it."""
+    size = classifier.bundle.input_size
+    classifier.predict([DecodedImage(np.zeros((size, size, 3), np.uint8), ImageFacts("none", size, size))])

@@ -1,7 +1,7 @@
 """Logs and metrics: one line and a few numbers for each image.
 
-No object's key, and nothing that a library says about its arguments, is logged above DEBUG: a file name may be a
-person's name. An image is told by the first digits of a hash of `<bucket>/<key>`.
+No object key, and no text of a library's exception, is logged above DEBUG: a file name may be a person's name. An
+image is identified by the first digits of a hash of `<bucket>/<key>`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
+from handler.errors import ErrorCode
+
 if TYPE_CHECKING:
     from handler.errors import TryAgainError
-    from handler.messages import Batch, Message, Removal
-    from handler.stages import Outcome
+    from handler.flow.delivery import RemovalOutcome
+    from handler.flow.stages import Outcome
+    from handler.intake.messages import Batch, Message
 
 NAME = "dermbatch"
 
@@ -28,7 +31,7 @@ metrics = Metrics(namespace=os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or NA
 
 
 def report_batch(batch: Batch, uploads: int) -> None:
-    """The size of one event, and what in it could not be understood."""
+    """The size of one event, and which parts of it could not be understood."""
     metrics.add_metric("BatchSize", MetricUnit.Count, uploads)
     if ignored := sum(message.ignored for message in batch.messages):
         metrics.add_metric("Ignored", MetricUnit.Count, ignored)
@@ -36,16 +39,17 @@ def report_batch(batch: Batch, uploads: int) -> None:
     for message in batch.messages:
         for problem in message.problems:
             metrics.add_metric("Unreadable", MetricUnit.Count, 1)
-            if problem.code == "foreign_bucket":
+            if problem.code == ErrorCode.FOREIGN_BUCKET:
                 metrics.add_metric("ForeignBucket", MetricUnit.Count, 1)
             logger.error(problem.sentence, correlation_id=message.id, receives=message.receives)
 
 
-def report_removal(removal: Removal, erased: int, error: TryAgainError | None) -> None:
+def report_removal(outcome: RemovalOutcome) -> None:
     """What became of one removed object's records."""
-    metrics.add_metric("Erased", MetricUnit.Count, erased)
+    removal, error = outcome.removal, outcome.error
+    metrics.add_metric("Erased", MetricUnit.Count, outcome.erased)
     metrics.add_metric("TryAgain", MetricUnit.Count, 1 if error else 0)
-    fields: dict[str, Any] = {"image": _hash(removal.image), "version": removal.version, "erased": erased}
+    fields: dict[str, Any] = {"image": _hash(removal.image), "version": removal.version, "erased": outcome.erased}
     if not error:
         logger.info("removal", **fields)
     else:
@@ -54,8 +58,8 @@ def report_removal(removal: Removal, erased: int, error: TryAgainError | None) -
 
 
 def report_unbegun(count: int) -> None:
-    """Uploads for which there was no time: one line for all, since there may be thousands in one message."""
-    for _ in range(count):  # a sample for each, as of every other image: alarms take their number for the images
+    """Uploads for which there was no time: one line for all, since one message may name thousands."""
+    for _ in range(count):  # one sample each, as for every other image: alarms take the number of samples for images
         metrics.add_metric("TryAgain", MetricUnit.Count, 1)
     logger.warning("images handed back unbegun", count=count)
 
@@ -96,10 +100,10 @@ def _hash(image: str) -> str:
 
 
 def _report_defect(error: TryAgainError) -> None:
-    if error.code == "internal_error":
+    if error.code == ErrorCode.INTERNAL_ERROR:
         logger.error(error.sentence, raised_at=_lines_of(error.__cause__))
 
 
 def _lines_of(error: BaseException | None) -> list[str]:
-    """Where `error` was raised, as lines of code: without its text, which may hold a key."""
+    """Where `error` was raised, as lines of code, without its text, which may contain a key."""
     return traceback.format_tb(error.__traceback__) if error else []

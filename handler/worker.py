@@ -1,26 +1,26 @@
-"""One worker: holds what is costly to make, and answers one event after the other."""
+"""One worker: keeps what is costly to make, and answers one event after the other."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from handler import aws, telemetry
-from handler.deadline import Deadline
-from handler.delivery import Delivery
-from handler.erasure import Erasure
-from handler.errors import TryAgainError
-from handler.events import read_event
-from handler.fetching import ImageStore
-from handler.loading import load
-from handler.queues import Queues
-from handler.stages import Stages
-from handler.table import PredictionsTable
+from handler.configuration import load
+from handler.errors import ErrorCode, TryAgainError
+from handler.flow.delivery import Delivery, RemovalOutcome
+from handler.flow.fetching import ImageStore
+from handler.flow.invocation import Invocation
+from handler.flow.queues import Queues
+from handler.flow.stages import Stages
+from handler.intake.events import read_event
+from handler.store.erasure import Erasure
+from handler.store.table import PredictionsTable
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from handler.configuration import Settings
-    from handler.messages import Batch, Message, Removal, Upload
+    from handler.intake.messages import Batch
     from model_layer import Classifier
 
 
@@ -37,7 +37,7 @@ class Worker:
     def start(cls, settings: Settings, loading: Future[Classifier] | None = None) -> Worker:
         """Makes the clients, and takes the model that is `loading` (default: loads it now).
 
-        All that an invocation would otherwise wait for happens here, a first run of the network included.
+        All that an invocation would otherwise wait for happens here, including a first run of the network.
 
         Raises:
             ConfigurationError: the bundle cannot be used.
@@ -46,18 +46,18 @@ class Worker:
         dynamodb, name = aws.client("dynamodb", settings), settings.predictions_table
         classifier = loading.result() if loading else load(settings)
         table = PredictionsTable(dynamodb, name, settings.record_ttl_days)
-        stages = Stages(store, classifier, table, settings.inference_threads)
-        return cls(settings, stages, Erasure(dynamodb, name, store) if settings.erase_removed else None)
+        erasure = Erasure(dynamodb, name, store.remaining) if settings.erase_removed else None
+        return cls(settings, Stages(store, classifier, table, settings.inference_threads), erasure)
 
     def handle(self, event: object, context: Any) -> dict[str, list[dict[str, str]]]:
-        """Brings every upload that `event` speaks of to its record, or its message back to the queue.
+        """Gives every upload that `event` names a record, or hands its message back to the queue.
 
         Returns SQS's partial batch response. `context` is Lambda's.
 
         Raises:
-            TryAgainError: only for an event that came from no queue, after all that could be done is done: Lambda
-                knows no partial response there, and retries the event as a whole.
-            UnreadableMessageError: so, and only for an event of SNS: part of it is not understood.
+            TryAgainError: only for an event that came from no queue, and after everything else is done. Lambda knows
+                no partial response there, and retries the event as a whole.
+            UnreadableMessageError: likewise, and only for an event from SNS: part of it is not understood.
         """
         settings = self._settings
         batch = read_event(event, settings.uploads_bucket, ignore_system_files=settings.ignore_system_files)
@@ -66,52 +66,34 @@ class Worker:
             self._stages,
             self._erasure,
             self._queues,
-            threads=settings.download_threads,
+            Invocation(context.get_remaining_time_in_millis, context.aws_request_id, settings.download_threads),
             max_receives=settings.max_receives,
             visibility_timeout=settings.visibility_timeout,
-            deadline=Deadline(context.get_remaining_time_in_millis),
-            request_id=context.aws_request_id,
         )
         telemetry.report_batch(batch, len(delivery.named))
-        unfinished: set[Upload | Removal] = set()
-        for removal, erased, error in delivery.removals():
-            telemetry.report_removal(removal, erased, error)
-            if error:
-                unfinished.add(removal)
-        unbegun = 0
-        for outcome in delivery.uploads():
-            if outcome.error:
-                unfinished.add(outcome.upload)
-            if outcome.unbegun:
+        errors = unbegun = 0
+        for outcome in delivery.run():
+            errors += bool(outcome.error)
+            if isinstance(outcome, RemovalOutcome):
+                telemetry.report_removal(outcome)
+            elif outcome.unbegun:
                 unbegun += 1
             else:
                 telemetry.report_outcome(outcome, delivery.named[outcome.upload][0])
         if unbegun:
             telemetry.report_unbegun(unbegun)
         if not batch.partial_response:
-            _raise_what_is_unfinished(batch, unfinished)
-        returned = _unfinished(batch, unfinished)
-        delivery.hand_back(returned)
-        return {"batchItemFailures": [{"itemIdentifier": str(message.id)} for message in returned]}
+            _raise_if_unfinished(batch, errors)
+        unfinished = delivery.unfinished()
+        delivery.hand_back(unfinished)
+        return {"batchItemFailures": [{"itemIdentifier": str(message.id)} for message in unfinished]}
 
 
-def _raise_what_is_unfinished(batch: Batch, unfinished: set[Upload | Removal]) -> None:
-    """What nobody can understand is logged and done, but where SNS keeps what fails for a person to look at."""
+def _raise_if_unfinished(batch: Batch, errors: int) -> None:
+    """A part that is not understood is only logged, except for SNS, which keeps failed events for a person to see."""
+    if errors:
+        parts = {part for message in batch.messages for part in (*message.uploads, *message.removals)}
+        raise TryAgainError(ErrorCode.UNFINISHED, f"{errors} of {len(parts)} uploads must come again.")
     problems = [problem for message in batch.messages for problem in message.problems]
-    if unfinished:
-        raise TryAgainError("unfinished", f"{len(unfinished)} of {_count(batch)} uploads must come again.")
     if problems and batch.from_topic:
         raise problems[0]
-
-
-def _count(batch: Batch) -> int:
-    return len({part for message in batch.messages for part in (*message.uploads, *message.removals)})
-
-
-def _unfinished(batch: Batch, unfinished: set[Upload | Removal]) -> list[Message]:
-    """The messages to hand back: each that is not understood in full, or has a part that is not done."""
-    return [
-        message
-        for message in batch.messages
-        if message.id and (message.problems or not unfinished.isdisjoint((*message.uploads, *message.removals)))
-    ]

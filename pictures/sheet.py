@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from handler.record import NOTICE
+from handler.store.record import NOTICE
 from model_layer import DecodingLimits, ImageRejectedError, decode
 from pictures.canvas import CARD, EDGE, GROUND, INK, MUTED, STATUS, URGENT, Canvas, Style, width_of
 from pictures.card import HEIGHT, SQUARE, WIDTH, draw_card

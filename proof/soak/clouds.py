@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
-from handler.messages import iso8601
+from handler.intake.messages import iso8601
 from infra.embedded_aws import REGION, Endpoint, embedded_aws
 from infra.stack import Lane, Stack, deploy
 from infra.template import read_template

@@ -25,7 +25,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectionClosedError
 from botocore.httpsession import URLLib3Session
 
-from handler.events import read_event
+from handler.intake.events import read_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

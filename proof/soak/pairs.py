@@ -19,8 +19,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from handler.events import read_event
-from handler.table import PredictionsTable
+from handler.intake.events import read_event
+from handler.store.record import object_version
+from handler.store.table import PredictionsTable
 from infra.worker_loop import waiting
 from model_layer import Classifier, Prediction
 from proof.soak import faults
@@ -208,7 +209,7 @@ def _judged(
     letters: Sequence[Mapping[str, Any]],
 ) -> Found:
     table = PredictionsTable(stack.endpoint.client("dynamodb"), stack.table)
-    records = {(one["object"]["key"], one["version"].rpartition("#")[0]): one for one in table.everything()}
+    records = {(one["object"]["key"], object_version(one["version"])): one for one in table.everything()}
     named = (message for letter in letters for message in read_event(json.loads(letter["Body"])).messages)
     lettered = {(upload.key, upload.object_version) for message in named for upload in message.uploads}
     states = defaultdict[str, int](int)

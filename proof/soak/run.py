@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from handler.table import PredictionsTable
+from handler.store.record import object_version
+from handler.store.table import PredictionsTable
 from model_layer import Classifier, Prediction
 from proof.soak import faults
 from proof.soak.clouds import CLOUDS, MAX_RECEIVES, created, reorder, send_late
@@ -188,7 +189,7 @@ class Soak:
 
     def _records(self) -> dict[Identity, Mapping[str, Any]]:
         return {
-            (record["object"]["key"], record["version"].rpartition("#")[0]): dict(record)
+            (record["object"]["key"], object_version(record["version"])): dict(record)
             for record in self._table.everything()
         }
 

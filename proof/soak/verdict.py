@@ -7,7 +7,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from handler.events import read_event
+from handler.intake.events import read_event
+from handler.store.record import object_version
 from infra.worker_loop import waiting
 from model_layer import Prediction
 from proof.soak.clouds import take
@@ -116,7 +117,7 @@ def judge(
     """Counts. Takes the dead letters out of their queue."""
     found: dict[Identity, list[Mapping[str, Any]]] = {}
     for record in records:
-        found.setdefault((record["object"]["key"], record["version"].rpartition("#")[0]), []).append(record)
+        found.setdefault((record["object"]["key"], object_version(record["version"])), []).append(record)
     states = Counter(str(record["status"]) for same in found.values() for record in same)
     failed = {identity for identity, same in found.items() if same[0]["status"] == "failed"}
     taken = take(stack, stack.dlq_url)

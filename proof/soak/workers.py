@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from handler.events import read_event
+from handler.intake.events import read_event
 from infra.lambda_contract import failed_messages
 from infra.worker_loop import Invocation, function_environment, run_worker, waiting
 from proof.soak.faults import TABLE_AWAY, TIMEOUT, strikes
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from handler.messages import Message
+    from handler.intake.messages import Message
     from infra.lambda_contract import LambdaContext
     from infra.stack import Stack
 

@@ -10,7 +10,7 @@ import pytest
 
 from cli.app import main
 from cli.backfill import objects, run, sending
-from handler.events import read_event
+from handler.intake.events import read_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable

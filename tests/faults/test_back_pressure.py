@@ -11,11 +11,12 @@ import time
 import pytest
 from sample_images import jpeg
 
-from handler import aws, patience
+from handler import aws
 from handler.configuration import Settings
-from handler.table import PredictionsTable
+from handler.store.table import PredictionsTable
 from handler.worker import Worker
 from infra.worker_loop import function_environment, run_worker, waiting
+from model_layer import Classifier
 from proof.soak.clouds import drain
 from proof.soak.faults import dynamodb_error
 
@@ -65,17 +66,21 @@ def throttled(stack, tiny_bundle, monkeypatch):
         for name, value in environment.items():
             if name.startswith(("AWS_", "NO_PROXY", "no_proxy")):
                 monkeypatch.setenv(name, value)
-        worker = Worker.start(Settings.from_environment({**os.environ, **environment}))
         throttle, inferred = Throttle(), []
-        dynamodb = worker._stages._table._client
-        dynamodb.meta.events.register_first("before-send.dynamodb.PutItem", throttle)
-        predict = type(worker._stages._classifier).predict
+        connect, predict = aws.client, Classifier.predict
+
+        def throttled_client(service, settings):
+            client = connect(service, settings)
+            client.meta.events.register_first("before-send.dynamodb.PutItem", throttle)
+            return client
 
         def counted(self, images):
             inferred.append(len(images))
             return predict(self, images)
 
-        monkeypatch.setattr(type(worker._stages._classifier), "predict", counted)
+        monkeypatch.setattr(aws, "client", throttled_client)
+        worker = Worker.start(Settings.from_environment({**os.environ, **environment}))
+        monkeypatch.setattr(Classifier, "predict", counted)
         s3 = stack.endpoint.client("s3")
         for number in range(UPLOADS):
             s3.put_object(Bucket=stack.bucket, Key=f"{number}.jpg", Body=jpeg(number))
@@ -98,7 +103,7 @@ def test_nothing_becomes_a_dead_letter_and_the_queue_drains(stack, throttled, ti
 
 
 def test_without_patience_there_would_be_dead_letters(stack, throttled, monkeypatch):
-    monkeypatch.setattr(patience, "PASSING", frozenset())
+    monkeypatch.setattr(aws, "PASSING", frozenset())
     monkeypatch.setattr(aws, "ATTEMPTS", 1)
     _, _, dead = throttled(120, 2)
     assert dead

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sample_images import jpeg
 
-from handler.events import read_event
-from handler.table import PredictionsTable
+from handler.intake.events import read_event
+from handler.store.table import PredictionsTable
 from infra.worker_loop import waiting
 from proof.soak.clouds import drain
 from proof.soak.faults import POISON, SLOW_DOWN

@@ -8,8 +8,8 @@ import time
 import pytest
 from sample_images import jpeg
 
-from handler.events import read_event
-from handler.table import PredictionsTable
+from handler.intake.events import read_event
+from handler.store.table import PredictionsTable
 from infra.worker_loop import run_worker, waiting
 from proof.soak.clouds import drain
 from proof.soak.faults import KILL_FETCH, POISON

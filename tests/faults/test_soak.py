@@ -9,8 +9,8 @@ from collections import Counter
 
 import pytest
 
-from handler.events import read_event
-from handler.table import PredictionsTable
+from handler.intake.events import read_event
+from handler.store.table import PredictionsTable
 from model_layer import Classifier
 from proof.soak import faults, pairs
 from proof.soak.__main__ import main

@@ -15,9 +15,9 @@ from moto import mock_aws
 from s3_events import BUCKET
 from worker_rig import TABLE, Bucket, Context, Rig
 
-from handler import telemetry
-from handler.configuration import Settings
-from handler.table import PredictionsTable
+from handler import aws, telemetry
+from handler.configuration import Settings, begin_loading
+from handler.store.table import PredictionsTable
 from handler.worker import Worker
 from infra.embedded_aws import Endpoint, embedded_aws
 from infra.stack import read_template
@@ -119,15 +119,23 @@ def table(cloud: str, declared_table: dict[str, Any]) -> PredictionsTable:
 
 
 @pytest.fixture
-def make_rig(tiny_bundle: Path, table: PredictionsTable) -> Callable[..., Rig]:
+def make_rig(tiny_bundle: Path, table: PredictionsTable, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Rig]:
     """Builds a worker over the table; keywords override its environment."""
+    connect = aws.client
 
     def make(**environment: Any) -> Rig:
         given = {"PREDICTIONS_TABLE": TABLE, "MODEL_BUNDLE": str(tiny_bundle), "INFERENCE_THREADS": "1"}
         given |= {"AWS_ENDPOINT_URL": os.environ.get("AWS_ENDPOINT_URL", "")}
-        worker = Worker.start(Settings.from_environment(given | {k: str(v) for k, v in environment.items()}))
-        stages = worker._stages
-        return Rig(worker, stages._classifier, stages._store._client, stages._table._client)
+        settings = Settings.from_environment(given | {k: str(v) for k, v in environment.items()})
+        loading, clients = begin_loading(settings), dict[str, Any]()
+
+        def client(service: str, settings: Settings) -> Any:
+            clients[service] = connect(service, settings)
+            return clients[service]
+
+        monkeypatch.setattr(aws, "client", client)
+        worker = Worker.start(settings, loading)
+        return Rig(worker, settings, loading.result(), clients["s3"], clients["dynamodb"])
 
     return make
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from handler.errors import SupersededError, TryAgainError
-from handler.events import Upload
-from handler.record import FileFacts, Finding, Record, build_record
+from handler.intake.events import Upload
+from handler.store.record import FileFacts, Finding, Record, build_record
 from model_layer import Heatmap, ImageFacts, Prediction, Reason, ReferralCode, Rejection, RejectionCode, Status
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "record-1.json"

@@ -16,7 +16,7 @@ from s3_events import BUCKET, handed_back, queue_event
 from sample_images import jpeg
 from worker_rig import TABLE
 
-from handler.events import read_event
+from handler.intake.events import read_event
 
 ROOT = Path(__file__).parents[2]
 EVENTS = ROOT / "events"
@@ -151,3 +151,18 @@ def test_a_wrong_setting_ends_the_start_in_one_sentence(tiny_bundle, name, value
     run = run_python("import handler.app", **{"MODEL_BUNDLE": str(tiny_bundle)} | {name: value})
     assert run.returncode != 0
     assert re.match(rf"handler\.errors\.ConfigurationError: {name} must be .*\.$", run.stderr.splitlines()[-1])
+
+
+def test_the_store_can_be_read_without_a_worker():
+    """Commands and services import it; neither the worker nor its telemetry may come along."""
+    code = """
+import sys, handler.intake.events, handler.store.erasure, handler.store.queries, handler.store.table
+print(*sys.modules)
+"""
+    run = run_python(code)
+    assert run.returncode == 0, run.stderr
+    imported = set(run.stdout.split())
+    assert "handler.store.record" in imported
+    worker = {"handler.app", "handler.worker", "handler.telemetry", "handler.configuration", "aws_lambda_powertools"}
+    assert not imported & worker
+    assert not [name for name in imported if name.startswith("handler.flow")]

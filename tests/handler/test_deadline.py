@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING
 import pytest
 from s3_events import Put, handed_back, queue_event, record
 from sample_images import jpeg
-from worker_rig import Context, answer, states
+from worker_rig import Context, Countdown, answer, states
 
-from handler.deadline import Deadline
+from handler.flow.invocation import Invocation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
 def test_a_long_timeout_keeps_full_reserves_and_a_short_one_a_share():
-    long, short = Deadline(lambda: 120_000), Deadline(lambda: 3_000)
+    long, short = Invocation(lambda: 120_000), Invocation(lambda: 3_000)
     assert (long.seconds_to_begin(), long.seconds_to_finish()) == (114.0, 119.0)
     assert (short.seconds_to_begin(), short.seconds_to_finish()) == (2.0, 2.7)
 
 
 def test_it_never_counts_below_zero():
     left = iter([120_000, 500, -20])
-    deadline = Deadline(lambda: next(left))
-    assert deadline.seconds_to_begin() == 0
-    assert deadline.seconds_to_finish() == 0
+    invocation = Invocation(lambda: next(left))
+    assert invocation.seconds_to_begin() == 0
+    assert invocation.seconds_to_finish() == 0
 
 
 def test_what_was_begun_is_finished_and_the_rest_is_handed_back(rig, bucket, table):
@@ -45,17 +45,6 @@ def test_what_was_begun_is_finished_and_the_rest_is_handed_back(rig, bucket, tab
     context.seconds = 100
     rig.handle(queue_event(*puts), context)
     assert len(list(table.everything())) == 60
-
-
-class Countdown(Context):
-    """A context whose time really passes."""
-
-    def __init__(self, seconds):
-        super().__init__()
-        self.ends = time.monotonic() + seconds
-
-    def get_remaining_time_in_millis(self):
-        return max(0, int((self.ends - time.monotonic()) * 1000))
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from s3_events import Put, handed_back, notification, queue_event, record
 from sample_images import jpeg
-from worker_rig import BOTH_CLOUDS, TABLE, answer, states
+from worker_rig import BOTH_CLOUDS, answer, items, states
 
-from handler.events import read_event
-from handler.messages import iso8601
+from handler.intake.events import read_event
+from handler.intake.messages import iso8601
 
 EVENTS = Path(__file__).parents[2] / "events"
 
@@ -36,10 +36,6 @@ def deleted(bucket, put: Put, event: str = "ObjectRemoved", *, version: str | No
 def left(table) -> list[str]:
     """The images that have a record; marks of removals are none."""
     return sorted(states(table))
-
-
-def items(table) -> list[dict]:
-    return table._client.scan(TableName=TABLE)["Items"]
 
 
 class TestInAVersionedBucket:
@@ -209,7 +205,7 @@ def test_erased_leaves_no_name_behind(rig, bucket, table):
     put = bucket.put("Jane-Doe.jpg", jpeg(1))
     rig.handle(queue_event(created(put)))
     rig.handle(queue_event(deleted(bucket, put)))
-    (mark,) = items(table)
+    (mark,) = items()
     assert "Jane" not in json.dumps(mark)
     assert set(mark) == {"image", "version", "removed_at", "marker", "expires_at"}
     month = timedelta(days=36).total_seconds()
@@ -241,9 +237,9 @@ def test_an_upload_whose_marks_cannot_be_read_comes_again(rig, bucket, table):
 @pytest.mark.parametrize("readable", [True, False])
 def test_nor_does_a_failed_record_stay_of_what_was_deleted(make_rig, bucket, table, readable, monkeypatch):
     """It holds the key, and nothing may come after it: its dead letter may be purged."""
-    from handler import patience
+    from handler import aws
 
-    monkeypatch.setattr(patience, "PASSING", frozenset())
+    monkeypatch.setattr(aws, "PASSING", frozenset())
     rig = make_rig()
     put = bucket.put("a.jpg", jpeg(1))
     upload, removal = created(put), deleted(bucket, put, version=put.version)

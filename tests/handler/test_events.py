@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from s3_events import BUCKET, Put, message, notification, queue_event, record
 
-from handler.events import read_event
+from handler.intake.events import read_event
 
 EVENTS = Path(__file__).parents[2] / "events"
 

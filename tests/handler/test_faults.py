@@ -6,8 +6,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 from s3_events import handed_back, queue_event
 from sample_images import jpeg
-from test_deadline import Countdown
-from worker_rig import TABLE, Context, answer, states
+from worker_rig import TABLE, Context, Countdown, answer, states
 
 THROTTLED = (
     '{"__type": "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException", "message": "slow down"}'
@@ -36,10 +35,10 @@ def deliver_until_done(rig, puts, receives: int = 5) -> int:
 @pytest.fixture
 def impatient(make_rig, monkeypatch):
     """A rig that repeats nothing within one delivery: each fault reaches the worker, and no test waits."""
-    from handler import aws, patience
+    from handler import aws
 
     monkeypatch.setattr(aws, "ATTEMPTS", 1)
-    monkeypatch.setattr(patience, "PASSING", frozenset())
+    monkeypatch.setattr(aws, "PASSING", frozenset())
     return make_rig()
 
 

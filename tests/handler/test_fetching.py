@@ -13,8 +13,8 @@ from botocore.awsrequest import AWSResponse
 from worker_rig import BOTH_CLOUDS, Raw
 
 from handler.errors import SupersededError, TryAgainError
-from handler.events import Upload
-from handler.fetching import ImageStore
+from handler.flow.fetching import ImageStore
+from handler.intake.events import Upload
 from model_layer import Rejection, RejectionCode
 
 pytestmark = BOTH_CLOUDS
@@ -42,25 +42,25 @@ def upload_of(put) -> Upload:
 )
 def test_any_key(bucket, key):
     put = bucket.put(key, b"content")
-    assert ImageStore(bucket.client, 100).fetch(upload_of(put)).content == b"content"
+    assert ImageStore(bucket.client, 100).fetch(upload_of(put))[0] == b"content"
 
 
 def test_the_named_version_and_its_facts(bucket):
     first, _ = bucket.put("a.jpg", b"first"), bucket.put("a.jpg", b"second")
-    download = ImageStore(bucket.client, 100).fetch(upload_of(first))
-    assert download.content == b"first"
-    assert download.facts.bytes == 5
-    assert download.facts.etag == first.etag
-    assert download.facts.sha256 == hashlib.sha256(b"first").hexdigest()
+    content, facts = ImageStore(bucket.client, 100).fetch(upload_of(first))
+    assert content == b"first"
+    assert facts.bytes == 5
+    assert facts.etag == first.etag
+    assert facts.sha256 == hashlib.sha256(b"first").hexdigest()
 
 
 def test_up_to_the_limit_and_no_further(bucket):
     store = ImageStore(bucket.client, 100)
-    assert store.fetch(upload_of(bucket.put("a", bytes(100)))).content == bytes(100)
-    download = store.fetch(upload_of(bucket.put("b", bytes(101))))
-    assert download.content == Rejection(RejectionCode.TOO_LARGE)
-    assert download.facts.bytes == 101
-    assert store.fetch(upload_of(bucket.put("c", b""))).content == b""
+    assert store.fetch(upload_of(bucket.put("a", bytes(100))))[0] == bytes(100)
+    content, facts = store.fetch(upload_of(bucket.put("b", bytes(101))))
+    assert content == Rejection(RejectionCode.TOO_LARGE)
+    assert facts.bytes == 101
+    assert store.fetch(upload_of(bucket.put("c", b"")))[0] == b""
 
 
 def put_encoded(bucket, content, encoding):
@@ -84,10 +84,10 @@ ENCODED = {
 @pytest.mark.parametrize("kind", ENCODED)
 def test_content_encoding_is_undone_where_it_is_true(bucket, kind):
     encoding, stored = ENCODED[kind]
-    download = ImageStore(bucket.client, len(PLAIN) + 1000).fetch(put_encoded(bucket, stored, encoding))
-    assert download.content == PLAIN
-    assert download.facts.bytes == len(stored)
-    assert download.facts.sha256 == hashlib.sha256(stored).hexdigest()
+    content, facts = ImageStore(bucket.client, len(PLAIN) + 1000).fetch(put_encoded(bucket, stored, encoding))
+    assert content == PLAIN
+    assert facts.bytes == len(stored)
+    assert facts.sha256 == hashlib.sha256(stored).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_content_encoding_is_undone_where_it_is_true(bucket, kind):
     ids=["too large", "too large in members", "broken off", "wrong checksum", "two bytes only"],
 )
 def test_what_cannot_be_unpacked_says_why(bucket, stored, code):
-    assert ImageStore(bucket.client, 20_000).fetch(put_encoded(bucket, stored, "gzip")).content == Rejection(code)
+    assert ImageStore(bucket.client, 20_000).fetch(put_encoded(bucket, stored, "gzip"))[0] == Rejection(code)
 
 
 @pytest.mark.parametrize(
@@ -114,10 +114,10 @@ def test_a_packed_bomb_costs_no_more_than_the_limit(bucket, stored, code):
     upload = put_encoded(bucket, stored, "gzip")
     tracemalloc.start()
     started = time.process_time()
-    download = ImageStore(bucket.client, 2**23).fetch(upload)
+    content, _ = ImageStore(bucket.client, 2**23).fetch(upload)
     seconds, (_, peak) = time.process_time() - started, tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert download.content == Rejection(code)
+    assert content == Rejection(code)
     assert peak < 2**25
     assert seconds < 2
 
@@ -138,7 +138,7 @@ def test_an_endless_body_is_not_read_to_its_end(bucket, headers):
     put, body = bucket.put("a.jpg", b"x"), Endless()
     response = AWSResponse("https://s3.invalid/", 200, headers, body)
     bucket.client.meta.events.register_first("before-send.s3.GetObject", lambda **_: response)
-    assert ImageStore(bucket.client, 5 * 2**20).fetch(upload_of(put)).content == Rejection(RejectionCode.TOO_LARGE)
+    assert ImageStore(bucket.client, 5 * 2**20).fetch(upload_of(put))[0] == Rejection(RejectionCode.TOO_LARGE)
     assert body.taken <= (0 if headers else 6 * 2**20)
     assert body.closed
 

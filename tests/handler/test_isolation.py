@@ -12,13 +12,11 @@ import boto3
 import pytest
 from s3_events import Put, handed_back, message, notification
 from sample_images import jpeg
-from test_deadline import Countdown
-from worker_rig import BOTH_CLOUDS, answer, states
+from worker_rig import BOTH_CLOUDS, Countdown, answer, counted, items, states
 
-from handler import telemetry
 from handler.errors import TryAgainError
-from handler.events import read_event
-from handler.record import Finding, build_record
+from handler.intake.events import read_event
+from handler.store.record import Finding, build_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,9 +139,9 @@ def test_the_last_receive_is_recorded_as_begun_before_any_neighbour_is_touched(r
 
 def test_a_table_out_of_reach_on_the_last_receive_leaves_a_record_all_the_same(make_rig, table, puts, monkeypatch):
     """It was written on the receive before, while a neighbour had its turn."""
-    from handler import patience
+    from handler import aws
 
-    monkeypatch.setattr(patience, "PASSING", frozenset())
+    monkeypatch.setattr(aws, "PASSING", frozenset())
     dies = RuntimeError("as a killed process leaves its messages: without an answer")
     rig = make_rig()
     rig.break_call("s3.GetObject", lambda _: dies)
@@ -182,22 +180,21 @@ class TestNearTheEndOfItsReceivesEveryFailureIsRecorded:
     def test_no_death_is_forgotten_over_it(self, rig, table, puts, died_on, forbidden):
         died_on(puts[0], 1)
         rig.handle(batch((puts[0], 4), ago=1500))
-        (item,) = table._client.scan(TableName="predictions")["Items"]
+        (item,) = items()
         assert item["attempts"] == {"N": "1"}
 
     def test_nor_where_the_table_could_not_be_looked_up(self, rig, table, puts, died_on):
         died_on(puts[0], 1)
         rig.break_call("dynamodb.BatchGetItem", lambda _: answer(400, '{"__type": "x#ExpiredTokenException"}'))
         rig.handle(batch((puts[0], 4), ago=1500))
-        (item,) = table._client.scan(TableName="predictions")["Items"]
+        (item,) = items()
         assert item["attempts"] == {"N": "1"}
 
-    def test_only_the_last_counts_as_failed(self, rig, table, puts, forbidden):
-        telemetry.metrics.clear_metrics()
-        for receives, counted in ((4, 0), (5, 1)):
+    def test_only_the_last_counts_as_failed(self, rig, table, puts, forbidden, capsys):
+        counted(capsys)
+        for receives, failed in ((4, 0), (5, 1)):
             rig.handle(batch((puts[0], receives), ago=300))
-            assert sum(telemetry.metrics.provider.metric_set.get("Failed", {"Value": []})["Value"]) == counted
-        telemetry.metrics.clear_metrics()
+            assert sum(counted(capsys).get("Failed", [])) == failed
 
     def test_a_death_on_the_last_receive_but_one_leaves_it_too_though_the_upload_was_no_suspect(self, rig, table, puts):
         seen = []
@@ -255,7 +252,7 @@ def test_an_error_does_not_make_an_earlier_death_forgotten(rig, table, puts, die
     died_on(puts[0], 1)
     rig.break_call("s3.GetObject", lambda n: answer(403) if n == 0 else None)
     assert handed_back(rig.handle(batch((puts[0], 2)))) == ["message-0"]
-    (item,) = table._client.scan(TableName="predictions")["Items"]
+    (item,) = items()
     assert item["attempts"] == {"N": "1"}
 
 
@@ -263,15 +260,15 @@ def test_nor_does_the_last_receive(rig, table, puts, died_on):
     """Its message may come once more: as a duplicate, beside others."""
     died_on(puts[0], 1)
     seen = []
-    rig.break_call("s3.GetObject", lambda _: seen.extend(table._client.scan(TableName="predictions")["Items"]))
+    rig.break_call("s3.GetObject", lambda _: seen.extend(items()))
     rig.handle(batch((puts[0], 5)))
     assert seen[0]["attempts"] == {"N": "1"}
 
 
 def test_without_a_record_that_says_so_nothing_is_tried(make_rig, table, puts, monkeypatch):
-    from handler import patience
+    from handler import aws
 
-    monkeypatch.setattr(patience, "PASSING", frozenset())
+    monkeypatch.setattr(aws, "PASSING", frozenset())
     rig = make_rig()
     rig.break_call("dynamodb.PutItem", lambda _: answer(403, '{"__type": "x#AccessDeniedException"}'))
     fetches = rig.break_call("s3.GetObject", lambda _: None)
@@ -335,7 +332,7 @@ def test_the_number_of_attempts_is_no_part_of_the_record(rig, table, puts, died_
     (found,) = table.everything()
     assert "attempts" not in found
     rig.handle(batch((puts[0], 2)))
-    (item,) = table._client.scan(TableName="predictions")["Items"]
+    (item,) = items()
     assert "attempts" not in item, "an answer is as if nothing had happened"
 
 
@@ -390,9 +387,9 @@ class TestWhatIsDoneIsAcknowledgedBeforeARisk:
 
     @pytest.mark.parametrize("fault", ["answers with an error", "does not answer"])
     def test_a_queue_that_is_out_is_asked_once(self, make_rig, puts, died_on, queue, fault, monkeypatch):
-        from handler import acknowledging
+        from handler.flow import queues
 
-        monkeypatch.setattr(acknowledging, "_SECONDS", 0.2)
+        monkeypatch.setattr(queues, "_SECONDS", 0.2)
         asked = []
 
         def strike(**_):

@@ -72,7 +72,7 @@ def test_no_more_images_are_in_the_network_at_a_time_than_there_are_cores(make_r
 
 def test_no_more_images_are_decoded_at_a_time_than_there_are_cores(make_rig, bucket, monkeypatch):
     rig = make_rig(DOWNLOAD_THREADS=16)
-    cores = rig.worker._stages.cores
+    cores = rig.settings.inference_threads
     lock, now, most = threading.Lock(), [0], [0]
     decode = rig.classifier.decode
 

@@ -12,8 +12,8 @@ from sample_records import ANSWERS, GOLDEN, RANK, TODAY, a_record, golden_record
 from worker_rig import BOTH_CLOUDS, TABLE
 
 from handler.errors import TryAgainError
-from handler.queries import latest_problems, most_confident
-from handler.table import PredictionsTable
+from handler.store.queries import latest_problems, most_confident
+from handler.store.table import PredictionsTable
 
 pytestmark = BOTH_CLOUDS
 

@@ -9,7 +9,7 @@ import pytest
 from sample_records import BUNDLE, GOLDEN, PREDICTION, UPLOAD, golden_record
 
 from handler.errors import SupersededError, TryAgainError
-from handler.record import FileFacts, Finding, build_record
+from handler.store.record import FileFacts, Finding, build_record
 from model_layer import ImageFacts, Rejection, RejectionCode
 
 

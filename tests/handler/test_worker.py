@@ -12,7 +12,7 @@ import pytest
 from s3_events import Put, handed_back, notification, queue_event, record
 from sample_images import encoded, jpeg, picture
 from tiny_bundle import write_tiny_bundle
-from worker_rig import BOTH_CLOUDS, Context, answer, states
+from worker_rig import BOTH_CLOUDS, Context, answer, items, states
 
 from handler.errors import TryAgainError
 
@@ -234,7 +234,7 @@ def test_without_time_everything_is_handed_back_and_nothing_begun(rig, bucket, t
 
 def test_records_expire_when_asked_to(make_rig, bucket, table):
     make_rig(RECORD_TTL_DAYS=30).handle(queue_event(bucket.put("a.jpg", jpeg(1))))
-    (item,) = table._client.scan(TableName="predictions")["Items"]
+    (item,) = items()
     (found,) = table.everything()
     assert "expires_at" not in found
     from datetime import datetime, timedelta

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
+import time
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 from s3_events import BUCKET, Put
 
+from handler import telemetry
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from handler.table import PredictionsTable
+    from handler.configuration import Settings
+    from handler.store.table import PredictionsTable
     from handler.worker import Worker
     from model_layer import Classifier
 
@@ -40,6 +47,17 @@ class Context:
         return int(self.seconds * 1000)
 
 
+class Countdown(Context):
+    """A context whose time really passes."""
+
+    def __init__(self, seconds):
+        super().__init__()
+        self.ends = time.monotonic() + seconds
+
+    def get_remaining_time_in_millis(self):
+        return max(0, int((self.ends - time.monotonic()) * 1000))
+
+
 @dataclass
 class Bucket:
     client: Any
@@ -54,6 +72,7 @@ class Rig:
     """A worker, with its clients at hand."""
 
     worker: Worker
+    settings: Settings
     classifier: Classifier
     s3: Any
     dynamodb: Any
@@ -83,6 +102,26 @@ class Rig:
         client = self.s3 if service == "s3" else self.dynamodb
         client.meta.events.register_first(f"before-send.{service}.{operation}", answer)
         return requests
+
+
+def items() -> list[dict[str, Any]]:
+    """All items of the table as they are stored: records with their hidden attributes, and marks of removals."""
+    return boto3.client("dynamodb").scan(TableName=TABLE)["Items"]
+
+
+def counted(capsys: pytest.CaptureFixture[str]) -> dict[str, list[float]]:
+    """The values of each metric that were emitted since the last call, in CloudWatch's format."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # there may be none
+        telemetry.metrics.flush_metrics()
+    found: dict[str, list[float]] = {}
+    for line in capsys.readouterr().out.splitlines():
+        if '"_aws"' in line:
+            emitted = json.loads(line)
+            for metric in emitted["_aws"]["CloudWatchMetrics"][0]["Metrics"]:
+                values = emitted[metric["Name"]]
+                found.setdefault(metric["Name"], []).extend(values if isinstance(values, list) else [values])
+    return found
 
 
 def states(table: PredictionsTable) -> dict[str, str]:

@@ -18,8 +18,8 @@ import numpy as np
 from hostile.bombs import bombs
 from hostile.corpus import ENCODERS, malformed, sound
 
-from handler.messages import Upload
-from handler.record import FileFacts, Finding, build_record
+from handler.intake.messages import Upload
+from handler.store.record import FileFacts, Finding, build_record
 from model_layer import Classifier, DecodedImage, DecodingLimits
 
 if TYPE_CHECKING:

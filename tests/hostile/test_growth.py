@@ -16,7 +16,7 @@ from hostile.fillers import EVENTS, EXIF, FILES, SETTINGS, XMP, jpeg_places, sou
 from handler import telemetry
 from handler.configuration import Settings
 from handler.errors import ConfigurationError
-from handler.events import read_event
+from handler.intake.events import read_event
 from model_layer import ImageRejectedError, decode
 from model_layer.decoding import exif
 from model_layer.decoding.formats import _FORMATS

@@ -14,7 +14,7 @@ from transformed_template import default_template, resolved
 
 from handler import telemetry
 from handler.errors import TryAgainError
-from handler.redelivery import hidden_seconds
+from handler.flow.queues import hidden_seconds
 from infra.template import TEMPLATE
 
 STATUSES = ("classified", "referred", "rejected", "superseded", "failed")

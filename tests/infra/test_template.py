@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from transformed_template import default_template, resolved, transformed
 
-from handler.erasure import MARK_DAYS
+from handler.store.erasure import MARK_DAYS
 from infra.template import TEMPLATE, read_template
 
 LANES = {"Live": "MaximumConcurrency", "Bulk": "BulkMaximumConcurrency"}

@@ -18,8 +18,8 @@ from convolutions import convolutions
 from PIL import ImageFile
 from sample_images import jpeg
 
-from handler.fetching import ImageStore
-from handler.messages import Upload
+from handler.flow.fetching import ImageStore
+from handler.intake.messages import Upload
 from model_layer import decode
 from training.network.quantisation import quantise
 
@@ -97,11 +97,11 @@ def test_a_download_is_held_about_once():
     store = ImageStore(Client(), max_bytes=2**25)
     tracemalloc.start()
     try:
-        download = store.fetch(Upload("bucket", "key", "version", "e", None))
+        fetched, _ = store.fetch(Upload("bucket", "key", "version", "e", None))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert download.content == content
+    assert fetched == content
     assert peak < 1.5 * len(content)
 
 

@@ -1,21 +1,21 @@
-"""What is deleted from the bucket is erased from the table, also when the news of the deletion comes first.
+"""Erases the records of objects that are removed from the bucket, even if the removal's event comes first.
 
-A removal leaves a mark, and then erases what is recorded. A worker that has recorded an upload looks for marks
-afterwards. So one of the two sees the other, in whatever order they come:
+A removal leaves a mark, and then erases the records. A worker that has recorded an upload reads the marks afterwards.
+So one of the two sees the other, in whatever order they come:
 
-    removal   marks, then reads the records and erases them
-    upload    is recorded, then reads the marks and erases its own record
+    removal   write the mark     read the records, ask S3, erase
+    upload    write the record   read the marks, ask S3, erase its own record
 
-Before anything is erased, S3 is asked whether the object is gone indeed: no event, late, repeated or forged, erases
-the record of what is still there.
+S3 is asked before anything is erased, whether the object is really gone. No event, whether late, repeated or forged,
+erases the record of an object that still exists.
 
-A mark is an item of the table beside the records, without a status and thus in no index:
+A mark is an item of the table beside the records. It has no status, and so is in no index:
 
-    image       S  `#<sha256 of bucket/key>`: the name of what was deleted is not kept either
+    image       S  `#<sha256 of bucket/key>`: the name of what was removed is not kept
     version     S  `<object version>` that is gone for good, or `*` for all up to a time
     removed_at  S  UTC, ISO 8601
     marker      S  only where a delete marker hides the older versions: its version id, or `null`
-    expires_at  N  epoch seconds; a mark outlives every message that may still speak of the object
+    expires_at  N  epoch seconds; a mark outlives every message that may still name the object
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from handler.aws import AWS_ERRORS, error_code, unavailable
-from handler.items import plain, typed
-from handler.lookup import Key, look_up
-from handler.messages import Removal
+from handler.aws import AWS_ERRORS, aws_code, unavailable
+from handler.errors import ErrorCode
+from handler.intake.messages import Removal
+from handler.store.record import object_version
+from handler.store.table import Key, item_key, look_up, plain, typed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from handler.fetching import ImageStore
-    from handler.messages import Upload
-    from handler.patience import Patience
+    from handler.aws import Patience
+    from handler.intake.messages import Upload
 
-# Twice through a queue (4 days) and its dead-letter queue (14 days), by way of one redrive.
+# Twice through a queue (4 days) and its dead-letter queue (14 days), for one redrive.
 MARK_DAYS = 36
 _SECONDS_PER_DAY = 86_400
 _ANY_VERSION = "*"
@@ -51,19 +51,20 @@ class Erasure:
 
     client: DynamoDBClient
     table: str
-    store: ImageStore
+    remaining: Callable[[Removal], str | None]
+    """Asks S3 what still exists of what a removal took away: `ImageStore.remaining`."""
 
     def remove(self, removal: Removal, patience: Patience) -> int:
-        """Erases every record that `removal` concerns, under every model; gives their number.
+        """Erases every record that `removal` concerns, under every model; returns their number.
 
         Raises:
-            TryAgainError: the table or S3 failed. What was erased stays so.
+            TryAgainError: the table or S3 failed. Whatever was erased by then stays erased.
         """
         self._mark(removal, patience)
         return len(self._erase(removal, patience))
 
     def overtaken(self, uploads: Collection[Upload], patience: Patience) -> set[Upload]:
-        """Those of `uploads`, all recorded, that were removed before: their records are erased now.
+        """Erases the records of those of `uploads`, all recorded, that were removed before; returns these uploads.
 
         Raises:
             TryAgainError: as for `remove`.
@@ -86,8 +87,9 @@ class Erasure:
         return removed
 
     def _mark(self, removal: Removal, patience: Patience) -> None:
-        """Of several removals of one object the latest stands."""
-        partition, version = _partition(removal.image), _scope(removal)
+        """Writes the mark. Of several removals of one object the latest one counts."""
+        partition = _mark_partition(removal.image)
+        version = _ANY_VERSION if removal.marker or not removal.version else removal.version
         item = {"image": partition, "version": version, "removed_at": removal.removed_at}
         item |= {"marker": removal.version or "null"} if removal.marker else {}
         try:
@@ -99,34 +101,36 @@ class Erasure:
                 ExpressionAttributeValues={":now": {"S": removal.removed_at}},
             )
         except AWS_ERRORS as error:
-            if error_code(error) != "ConditionalCheckFailedException":
-                raise unavailable("table_unavailable", "PutItem", error) from error
+            if aws_code(error) != "ConditionalCheckFailedException":
+                raise unavailable(ErrorCode.TABLE_UNAVAILABLE, "PutItem", error) from error
 
     def _erase(self, removal: Removal, patience: Patience) -> list[str]:
-        """Gives the object's version of each record that was erased.
+        """Returns the object version of each record that was erased.
 
-        Records are read before S3 is asked: one that is written later is of an upload that may be later, too.
+        Records are read before S3 is asked: a record that is written later may be of a later upload.
         """
         concerned = [
             record
             for record in self._records(removal, patience)
-            if removal.concerns(record["object"]["version"], _object_version(record), record.get("uploaded_at"))
+            if removal.concerns(
+                record["object"]["version"], object_version(record["version"]), record.get("uploaded_at")
+            )
         ]
         if not concerned:
             return []
-        # Times alone do not tell what came before a delete marker: some sources give whole seconds, or none.
-        remaining = self.store.remaining(removal)
-        erased = [record for record in concerned if remaining not in {"*", _object_version(record)}]
+        # Times do not show reliably what came before a delete marker: some sources give whole seconds, or none.
+        remaining = self.remaining(removal)
+        erased = [record for record in concerned if remaining not in {"*", object_version(record["version"])}]
         for record in erased:
-            key = {"image": {"S": removal.image}, "version": {"S": record["version"]}}
+            key = item_key(removal.image, record["version"])
             try:
                 patience.call(self.client.delete_item, TableName=self.table, Key=key)
             except AWS_ERRORS as error:
-                raise unavailable("table_unavailable", "DeleteItem", error) from error
-        return [_object_version(record) for record in erased]
+                raise unavailable(ErrorCode.TABLE_UNAVAILABLE, "DeleteItem", error) from error
+        return [object_version(record["version"]) for record in erased]
 
     def _records(self, removal: Removal, patience: Patience) -> Iterator[dict[str, Any]]:
-        """The image's records, as far as erasing needs them."""
+        """The image's records: only the attributes that erasing needs."""
         query: dict[str, Any] = {
             "TableName": self.table,
             "ConsistentRead": True,
@@ -142,29 +146,20 @@ class Erasure:
             try:
                 page = patience.call(self.client.query, **query)
             except AWS_ERRORS as error:
-                raise unavailable("table_unavailable", "Query", error) from error
+                raise unavailable(ErrorCode.TABLE_UNAVAILABLE, "Query", error) from error
             yield from map(plain, page["Items"])
             if "LastEvaluatedKey" not in page:
                 return
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
-def _partition(image: str) -> str:
+def _mark_partition(image: str) -> str:
     """No bucket's name begins with `#`, so no record's partition does."""
     return "#" + hashlib.sha256(image.encode()).hexdigest()
 
 
-def _object_version(record: dict[str, Any]) -> str:
-    """No version of a model holds a `#`; an object's may."""
-    return str(record["version"]).rpartition("#")[0]
-
-
-def _scope(removal: Removal) -> str:
-    return _ANY_VERSION if removal.marker or not removal.version else removal.version
-
-
 def _mark_keys(upload: Upload) -> tuple[Key, Key]:
-    partition = _partition(upload.image)
+    partition = _mark_partition(upload.image)
     return (partition, _ANY_VERSION), (partition, upload.object_version)
 
 
@@ -178,6 +173,6 @@ def _removal(mark: dict[str, Any], upload: Upload) -> Removal:
 
 
 def _expiry(removed_at: str) -> int:
-    """Counted from now where the removal is old: its messages are as young as their queue."""
+    """Counted from now if the removal is old: its message may have entered the queue just now."""
     latest = max(datetime.fromisoformat(removed_at), datetime.now(UTC))
     return int(latest.timestamp()) + MARK_DAYS * _SECONDS_PER_DAY

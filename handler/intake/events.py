@@ -1,16 +1,16 @@
-"""Any event that reaches the worker to what it speaks of. Pure: no AWS, and no exception for any event.
+"""From any event that reaches the worker to the uploads and removals that it names. Pure; raises for no event.
 
-What arrives, and how each writes an object's key:
+The kinds of events, and how each writes an object's key:
 
 | event | key |
 |---|---|
 | S3 notification, invoking the function directly | as a form's field: `+` is a space, the rest percent-encoded |
 | EventBridge's `Object Created`, `Object Restore Completed` and `Object Deleted` | plain |
-| SQS: a batch of messages, the body of each one of the two above | as in its body |
-| SNS, invoking the function or in a message of SQS: an envelope around one of these | as in the envelope |
-| `s3:TestEvent`, other S3 events (tagged, replicated, ...) | speak of no upload; they are done |
+| SQS: a batch of messages, each with one of the two above as its body | as in its body |
+| SNS, invoking the function or in an SQS message: an envelope around one of these | as in the envelope |
+| `s3:TestEvent`, other S3 events (tagged, replicated, ...) | they name no upload and are done |
 
-A folder marker, and the files that macOS and Windows leave in every folder, are no uploads either.
+Folder markers, and the files that macOS and Windows leave in every folder, are not uploads either.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
-from handler.errors import UnreadableMessageError
-from handler.messages import Batch, Message, Receipt, Removal, Upload, iso8601
+from handler.errors import ErrorCode, UnreadableMessageError
+from handler.intake.messages import Batch, Message, Receipt, Removal, Upload, iso8601
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,29 +45,29 @@ _REMOVAL_DETAIL = "Object Deleted"
 _FOLDER_SUFFIX = "$folder$"  # Hadoop's, behind an underscore
 _SYSTEM_FILES = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini"})
 _APPLE_DOUBLE = "._"
-_NO_PICTURE = 16  # bytes; the smallest GIF has 26
+_SMALLER_THAN_ANY_IMAGE = 16  # bytes; the smallest GIF has 26
 
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """What of all that events speak of is this worker's."""
+    """Which of the objects that events name are this worker's."""
 
     bucket: str | None
     ignore_system_files: bool
 
 
 def read_event(event: object, bucket: str | None = None, *, ignore_system_files: bool = True) -> Batch:
-    """Reads any event, garbage too: what cannot be understood is a problem of its own message alone.
+    """Reads any event, even garbage. A part that cannot be understood is a problem of its own message only.
 
-    So is what names another bucket than `bucket` (None: any will do). `ignore_system_files`: whether folder markers and
-    system files count as no uploads.
+    So is a part that names another bucket than `bucket` (None: any bucket will do). `ignore_system_files` says whether
+    folder markers and system files are ignored.
     """
     scope = _Scope(bucket, ignore_system_files)
     match event:
         case {"Records": [*records]} if any(_is_queued(record) for record in records):
             messages = [_queued(record, scope) for record in records if _is_queued(record)]
             if len(messages) < len(records):
-                problem = UnreadableMessageError("The batch holds something that is no SQS message.")
+                problem = UnreadableMessageError("The batch contains something that is not an SQS message.")
                 messages.append(Message(None, problems=(problem,)))
             return Batch(tuple(messages), partial_response=True)
         case {"Records": [*records]} if any(_is_from_topic(record) for record in records):
@@ -130,7 +130,7 @@ def _receipt(record: dict[str, Any]) -> Receipt | None:
 
 
 def _message(identifier: str | None, notification: object, scope: _Scope, **facts: Any) -> Message:
-    """What one notification speaks of, in order, and what is wrong with its other parts."""
+    """The uploads and removals of one notification, in order, and the problems with its other parts."""
     try:
         parts, parse = _parts(_without_envelope(notification))
     except UnreadableMessageError as unreadable:
@@ -141,11 +141,11 @@ def _message(identifier: str | None, notification: object, scope: _Scope, **fact
         try:
             found = _ours(parse(part), scope)
         except UnreadableMessageError as problem:
-            # Each once: a megabyte of commas would make half a million, and as many lines of log.
+            # Each kind once: a megabyte of commas would make half a million problems, and as many log lines.
             problems.setdefault(problem.sentence, problem.with_traceback(None))
         else:
             match found:
-                case Upload(key=key) if scope.ignore_system_files and _is_no_upload(key, _size(part)):
+                case Upload(key=key) if scope.ignore_system_files and _is_system_file(key, _size(part)):
                     ignored += 1
                 case Upload():
                     uploads.append(found)
@@ -155,7 +155,7 @@ def _message(identifier: str | None, notification: object, scope: _Scope, **fact
 
 
 def _parts(notification: object) -> tuple[list[Any], Callable[[Any], Upload | Removal | None]]:
-    """The records of a notification, and what reads one of them."""
+    """The parts of a notification, and the function that reads one of them."""
     match notification:
         case {"Records": [*parts]}:
             return parts, _from_s3
@@ -164,11 +164,11 @@ def _parts(notification: object) -> tuple[list[Any], Callable[[Any], Upload | Re
         case {"Service": "Amazon S3", "Event": "s3:TestEvent"}:
             return [], _from_s3
         case _:
-            raise UnreadableMessageError("The message is no event of S3.")
+            raise UnreadableMessageError("The message is not an event from S3.")
 
 
 def _without_envelope(notification: object) -> object:
-    """What SNS wraps into text; all else as it is.
+    """The notification inside SNS's envelope; any other as it is.
 
     https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
     """
@@ -181,25 +181,25 @@ def _without_envelope(notification: object) -> object:
 
 def _ours(found: Upload | Removal | None, scope: _Scope) -> Upload | Removal | None:
     if found and scope.bucket and found.bucket != scope.bucket:
-        raise UnreadableMessageError("A record names a bucket that is not this worker's.", "foreign_bucket")
+        raise UnreadableMessageError("A record names a bucket that is not this worker's.", ErrorCode.FOREIGN_BUCKET)
     return found
 
 
-def _is_no_upload(key: str, size: object) -> bool:
-    """Whether S3's console, Hadoop, macOS or Windows put the object there, and no person did.
+def _is_system_file(key: str, size: object) -> bool:
+    """Whether S3's console, Hadoop, macOS or Windows made the object, and not a person.
 
-    A key that ends in a slash is a folder marker only if it has a name and holds next to nothing: one that holds a
-    picture is somebody's upload, though it looks like a folder in the console.
+    A key that ends in a slash is a folder marker only if it has a name and almost no content. If it contains a picture,
+    it is somebody's upload, though it looks like a folder in the console.
     """
     folder, _, name = key.rpartition("/")
     if not name:
-        return bool(folder.strip("/")) and not (isinstance(size, int | float) and size >= _NO_PICTURE)
+        return bool(folder.strip("/")) and not (isinstance(size, int | float) and size >= _SMALLER_THAN_ANY_IMAGE)
     name = name.lower()
     return name in _SYSTEM_FILES or name.startswith(_APPLE_DOUBLE) or name.endswith(_FOLDER_SUFFIX)
 
 
 def _size(part: Any) -> object:
-    """The object's size in bytes, as a notification or EventBridge tells it."""
+    """The object's size in bytes as the event gives it."""
     match part:
         case {"s3": {"object": {"size": size}}} | {"detail": {"object": {"size": size}}}:
             return size
@@ -223,7 +223,7 @@ def _from_s3(record: Any) -> Upload | Removal | None:
                 return _removal(name, key, facts.get("versionId"), time, marker=event.endswith(_MARKER_EVENT))
             return _upload(name, key, facts.get("versionId"), facts.get("eTag"), time)
         case _:
-            raise UnreadableMessageError("A record is no S3 event, or names no object.")
+            raise UnreadableMessageError("A record is not an S3 event, or names no object.")
 
 
 def _from_eventbridge(event: Any) -> Upload | Removal | None:
@@ -267,7 +267,7 @@ def _upload(bucket: str, key: str, version: object, etag: object, time: object) 
 def _removal(bucket: str, key: str, version: object, time: object, *, marker: bool) -> Removal:
     removed_at = _utc(time)
     if not removed_at:
-        raise UnreadableMessageError("A removal tells no time.")
+        raise UnreadableMessageError("A removal gives no time.")
     return Removal(bucket, key, _version(version), marker, removed_at)
 
 
@@ -285,7 +285,7 @@ def _identifier(value: object, name: str) -> str | None:
 
 
 def _utf8_length(text: str) -> int:
-    """In bytes; 0 for what has no UTF-8 form (JSON may hold half of a surrogate pair)."""
+    """In bytes; 0 if there is no UTF-8 form (JSON may contain half of a surrogate pair)."""
     try:
         return len(text.encode())
     except UnicodeEncodeError:

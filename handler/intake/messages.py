@@ -1,4 +1,4 @@
-"""What events speak of, as plain values: uploads, removals, and the messages that name them."""
+"""The things that events name, as plain values: uploads, removals, and the messages that they come in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One version of one object. Equal in all events that speak of it."""
+    """One version of one object. Equal in all events that name it."""
 
     bucket: str
     key: str
@@ -23,7 +23,7 @@ class Upload:
     etag: str | None
     """Without its quotes."""
     uploaded_at: str | None = field(compare=False)
-    """UTC, ISO 8601, to the millisecond; None when the event tells no time."""
+    """UTC, ISO 8601, to the millisecond; None if the event gives no time."""
 
     @property
     def image(self) -> str:
@@ -32,13 +32,13 @@ class Upload:
 
     @property
     def object_version(self) -> str:
-        """What tells this upload from others of the same key: the version id, or else the etag."""
+        """Distinguishes this upload from others of the same key: the version id, or else the etag."""
         return self.version or self.etag or ""
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """An object, or one version of it, that was taken out of its bucket. A hint: S3 is asked before it is believed."""
+    """An object, or one version of it, that was removed from its bucket. Only a hint: S3 is asked before it counts."""
 
     bucket: str
     key: str
@@ -51,11 +51,11 @@ class Removal:
 
     @property
     def image(self) -> str:
-        """`<bucket>/<key>`, the partition key of the records that it is about."""
+        """`<bucket>/<key>`, the partition key of the records that it concerns."""
         return f"{self.bucket}/{self.key}"
 
     def concerns(self, version: str | None, object_version: str, uploaded_at: str | None) -> bool:
-        """Whether it may have taken away the upload of these facts. Equal times count as uploaded before."""
+        """Whether it may have removed the upload with these facts. Of two equal times, the upload counts as earlier."""
         if self.version and not self.marker:
             return object_version == self.version
         before = uploaded_at is None or uploaded_at <= self.removed_at
@@ -64,7 +64,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a queue wants to hear to drop one delivery of a message."""
+    """Identifies one delivery of a message to its queue."""
 
     queue_arn: str
     handle: str
@@ -72,27 +72,24 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is acknowledged as a whole: done when all of its uploads and removals are."""
+    """The unit of acknowledgement: done when all of its uploads and removals are."""
 
     id: str | None
-    """SQS's message id; None where there is none to report."""
+    """SQS's message id; None if it did not come from a queue."""
     uploads: tuple[Upload, ...] = ()
     removals: tuple[Removal, ...] = ()
     problems: tuple[UnreadableMessageError, ...] = ()
-    """What is wrong with parts that could not be understood, or are not ours to touch, each sort once.
-
-    The other parts are good.
-    """
+    """One for each kind of part that could not be understood, or is not ours to touch. The other parts are good."""
     ignored: int = 0
-    """How many objects it names that are no uploads: folder markers and system files."""
+    """How many folder markers and system files it names. They count as no uploads."""
     receives: int = 0
-    """How often it was delivered, this time included; 0 when the source does not say."""
+    """How often it was delivered, this time included; 0 if the source does not say."""
     first_received_at: float | None = None
-    """When its first delivery out of its queue began, in epoch seconds; None where the source does not say."""
+    """When its first delivery out of its queue began, in epoch seconds; None if the source does not say."""
     sent_at: str | None = None
-    """When it came into its queue, or came back to it from the dead-letter queue; UTC, ISO 8601."""
+    """When it entered its queue, or came back to it from the dead-letter queue; UTC, ISO 8601."""
     receipt: Receipt | None = None
-    """None where the source does not say."""
+    """None if the source does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +100,7 @@ class Batch:
     partial_response: bool
     """Whether single messages can be handed back (a queue), or only the whole event (an asynchronous invocation)."""
     from_topic: bool = False
-    """Whether SNS invoked the function: the topic's own dead-letter queue is then where what fails is looked at."""
+    """Whether SNS invoked the function: failed events then go to the topic's own dead-letter queue."""
 
 
 def iso8601(moment: datetime) -> str:

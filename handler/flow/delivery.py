@@ -1,0 +1,363 @@
+"""One delivery of messages, in the order of work: removals, then what is new, then the suspects one by one.
+
+A killed process answers nothing, so all of its messages come back, and nothing says which upload killed it. A message
+that comes back is therefore suspect, unless its times show that it was handed back (`handler.flow.queues`). Suspects
+are tried one at a time, after all others, each behind a `failed` record that counts the attempt. If the process dies
+again, that record names the one upload responsible, and the next delivery finishes its neighbours first.
+
+    removals of the batch ──► records erased
+
+    uploads of the batch
+       │ looked up in the table, 500 at a time; on the last two receives: recorded as `failed`, `unfinished`
+       │
+       ├── done: has a final record ───────────────────────────────────────────────────────────────────┐
+       ├── new: no reason for suspicion ──► pipeline, side by side ──► recorded ───────────────────────┤
+       └── suspect: its message may have killed a worker, or cannot come again                         │
+              │ waits until nothing new is left; then one at a time:                                   │
+              ├── its neighbours could not survive another death ──► handed back                       │
+              └── recorded as `failed`, `unfinished`, attempts + 1 ──► pipeline, alone                 │
+                     ├── the process dies ──► all messages come back, only this one has the attempt    │
+                     ├── an error ──► attempts as before, handed back                                  │
+                     └── recorded ─────────────────────────────────────────────────────────────────────┤
+                                                                                                       ▼
+                                                            removed meanwhile: its record is erased ──► done
+
+An error at any point hands its upload back: its message comes again. Before every risk, messages that are
+done and could not survive a death are acknowledged. docs/decisions.md shows that `max_receives` deliveries suffice.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from handler.errors import ErrorCode, TryAgainError
+from handler.flow.invocation import each_within, within
+from handler.flow.pipeline import OUT_OF_TIME, Pipeline
+from handler.flow.queues import Ledger, may_have_killed
+from handler.flow.stages import NearEnd, Outcome, try_again
+from model_layer import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from handler.flow.invocation import Invocation
+    from handler.flow.queues import Queues
+    from handler.flow.stages import Stages
+    from handler.intake.messages import Batch, Message, Removal, Upload
+    from handler.store.erasure import Erasure
+    from handler.store.table import State
+
+_Result = TypeVar("_Result")
+
+_LOOKED_UP_AT_ONCE = 500  # uploads; five requests, and more than any batch of single uploads
+_CHECKED_AT_ONCE = 50  # uploads; two marks each, and one request looks up a hundred
+_WORKER_DIED = TryAgainError(
+    ErrorCode.WORKER_DIED,
+    "Attempts on this upload alone ended the worker's process. It is not tried again beside others.",
+)
+_BAD_COMPANY = TryAgainError(
+    ErrorCode.BAD_COMPANY, "It waits for a delivery without messages that are on their last receive."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalOutcome:
+    """What became of one removal in this invocation."""
+
+    removal: Removal
+    erased: int = 0
+    """Number of records."""
+    error: TryAgainError | None = None
+    """Why the removal must come again; None when it is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """An upload that must be tried alone."""
+
+    upload: Upload
+    attempts: int
+    """Attempts on it alone that were never heard of again."""
+    state: State | None
+    """Of its record, if it has one: never a final one."""
+
+
+class Delivery:
+    """The messages of one invocation. Used once."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        stages: Stages,
+        erasure: Erasure | None,
+        queues: Queues,
+        invocation: Invocation,
+        *,
+        max_receives: int,
+        visibility_timeout: int,
+    ) -> None:
+        """`erasure` is None where the records of removed objects are kept; `visibility_timeout` is in seconds."""
+        self.named = _messages_by_upload(batch)
+        self._batch = batch
+        self._stages = stages
+        self._erasure = erasure
+        self._ledger = Ledger(queues)
+        self._invocation = invocation
+        self._max_receives = max_receives
+        self._visibility_timeout = visibility_timeout
+        self._began = time.time()
+        self._attempts: dict[Upload, int] = {}
+        """Of each upload that has been looked up."""
+
+    def run(self) -> Iterator[RemovalOutcome | Outcome]:
+        """Yields one outcome for each removal and each upload of the batch, as it is known. Raises for none."""
+        yield from self._erase_removed()
+        suspects: list[_Suspect] = []
+        for uploads in self._slices():
+            try:
+                states = self._states(uploads)
+            except Exception as error:  # noqa: BLE001 (a table that cannot be read will not be written either)
+                yield from self._refuse(uploads, _as_try_again(error))
+                continue
+            done, new, suspected = self._sort(uploads, states)
+            suspects += suspected
+            self._announce([*new, *(suspect.upload for suspect in suspected)])
+            yield from self._settle(Outcome(upload) for upload in done)
+            if new:  # any of them may end this process
+                self._acknowledge_near_end()
+            yield from self._settle(self._pipeline().run(new))
+        yield from self._one_by_one(suspects)
+        self._acknowledge_near_end()  # this process may still die before Lambda has the answer
+
+    def unfinished(self) -> list[Message]:
+        """The messages to hand back: not understood in full, or naming something that is not done."""
+        return [message for message in self._batch.messages if message.id and not self._ledger.is_done(message)]
+
+    def hand_back(self, messages: Iterable[Message]) -> None:
+        """Has `messages` shown again long before the queue's visibility timeout ends."""
+        self._ledger.hand_back(messages, self._visibility_timeout, self._invocation.seconds_to_finish())
+
+    # Removals
+
+    def _erase_removed(self) -> Iterator[RemovalOutcome]:
+        """Removals have half of the time where there are uploads, which may be on their last receive."""
+        removals = dict.fromkeys(removal for message in self._batch.messages for removal in message.removals)
+        if not self._erasure:
+            self._ledger.done.update(removals)
+            return
+        reserved = self._invocation.seconds_to_begin() / 2 if self.named else 0.0
+        seconds = self._invocation.seconds_to_write() - reserved
+        remove = partial(self._erasure.remove, patience=self._invocation.patience)
+        for removal, erased in each_within(seconds, remove, removals, self._invocation.threads):
+            if isinstance(erased, Exception):
+                self._ledger.failed.add(removal)
+                yield RemovalOutcome(removal, error=_as_try_again(erased))
+            else:
+                self._ledger.done.add(removal)
+                yield RemovalOutcome(removal, erased)
+
+    # Uploads: who is done, who is new, who is a suspect
+
+    def _slices(self) -> Iterator[list[Upload]]:
+        """The uploads some hundred at a time, so that even a message of ten thousand gets further each delivery."""
+        uploads = list(self.named)
+        while uploads:
+            size = _LOOKED_UP_AT_ONCE if self._invocation.seconds_to_begin() else len(uploads)
+            yield uploads[:size]
+            uploads = uploads[size:]
+
+    def _states(self, uploads: list[Upload]) -> dict[Upload, State]:
+        if not self._invocation.seconds_to_begin():
+            raise TimeoutError
+        return self._in_time(lambda: self._stages.states(uploads, self._invocation))
+
+    def _sort(
+        self, uploads: list[Upload], states: dict[Upload, State]
+    ) -> tuple[list[Upload], list[Upload], list[_Suspect]]:
+        """`uploads` as done, new and suspect."""
+        done: list[Upload] = []
+        new: list[Upload] = []
+        suspects: list[_Suspect] = []
+        for upload in uploads:
+            state = states.get(upload)
+            attempts = self._attempts[upload] = self._attempts_of(upload, state)
+            if state and state.final:
+                done.append(upload)
+            elif attempts or self._is_suspect(upload):
+                suspects.append(_Suspect(upload, attempts, state))
+            else:
+                new.append(upload)
+        return done, new, suspects
+
+    def _is_suspect(self, upload: Upload) -> bool:
+        """On the last receive everything is: no later receive could repair what a death does to its neighbours."""
+        return self._receives_left(upload) <= 0 or any(
+            may_have_killed(message, self._visibility_timeout, self._began) for message in self.named[upload]
+        )
+
+    def _attempts_of(self, upload: Upload, state: State | None) -> int:
+        """Only attempts since the message came into the queue count: a redrive starts anew."""
+        if not state:
+            return 0
+        sent = [message.sent_at for message in self.named[upload] if message.sent_at]
+        return state.attempts if not sent or state.since >= min(sent) else 0
+
+    def _announce(self, uploads: Iterable[Upload]) -> None:
+        """Records those on their last two receives as begun, before anything can end this process or its time.
+
+        If it ended first, nothing would come back to say why they are in the dead-letter queue. It is done on the
+        receive before the last too, because the table may be out of reach on the last. An upload whose record cannot
+        be written is tried all the same.
+        """
+
+        def begin(upload: Upload) -> bool:
+            return self._stages.begin(upload, self._attempts[upload], self._invocation)
+
+        near_end = [upload for upload in uploads if self._is_near_end(upload)]
+        list(each_within(self._invocation.seconds_to_begin(), begin, near_end, self._invocation.threads))
+
+    # Suspects
+
+    def _one_by_one(self, suspects: list[_Suspect]) -> Iterator[Outcome]:
+        """Those with the fewest deaths first; among them the most pressing, whose messages are then acknowledged."""
+        suspects = sorted(suspects, key=lambda suspect: (suspect.attempts, self._receives_left(suspect.upload)))
+        for number, suspect in enumerate(suspects):
+            if not self._invocation.seconds_to_begin():
+                yield from self._refuse([left.upload for left in suspects[number:]], OUT_OF_TIME)
+                return
+            yield from self._settle(self._alone(suspect))
+
+    def _alone(self, suspect: _Suspect) -> Iterator[Outcome]:
+        """Tries one suspect with nothing else under way, if its neighbours can survive the death of this process."""
+        upload, attempts = suspect.upload, suspect.attempts
+        if obstacle := self._obstacle(suspect):
+            yield from self._pipeline().refuse([upload], obstacle)
+            return
+        if self._receives_left(upload) > 0:  # on the last receive it is announced, and no later attempt needs the count
+            try:
+                begun = self._in_time(lambda: self._stages.begin(upload, attempts + 1, self._invocation))
+            except Exception as error:  # noqa: BLE001 (without that record nothing is tried)
+                yield from self._pipeline().refuse([upload], _as_try_again(error))
+                return
+            # A superseded or refused record does not give way to `failed`, so only the other two cases mean a rival.
+            if not begun and (not suspect.state or suspect.state.status == Status.FAILED):
+                yield Outcome(upload)  # another worker has finished it meanwhile
+                return
+        for outcome in self._pipeline().run([upload]):
+            if outcome.error and not self._is_near_end(upload):
+                self._take_back(upload, attempts)
+            yield outcome
+
+    def _take_back(self, upload: Upload, attempts: int) -> None:
+        """The attempt ended with an error and not with a death: restores the record from before, if that works."""
+        with suppress(Exception):
+            if attempts:
+                self._in_time(lambda: self._stages.begin(upload, attempts, self._invocation))
+            else:
+                self._in_time(lambda: self._stages.withdraw(upload, self._invocation))
+
+    def _obstacle(self, suspect: _Suspect) -> TryAgainError | None:
+        """Why `suspect` is not tried now, if there is a reason.
+
+        If it kills this process, all messages that are still in the queue come back. Those that are done then need a
+        delivery more; those that are not begun need one more besides, for their own attempt. Messages that are done and
+        have no delivery left are acknowledged now.
+        """
+        others = [message for message in self._batch.messages if suspect.upload not in message.uploads]
+        if suspect.attempts > 1:
+            return _WORKER_DIED if others else None
+        weak = [message for message in others if self._max_receives - message.receives < 1 + suspect.attempts]
+        self._acknowledge(weak)
+        last_chance = self._receives_left(suspect.upload) <= 0
+        # Whatever waits behind it had as many deaths or more, so it has no better claim to a last attempt.
+        harms_waiting = not last_chance and any(map(self._ledger.waits, weak))
+        if not harms_waiting and not any(map(self._ledger.is_done_in_vain, weak)):
+            return None
+        if last_chance and not suspect.attempts:
+            return None
+        return _WORKER_DIED if suspect.attempts else _BAD_COMPANY
+
+    # The end of every upload
+
+    def _refuse(self, uploads: Collection[Upload], error: TryAgainError) -> Iterator[Outcome]:
+        return self._settle(self._pipeline().refuse(uploads, error))
+
+    def _settle(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+        """Notes how each upload ended; erases the records of those that were removed meanwhile, some at a time."""
+        recorded: list[Outcome] = []
+        for outcome in outcomes:
+            if outcome.error and self._receives_left(outcome.upload) > 0:
+                self._ledger.failed.add(outcome.upload)  # it comes again, and is checked for removals then
+                yield outcome
+                continue
+            recorded.append(outcome)
+            if len(recorded) == _CHECKED_AT_ONCE:
+                yield from self._checked(recorded)
+                recorded = []
+        if recorded:
+            yield from self._checked(recorded)
+
+    def _checked(self, recorded: list[Outcome]) -> list[Outcome]:
+        checked = self._without_removed(recorded)
+        self._ledger.done.update(outcome.upload for outcome in checked if not outcome.error)
+        self._ledger.failed.update(outcome.upload for outcome in checked if outcome.error)
+        return checked
+
+    def _without_removed(self, recorded: list[Outcome]) -> list[Outcome]:
+        """Erases the record of every upload that a removal has overtaken."""
+        erasure = self._erasure
+        if not erasure:
+            return recorded
+        uploads = [outcome.upload for outcome in recorded]
+        try:
+            erased = self._in_time(lambda: erasure.overtaken(uploads, self._invocation.patience))
+        except Exception as error:  # noqa: BLE001 (they come again, and are checked then)
+            return [replace(outcome, error=outcome.error or _as_try_again(error)) for outcome in recorded]
+        return [replace(outcome, erased=outcome.upload in erased) for outcome in recorded]
+
+    def _acknowledge_near_end(self) -> None:
+        """After a death on the last receive, what is done would become a dead letter.
+
+        So would what is done on the receive before, if the table could not be read on the last.
+        """
+        self._acknowledge(one for one in self._batch.messages if one.receives >= self._max_receives - 1)
+
+    def _acknowledge(self, messages: Iterable[Message]) -> None:
+        self._ledger.acknowledge(messages, self._invocation.seconds_to_begin())
+
+    # Details
+
+    def _in_time(self, call: Callable[[], _Result]) -> _Result:
+        return within(self._invocation.seconds_to_finish(), call)
+
+    def _pipeline(self) -> Pipeline:
+        return Pipeline(self._stages, self._invocation, self._near_end)
+
+    def _near_end(self, upload: Upload) -> NearEnd | None:
+        if not self._is_near_end(upload):
+            return None
+        return NearEnd(self._receives_left(upload) <= 0, self._attempts.get(upload))
+
+    def _is_near_end(self, upload: Upload) -> bool:
+        return self._receives_left(upload) <= 1
+
+    def _receives_left(self, upload: Upload) -> int:
+        """After this delivery; may be negative where the queue allows more than `max_receives`."""
+        return self._max_receives - max(message.receives for message in self.named[upload])
+
+
+def _messages_by_upload(batch: Batch) -> dict[Upload, list[Message]]:
+    """Every distinct upload with the messages that name it: several may, since S3 delivers at least once."""
+    named: dict[Upload, list[Message]] = {}
+    for message in batch.messages:
+        for upload in message.uploads:
+            named.setdefault(upload, []).append(message)
+    return named
+
+
+def _as_try_again(error: Exception) -> TryAgainError:
+    return OUT_OF_TIME if isinstance(error, TimeoutError) else try_again(error)

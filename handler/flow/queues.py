@@ -1,0 +1,145 @@
+"""The worker's own requests to its queues. Everything else is up to Lambda's poller.
+
+Lambda deletes the messages that are done, but only after the handler has answered. A handler whose process is killed
+never answers: messages that were done in it come back, or go to the dead-letter queue. So before the worker tries
+something that may end its process, it deletes here what is done. Lambda's own deletion then finds nothing left to do.
+
+A message that is handed back would stay hidden for the queue's whole visibility timeout. Here it is shown again after
+seconds or minutes. A killed worker shortens nothing. So the time since a message's first receive, which SQS keeps,
+shows whether a worker may have died with it. A message that merely waited behind others can look the same; it is then
+tried alone, which costs time but is never wrong.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from handler.flow.invocation import within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from handler.intake.messages import Message, Receipt, Removal, Upload
+
+_Sent = TypeVar("_Sent")
+_Answer = TypeVar("_Answer")
+
+_AT_ONCE = 10  # messages; SQS takes no more in one request
+_SECONDS = 5.0  # SQS takes milliseconds; images wait meanwhile
+_SECONDS_AT_THE_END = 15.0  # nothing waits any more, and on a busy machine making the client takes long
+
+_FIRST_WAIT = 1 / 64  # of the visibility timeout: 12 s of 13 minutes
+_GROWTH = 4  # from one receive to the next: 12 s, 49 s, 195 s, and then the longest
+_LONGEST_WAIT = 1 / 2  # any longer, and the waits of a few hand-backs would look like a death
+_CLOCKS = 0.9  # SQS and the worker read two clocks
+
+
+def hidden_seconds(receives: int, visibility_timeout: int) -> int:
+    """How long a message stays hidden that is handed back at the end of its delivery number `receives`."""
+    share = _FIRST_WAIT * _GROWTH ** min(max(receives, 1) - 1, 10)
+    return int(visibility_timeout * min(share, _LONGEST_WAIT))
+
+
+def may_have_killed(message: Message, visibility_timeout: int, now: float) -> bool:
+    """Whether a worker may have died during an earlier delivery of `message`; `now` in epoch seconds.
+
+    Any one of the earlier deliveries may be the death. The others were handed back, after the shortest possible waits.
+    """
+    if message.receives <= 1:
+        return False
+    if message.first_received_at is None:
+        return True
+    hand_backs = sum(hidden_seconds(receives, visibility_timeout) for receives in range(1, message.receives - 1))
+    return now - message.first_received_at >= _CLOCKS * visibility_timeout + hand_backs
+
+
+class Queues:
+    """The requests to SQS."""
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        """`connect` makes the client: at its first use, since most workers never need one."""
+        self._connect = connect
+        self._client: Any = None
+
+    def drop(self, messages: Iterable[Message]) -> set[str]:
+        """Deletes `messages`; returns the ids of those that are out of their queue now.
+
+        Raises:
+            botocore's errors: SQS cannot be asked.
+        """
+        gone: set[str] = set()
+        for url, ids, entries in self._requests({message: {} for message in messages}):
+            answer = self._client.delete_message_batch(QueueUrl=url, Entries=entries)
+            gone.update(ids[int(entry["Id"])] for entry in answer.get("Successful", []))
+        return gone
+
+    def show_again(self, seconds: Mapping[Message, int]) -> None:
+        """Makes each message visible that many seconds from now.
+
+        Raises:
+            botocore's errors: SQS cannot be asked.
+        """
+        for url, _, entries in self._requests({message: {"VisibilityTimeout": s} for message, s in seconds.items()}):
+            self._client.change_message_visibility_batch(QueueUrl=url, Entries=entries)
+
+    def _requests(
+        self, wanted: Mapping[Message, Mapping[str, int]]
+    ) -> Iterator[tuple[str, list[str], list[dict[str, Any]]]]:
+        """Address, message ids and entries of each request. All messages of a batch come from one queue."""
+        known = [(one.id, one.receipt, more) for one, more in wanted.items() if one.id and one.receipt]
+        for start in range(0, len(known), _AT_ONCE):
+            some = known[start : start + _AT_ONCE]
+            entries = [
+                {"Id": str(number), "ReceiptHandle": receipt.handle, **more}
+                for number, (_, receipt, more) in enumerate(some)
+            ]
+            yield self._address(some[0][1]), [identifier for identifier, _, _ in some], entries
+
+    def _address(self, receipt: Receipt) -> str:
+        self._client = self._client or self._connect()
+        account, name = receipt.queue_arn.split(":")[-2:]
+        return f"{self._client.meta.endpoint_url.rstrip('/')}/{account}/{name}"
+
+
+class Ledger:
+    """How the uploads and removals of one delivery have ended so far, and which messages are already acknowledged."""
+
+    def __init__(self, queues: Queues) -> None:
+        self.done: set[Upload | Removal] = set()
+        self.failed: set[Upload | Removal] = set()
+        """Whatever must come again."""
+        self._queues = queues
+        self._acknowledged: set[str | None] = set()
+        self._queue_is_out = False
+
+    def is_done(self, message: Message) -> bool:
+        """Whether everything that `message` names is done."""
+        return not message.problems and self.done.issuperset((*message.uploads, *message.removals))
+
+    def is_done_in_vain(self, message: Message) -> bool:
+        """Whether `message` is done but still in the queue: if this process dies, it comes back all the same."""
+        return self.is_done(message) and message.id not in self._acknowledged
+
+    def waits(self, message: Message) -> bool:
+        """Whether an upload of `message` has not had its turn yet."""
+        return not (self.done | self.failed).issuperset(message.uploads)
+
+    def acknowledge(self, messages: Iterable[Message], seconds: float) -> None:
+        """Deletes those of `messages` that are done from their queue, within `seconds`."""
+        done = [m for m in messages if self.is_done(m) and m.id not in self._acknowledged]
+        self._acknowledged |= self._ask(self._queues.drop, done, min(_SECONDS, seconds)) or set()
+
+    def hand_back(self, messages: Iterable[Message], visibility_timeout: int, seconds: float) -> None:
+        """Has `messages` shown again early, as far as that works within `seconds`."""
+        waits = {message: hidden_seconds(message.receives, visibility_timeout) for message in messages}
+        self._ask(self._queues.show_again, waits, min(_SECONDS_AT_THE_END, seconds))
+
+    def _ask(self, request: Callable[[_Sent], _Answer], sent: _Sent, seconds: float) -> _Answer | None:
+        """The answer; None from a queue that does not answer, which is not asked again."""
+        if not sent or not seconds or self._queue_is_out:
+            return None
+        try:
+            return within(seconds, lambda: request(sent))
+        except Exception:  # noqa: BLE001 (then nothing that is done is put at risk, and messages come back later)
+            self._queue_is_out = True
+            return None

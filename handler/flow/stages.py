@@ -1,0 +1,250 @@
+"""The stages of one upload: prepare (fetch and decode), infer, conclude (write).
+
+These three never raise. An error becomes the finding of the upload that it struck, so that it touches no other upload
+of the batch. `states`, `begin` and `withdraw` do raise: they talk to the table before and after these stages.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from threading import BoundedSemaphore, Lock
+from typing import TYPE_CHECKING
+
+from handler.errors import ErrorCode, RefusedError, SupersededError, TryAgainError
+from handler.store.record import FileFacts, Finding, build_record, record_key
+from model_layer import Rejection
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from handler.aws import Patience
+    from handler.flow.fetching import ImageStore
+    from handler.flow.invocation import Invocation
+    from handler.intake.messages import Upload
+    from handler.store.table import PredictionsTable, State
+    from model_layer import Classifier, DecodedImage, Prediction, Status
+
+_BEFORE_THE_LAST = 10.0
+"""Seconds that the last receive but one waits for a table that does not take its `failed` record."""
+_MOST_UNWRITTEN = 2000
+"""Findings kept for uploads that come back, about 3 KB each."""
+
+UNFINISHED = TryAgainError(
+    ErrorCode.UNFINISHED,
+    "A worker took up this upload and has not reported back; its process may have been killed, or run out of time.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An upload that is ready for the network."""
+
+    upload: Upload
+    pixels: DecodedImage
+    file: FileFacts
+    timings_ms: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one upload in this invocation."""
+
+    upload: Upload
+    status: Status | None = None
+    """Of the record made for it; None if none was made, because of an error or because a final one exists."""
+    written: bool = False
+    """Whether that record was written. It is not where one exists that outranks it."""
+    error: TryAgainError | None = None
+    """Why the upload must come again; None when it is done."""
+    reasons: tuple[str, ...] = ()
+    """The codes of why it was referred, rejected, superseded or failed."""
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    """By stage: `fetch`, `decode`, `infer`, `write`, as far as the upload came."""
+    erased: bool = False
+    """Whether its record was erased again at once, because the object had been removed meanwhile."""
+
+    @property
+    def unbegun(self) -> bool:
+        """Whether it was handed back for lack of time before it was fetched, and without a record."""
+        out_of_time = bool(self.error) and self.reasons == (ErrorCode.OUT_OF_TIME,)
+        return out_of_time and not self.timings_ms and not self.status
+
+
+@dataclass(frozen=True, slots=True)
+class NearEnd:
+    """For an upload on the last receive of its message, or the one before: if it fails, its record must say so."""
+
+    last: bool
+    """Whether no receive is left after this one."""
+    attempts: int | None
+    """How many attempts on it alone were never heard of again, which its record keeps; None where that is unknown."""
+
+
+class Unwritten:
+    """Findings that the table did not take, kept in case their uploads return to this process. Thread-safe.
+
+    They save a second inference. No answer depends on them.
+    """
+
+    def __init__(self) -> None:
+        self._findings: OrderedDict[Upload, Finding] = OrderedDict()
+        self._lock = Lock()
+
+    def keep(self, finding: Finding) -> None:
+        """Keeps `finding`, and forgets the oldest one where there are too many."""
+        with self._lock:
+            self._findings[finding.upload] = finding
+            self._findings.move_to_end(finding.upload)
+            if len(self._findings) > _MOST_UNWRITTEN:
+                self._findings.popitem(last=False)
+
+    def take(self, upload: Upload) -> Finding | None:
+        """The finding of `upload`, if it is here; it is given once."""
+        with self._lock:
+            return self._findings.pop(upload, None)
+
+
+class Stages:
+    """The stages over one bucket reader, one model and one table. Thread-safe."""
+
+    def __init__(self, store: ImageStore, classifier: Classifier, table: PredictionsTable, cores: int) -> None:
+        self._store = store
+        self._classifier = classifier
+        self._table = table
+        self.cores = cores
+        """The number of images that are decoded at a time, and that are in the network at a time."""
+        self.unwritten = Unwritten()
+        # Decoding is bound by the cores, and a large image takes hundreds of MB: one decoder for each core.
+        self._decoding = BoundedSemaphore(cores)
+
+    def states(self, uploads: Collection[Upload], invocation: Invocation) -> dict[Upload, State]:
+        """The states of those of `uploads` that have a record under this model.
+
+        Raises:
+            TryAgainError: the table cannot be read now.
+        """
+        version = self._classifier.bundle.version
+        keys = {upload: record_key(upload, version) for upload in uploads}
+        found = self._table.states(keys.values(), invocation.patience)
+        return {upload: found[key] for upload, key in keys.items() if key in found}
+
+    def begin(self, upload: Upload, attempts: int, invocation: Invocation) -> bool:
+        """Records that an attempt which may end this process has begun: `failed`, until the attempt reports back.
+
+        Returns whether that was written. It is not where a record exists that does not give way to `failed`.
+
+        Raises:
+            TryAgainError: the table cannot be written now, so the attempt must not be made.
+        """
+        record = build_record(Finding(upload, UNFINISHED), self._classifier.bundle, invocation.request_id)
+        return self._table.put(record, attempts=attempts, patience=invocation.patience)
+
+    def withdraw(self, upload: Upload, invocation: Invocation) -> None:
+        """Takes back the record of `begin`, because the attempt has reported back with an error.
+
+        Raises:
+            TryAgainError: the table cannot be written now.
+        """
+        self._table.withdraw(record_key(upload, self._classifier.bundle.version), invocation.request_id)
+
+    def prepare(self, upload: Upload) -> Decoded | Finding:
+        """Fetches and decodes. Returns a finding if that already settles what becomes of the upload."""
+        if finding := self.unwritten.take(upload):
+            return finding
+        file, timings = FileFacts(), dict[str, float]()
+        try:
+            started = time.perf_counter()
+            content, file = self._store.fetch(upload)
+            timings["fetch"] = _ms_since(started)
+            if isinstance(content, Rejection):
+                return Finding(upload, content, file, timings)
+            with self._decoding:
+                started = time.perf_counter()
+                pixels = self._classifier.decode(content)
+                timings["decode"] = _ms_since(started)
+        except (SupersededError, RefusedError) as answer:
+            return Finding(upload, answer, file, timings)
+        except Exception as error:  # noqa: BLE001 (see the module's docstring)
+            return Finding(upload, try_again(error), file, timings)
+        if isinstance(pixels, Rejection):
+            return Finding(upload, pixels, file, timings)
+        return Decoded(upload, pixels, file, timings)
+
+    def infer(self, batch: Sequence[Decoded]) -> list[Finding]:
+        """Runs the network over a few images, at most one for each core."""
+        started = time.perf_counter()
+        answers = self._predict(batch)
+        share = _ms_since(started) / len(batch)
+        return [
+            Finding(decoded.upload, answer, decoded.file, {**decoded.timings_ms, "infer": share})
+            for decoded, answer in zip(batch, answers, strict=True)
+        ]
+
+    def conclude(self, finding: Finding, invocation: Invocation, near_end: NearEnd | None) -> Outcome:
+        """Writes the record of `finding`. Of an error it writes one only near the end of its message's receives."""
+        error = finding.answer if isinstance(finding.answer, TryAgainError) else None
+        if error is None:
+            try:
+                return self._write(finding, invocation, invocation.patience)
+            except Exception as raised:  # noqa: BLE001 (see the module's docstring)
+                error = try_again(raised)
+                self.unwritten.keep(finding)
+        handed_back = Outcome(finding.upload, error=error, reasons=(error.code,), timings_ms=finding.timings_ms)
+        if near_end:
+            with suppress(Exception):  # nothing more can be done until the next receive or a redrive
+                return self._leave_failed(finding, handed_back, invocation, near_end)
+        return handed_back
+
+    def _leave_failed(
+        self, finding: Finding, handed_back: Outcome, invocation: Invocation, near_end: NearEnd
+    ) -> Outcome:
+        """Writes the `failed` record, repeating after any error; on the last receive for all the time that is left.
+
+        Where the table takes it in the end, the answer that it had refused before is tried once more.
+        """
+        failed = replace(finding, answer=handed_back.error or UNFINISHED)
+        patience = invocation.patience.endless() if near_end.last else invocation.patience.endless(_BEFORE_THE_LAST)
+        written = self._write(failed, invocation, patience, near_end.attempts)
+        if not near_end.last:
+            return handed_back  # it comes again, so it does not count as failed yet
+        if finding.answer is not failed.answer:
+            with suppress(Exception):
+                return self._write(finding, invocation, invocation.patience)
+        return replace(written, error=handed_back.error)
+
+    def _write(self, finding: Finding, invocation: Invocation, patience: Patience, attempts: int | None = 0) -> Outcome:
+        started = time.perf_counter()
+        record = build_record(finding, self._classifier.bundle, invocation.request_id)
+        written = self._table.put(record, attempts=attempts, patience=patience)
+        timings = {**finding.timings_ms, "write": _ms_since(started)}
+        codes = tuple(reason["code"] for reason in record["reasons"])
+        return Outcome(finding.upload, finding.status, written=written, reasons=codes, timings_ms=timings)
+
+    def _predict(self, batch: Sequence[Decoded]) -> Sequence[Prediction | TryAgainError]:
+        """If the run over all of them fails, each image is run by itself, so that one does not fail its neighbours."""
+        try:
+            return self._classifier.predict([decoded.pixels for decoded in batch])
+        except Exception as error:  # noqa: BLE001 (see the module's docstring)
+            if len(batch) == 1:
+                return [try_again(error)]
+            return [self._predict([decoded])[0] for decoded in batch]
+
+
+def try_again(error: Exception) -> TryAgainError:
+    """Any error as one that hands its message back. An unforeseen one keeps its cause for the log."""
+    if isinstance(error, TryAgainError):
+        return error
+    if isinstance(error, MemoryError):
+        return TryAgainError(
+            ErrorCode.OUT_OF_MEMORY, "The worker was short of memory; that says nothing about the image."
+        )
+    unforeseen = TryAgainError(ErrorCode.INTERNAL_ERROR, f"The worker met an unforeseen {type(error).__name__}.")
+    unforeseen.__cause__ = error
+    return unforeseen
+
+
+def _ms_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000

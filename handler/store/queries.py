@@ -1,0 +1,145 @@
+"""The two questions that the table's indexes answer, asked of every shard and merged, page by page.
+
+A cursor is the place of the last entry that was given, so that it needs no memory anywhere and never expires. Places
+are unique: entries with equal sort keys are ordered by image and version.
+"""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import json
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any
+
+from handler.store.record import BY_LABEL, BY_PROBLEM, INDEX_KEYS, shards
+from handler.store.table import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from datetime import date
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_Place = tuple[str, str, str]  # an entry's sort key, image and version
+
+_KEYS = {BY_LABEL: ("label_shard", "confidence_rank"), BY_PROBLEM: ("problem_shard", "predicted_at")}
+_MOST_AT_ONCE = 50  # entries read from a shard at a time, about 8 KB
+
+
+class CursorError(ValueError):
+    """A cursor that no page of this question gave."""
+
+
+def most_confident(
+    client: DynamoDBClient, table: str, label: str, days: Iterable[date], limit: int = 100
+) -> list[dict[str, Any]]:
+    """The images that got `label` on `days` (UTC), most confident first; see `page`."""
+    return page(client, table, BY_LABEL, [label], days, limit)[0]
+
+
+def latest_problems(
+    client: DynamoDBClient, table: str, status: str, days: Iterable[date], limit: int = 100
+) -> list[dict[str, Any]]:
+    """The uploads that were `referred`, `rejected`, `superseded` or `failed` on `days` (UTC), latest first."""
+    return page(client, table, BY_PROBLEM, [status], days, limit)[0]
+
+
+def page(
+    client: DynamoDBClient,
+    table: str,
+    index: str,
+    subjects: Collection[str],
+    days: Iterable[date],
+    size: int,
+    cursor: str | None = None,
+) -> tuple[list[dict[str, Any]], str | None]:
+    """At most `size` entries of `index` behind `cursor`, and the cursor of the next page; None after the last page.
+
+    `BY_LABEL`: `subjects` are labels, and the most confident come first. Entries have `image`, `version`, `status`,
+    `label`, `confidence`, `triage` and `predicted_at`.
+    `BY_PROBLEM`: `subjects` are statuses, and the latest come first. Entries have `image`, `version`, `status`,
+    `reasons` and `predicted_at`.
+
+    `days` are of `predicted_at`, in UTC. The cursor is text that needs no escaping in a URL. Give it back with the
+    same index, subjects and days.
+
+    Raises:
+        CursorError: `cursor` is not one of this index.
+    """
+    after = _place_in(cursor, index) if cursor else None
+    entries = _entries(client, table, index, subjects, days, after, min(size + 1, _MOST_AT_ONCE))
+    found = list(islice(entries, size + 1))
+    following = _cursor(index, _place(found[size - 1], index)) if len(found) > size else None
+    return [{k: v for k, v in entry.items() if k not in INDEX_KEYS} for entry in found[:size]], following
+
+
+def _entries(
+    client: DynamoDBClient,
+    table: str,
+    index: str,
+    subjects: Collection[str],
+    days: Iterable[date],
+    after: _Place | None,
+    at_once: int,
+) -> Iterator[dict[str, Any]]:
+    """All entries behind `after`, in order, read only as far as they are used."""
+    ordered = sorted(set(days), reverse=True)
+    if index == BY_PROBLEM:  # a day's entries all come before those of the day before, so each day is read by itself
+        groups = [[day] for day in ordered if not after or day.isoformat() <= after[0][:10]]
+    else:
+        groups = [ordered]
+    for group in groups:
+        streams = [
+            _shard_entries(client, table, index, shard, after, at_once)
+            for subject in subjects
+            for shard in shards(subject, group)
+        ]
+        yield from heapq.merge(*streams, key=lambda entry: _place(entry, index), reverse=True)
+
+
+def _shard_entries(
+    client: DynamoDBClient, table: str, index: str, shard: str, after: _Place | None, at_once: int
+) -> Iterator[dict[str, Any]]:
+    """One shard's entries behind `after`, in order. DynamoDB leaves the order of equal sort keys open."""
+    partition_key, sort_key = _KEYS[index]
+    query: dict[str, Any] = {
+        "KeyConditionExpression": "#shard = :shard",
+        "ExpressionAttributeNames": {"#shard": partition_key},
+        "ExpressionAttributeValues": {":shard": {"S": shard}},
+    }
+    if after:
+        query["KeyConditionExpression"] += " AND #rank <= :rank"
+        query["ExpressionAttributeNames"]["#rank"] = sort_key
+        query["ExpressionAttributeValues"][":rank"] = {"S": after[0]}
+    pages = client.get_paginator("query").paginate(
+        TableName=table,
+        IndexName=index,
+        ScanIndexForward=False,
+        PaginationConfig={"PageSize": at_once},
+        **query,
+    )
+    entries = (plain(item) for page in pages for item in page["Items"])
+    for _, equal in groupby(entries, key=lambda entry: entry[sort_key]):
+        for entry in sorted(equal, key=lambda entry: _place(entry, index), reverse=True):
+            if not after or _place(entry, index) < after:
+                yield entry
+
+
+def _place(entry: dict[str, Any], index: str) -> _Place:
+    return entry[_KEYS[index][1]], entry["image"], entry["version"]
+
+
+def _cursor(index: str, place: _Place) -> str:
+    return base64.urlsafe_b64encode(json.dumps([index, *place]).encode()).decode().rstrip("=")
+
+
+def _place_in(cursor: str, index: str) -> _Place:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        match json.loads(base64.b64decode(padded, altchars=b"-_", validate=True)):
+            case [of, str(rank), str(image), str(version)] if of == index and rank:
+                return rank, image, version
+    except (ValueError, RecursionError):
+        pass
+    raise CursorError("The cursor is not one that a page of this question gave.")

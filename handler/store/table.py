@@ -1,0 +1,296 @@
+"""The table of predictions: where records are written and read.
+
+Attributes of an item:
+
+    image            S  partition key, `<bucket>/<key>`
+    version          S  sort key, `<object version id, or etag>#<model version>`: one item for each upload and model
+    schema, status, label, confidence, ...
+                        the fields of `handler.store.record.Record`, as they are; numbers are exact decimals
+    object           M  bucket, key, version, etag, bytes, sha256, format, width and height of the image's file.
+                        Not called `image`: an attribute has one type, and that name is the key's
+    label_shard      S  `<label>#<yyyy-mm-dd>#<shard>`, only on classified and referred
+    confidence_rank  S  `0.973114#<hash of image>`, only on classified and referred
+    problem_shard    S  `<status>#<yyyy-mm-dd>#<shard>`, only on referred, rejected, superseded and failed
+    expires_at       N  epoch seconds, the TTL attribute, only where records are kept for a limited time
+    attempts         N  only on `failed`: how many attempts on it alone were never heard of again
+
+Indexes, which `handler.store.record` explains and `handler.store.queries` reads:
+
+    by_label     label_shard, confidence_rank    carries status, label, confidence, triage, predicted_at
+    by_problem   problem_shard, predicted_at     carries status, reasons
+
+When several events, workers or retries name one upload, one record remains:
+
+    a prediction, or a rejection of the image           is final: nothing replaces it
+    `superseded`, or a rejection for what S3 refused    gives way to a final one: the object may come back
+    `failed`                                            gives way to all others, and to a later `failed`
+
+The marks of removed objects are items beside the records; `handler.store.erasure` describes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, cast
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from handler.aws import AWS_ERRORS, IMPATIENT, Patience, aws_code, unavailable
+from handler.errors import REFUSALS, ErrorCode, TryAgainError
+from handler.store.record import INDEX_KEYS, index_keys
+from model_layer import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+    from handler.store.record import Record
+
+Key = tuple[str, str]
+"""`image` and `version` of an item."""
+
+MOST_KEYS = 100
+"""Of one look-up request; BatchGetItem's limit."""
+# A response may leave keys out at any time. They are asked for again this often, however little time is left.
+_ATTEMPTS = 5
+_BRIEF = Patience(lambda: 10.0)
+
+_PROVISIONAL = (Status.FAILED, Status.SUPERSEDED)
+_HIDDEN = INDEX_KEYS | {"expires_at", "attempts"}
+_SECONDS_PER_DAY = 86_400
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A record in short, as it is looked up before its upload is worked on."""
+
+    status: str
+    since: str
+    """The record's `predicted_at`."""
+    attempts: int
+    refused: bool = False
+    """Whether it is a rejection for what S3 refused."""
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing replaces it."""
+        return self.status not in _PROVISIONAL and not self.refused
+
+
+class PredictionsTable:
+    """Writes and reads records. Thread-safe."""
+
+    def __init__(self, client: DynamoDBClient, name: str, ttl_days: int = 0) -> None:
+        """Records expire `ttl_days` after their prediction; 0: never."""
+        self._client = client
+        self._name = name
+        self._ttl_days = ttl_days
+
+    def put(self, record: Record, *, attempts: int | None = 0, patience: Patience = IMPATIENT) -> bool:
+        """Writes `record`, unless there is one that does not give way to it; returns whether it was written.
+
+        `attempts` None means that their number is not known. Then no record at all is replaced: none is forgotten.
+
+        Raises:
+            TryAgainError: the table cannot be written now.
+        """
+        item = self._item(record, attempts or 0)
+        condition = _nothing_is_there() if attempts is None else _gives_way_to(record)
+        try:
+            patience.call(self._client.put_item, TableName=self._name, Item=item, **condition)
+        except AWS_ERRORS as error:
+            # Also after a repetition by botocore, whose first request was carried out though its answer got lost.
+            if aws_code(error) == "ConditionalCheckFailedException":
+                return False
+            raise unavailable(ErrorCode.TABLE_UNAVAILABLE, "PutItem", error) from error
+        return True
+
+    def withdraw(self, key: Key, request_id: str) -> None:
+        """Deletes the `failed` record that the invocation `request_id` wrote, unless another has replaced it.
+
+        Raises:
+            TryAgainError: the table cannot be written now.
+        """
+        try:
+            self._client.delete_item(
+                TableName=self._name,
+                Key=item_key(*key),
+                ConditionExpression="#status = :failed AND request_id = :own",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues={":failed": {"S": str(Status.FAILED)}, ":own": {"S": request_id}},
+            )
+        except AWS_ERRORS as error:
+            if aws_code(error) != "ConditionalCheckFailedException":
+                raise unavailable(ErrorCode.TABLE_UNAVAILABLE, "DeleteItem", error) from error
+
+    def states(self, keys: Iterable[Key], patience: Patience = IMPATIENT) -> dict[Key, State]:
+        """The states of those of `keys` that have a record. One written within the last second may be missed.
+
+        Raises:
+            TryAgainError: the table cannot be read now.
+        """
+        attributes = ("image", "version", "status", "predicted_at", "attempts", "reasons")
+        found = map(plain, look_up(self._client, self._name, keys, attributes, patience=patience))
+        return {(item["image"], item["version"]): _state(item) for item in found}
+
+    def get(self, image: str, version: str) -> Record | None:
+        """The record of `image` (`<bucket>/<key>`) and `version` (`<object version>#<model version>`)."""
+        answer = self._client.get_item(TableName=self._name, Key=item_key(image, version), ConsistentRead=True)
+        return _record(answer["Item"]) if "Item" in answer else None
+
+    def history(self, image: str) -> Iterator[Record]:
+        """Every version of one image, under every model."""
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._name,
+            KeyConditionExpression="image = :image",
+            ExpressionAttributeValues={":image": {"S": image}},
+        )
+        for page in pages:
+            yield from map(_record, page["Items"])
+
+    def everything(self) -> Iterator[Record]:
+        """Every record of the table, in no order. Reads every byte of it: for exports and small tables."""
+        for page in self._client.get_paginator("scan").paginate(TableName=self._name):
+            yield from (_record(item) for item in page["Items"] if "status" in item)
+
+    def _item(self, record: Record, attempts: int) -> dict[str, Any]:
+        attributes: dict[str, Any] = {**record, **index_keys(record)}
+        if attempts:
+            attributes["attempts"] = attempts
+        if self._ttl_days:
+            predicted = datetime.fromisoformat(record["predicted_at"])
+            attributes["expires_at"] = int(predicted.timestamp()) + self._ttl_days * _SECONDS_PER_DAY
+        return typed(attributes)
+
+
+# Which record gives way to which
+
+
+def _nothing_is_there() -> dict[str, Any]:
+    return {"ConditionExpression": "attribute_not_exists(image)"}
+
+
+def _gives_way_to(record: Record) -> dict[str, Any]:
+    """PutItem's condition: there is no record, or one that gives way to `record`."""
+    refused = _is_refusal(record["status"], record["reasons"])
+    replaced = (Status.FAILED,) if refused or record["status"] in _PROVISIONAL else _PROVISIONAL
+    values = {f":replaced{i}": {"S": str(status)} for i, status in enumerate(replaced)}
+    condition = f"attribute_not_exists(image) OR #status IN ({', '.join(values)})"
+    if not refused:
+        refusals = {f":refusal{i}": {"S": str(code)} for i, code in enumerate(REFUSALS)}
+        condition += f" OR (#status = :rejected AND reasons[0].code IN ({', '.join(refusals)}))"
+        values |= {":rejected": {"S": str(Status.REJECTED)}, **refusals}
+    return {
+        "ConditionExpression": condition,
+        "ExpressionAttributeNames": {"#status": "status"},
+        "ExpressionAttributeValues": values,
+    }
+
+
+def _is_refusal(status: str, reasons: Iterable[Any]) -> bool:
+    return status == Status.REJECTED and any(reason["code"] in REFUSALS for reason in reasons)
+
+
+# Items
+
+
+def item_key(image: str, version: str) -> dict[str, Any]:
+    """An item's primary key, as DynamoDB's requests take it."""
+    return {"image": {"S": image}, "version": {"S": version}}
+
+
+def typed(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Plain JSON as an item. Raises TypeError for what DynamoDB has no number for (NaN, infinity)."""
+    return {name: _serialize(_exact(value)) for name, value in attributes.items()}
+
+
+def plain(item: dict[str, Any]) -> dict[str, Any]:
+    """An item in DynamoDB's typed form as plain JSON."""
+    return {name: _number(_deserialize(value)) for name, value in item.items()}
+
+
+def _exact(value: Any) -> Any:
+    """Floats become the decimals that they print as: 0.1 is stored as 0.1, not as the binary fraction next to it."""
+    match value:
+        case float():
+            return Decimal(str(value))
+        case dict():
+            return {name: _exact(part) for name, part in value.items()}
+        case list():
+            return [_exact(part) for part in value]
+        case _:
+            return value
+
+
+def _number(value: Any) -> Any:
+    match value:
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
+        case dict():
+            return {name: _number(part) for name, part in value.items()}
+        case list():
+            return [_number(part) for part in value]
+        case _:
+            return value
+
+
+def _state(item: dict[str, Any]) -> State:
+    refused = _is_refusal(item["status"], item.get("reasons", ()))
+    return State(item["status"], item["predicted_at"], item.get("attempts", 0), refused)
+
+
+def _record(item: dict[str, Any]) -> Record:
+    return cast("Record", plain({name: value for name, value in item.items() if name not in _HIDDEN}))
+
+
+# Look-ups of many items
+
+
+def look_up(
+    client: DynamoDBClient,
+    table: str,
+    keys: Iterable[Key],
+    attributes: tuple[str, ...],
+    *,
+    consistent: bool = False,
+    patience: Patience = IMPATIENT,
+) -> Iterator[dict[str, Any]]:
+    """The items under those of `keys` that exist, in no order: `attributes` of each, in DynamoDB's typed form.
+
+    Raises:
+        TryAgainError: the table cannot be read now.
+    """
+    names = {f"#{i}": name for i, name in enumerate(attributes)}
+    asked: dict[str, Any] = {
+        "ConsistentRead": consistent,
+        "ProjectionExpression": ", ".join(names),
+        "ExpressionAttributeNames": names,
+    }
+    wanted = [item_key(image, version) for image, version in dict.fromkeys(keys)]
+    for i in range(0, len(wanted), MOST_KEYS):
+        yield from _all(client, table, wanted[i : i + MOST_KEYS], asked, patience)
+
+
+def _all(
+    client: DynamoDBClient, table: str, keys: list[dict[str, Any]], asked: dict[str, Any], patience: Patience
+) -> Iterator[dict[str, Any]]:
+    attempt = 0
+    while True:
+        try:
+            answer = patience.call(client.batch_get_item, RequestItems={table: {"Keys": keys, **asked}})
+        except AWS_ERRORS as error:
+            raise unavailable(ErrorCode.TABLE_UNAVAILABLE, "BatchGetItem", error) from error
+        yield from answer["Responses"].get(table, [])
+        if table not in answer["UnprocessedKeys"]:
+            return
+        left = cast("list[dict[str, Any]]", answer["UnprocessedKeys"][table]["Keys"])
+        attempt = 1 if len(left) < len(keys) else attempt + 1  # any progress starts the waits anew
+        keys = left
+        if not (_BRIEF if attempt < _ATTEMPTS else patience).wait(attempt):
+            raise TryAgainError(ErrorCode.TABLE_UNAVAILABLE, f"BatchGetItem left {len(keys)} keys unread.")
