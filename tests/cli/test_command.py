@@ -13,7 +13,7 @@ import pytest
 
 from cli import __version__
 from cli.app import NOTICE, main
-from handler import record
+from handler.store import record
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("demo", "smoke", "backfill")
