@@ -19,7 +19,7 @@ SECONDS ?= 120
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all tests-that-wait tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine deploy smoke clean
+.PHONY: help demo test test-training test-all tests-that-wait tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine deploy smoke clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -55,20 +55,27 @@ $(VENV)/.installed-%: requirements/%.txt | $(BIN)/python
 demo: $(VENV)/.installed-local ## classifies 24 rendered images, or IMAGES=DIR, on an AWS embedded in this machine; writes OUT=build/demo
 	@$(BIN)/python -m demo $(if $(IMAGES),--images "$(IMAGES)",--count $(COUNT)) --out "$(or $(OUT),build/demo)"
 
-test: $(VENV)/.installed-development ## the tests, but those marked slow or docker
-	@$(BIN)/python -m pytest -m "not slow and not docker"
+# Files are spread over as many processes as there are cores; tests/conftest.py says how many the memory allows.
+PYTEST := $(BIN)/python -m pytest -n auto
 
-# Two halves side by side: one waits for queues, killed processes and Docker most of its time, the other computes.
+test: $(VENV)/.installed-development ## all tests except those marked slow, docker or training
+	@$(PYTEST) -m "not slow and not docker and not training"
+
+test-training: $(VENV)/.installed-development ## the tests that train with TensorFlow
+	@$(PYTEST) -m training
+
+# Two halves side by side: one mostly waits for queues, killed processes and Docker, the other computes.
+# Unmarked tests that take over ten seconds fail.
 WAITING := tests/faults tests/docker tests/proof/test_fuzz.py
-test-all: $(VENV)/.installed-development .venv-sam/.installed .venv-fuzz/.installed ## every test; what cannot run here says why
+test-all: $(VENV)/.installed-development .venv-sam/.installed .venv-fuzz/.installed ## every test except pairs of faults; what cannot run here says why
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going tests-that-wait tests-that-compute
-
-tests-that-wait:
-	@$(BIN)/python -m pytest $(WAITING) -m "not pairs"
 	@echo "NOT RUN: pairs of faults on one upload (make soak SOAK_OPTIONS=--pairs)"
 
+tests-that-wait:
+	@$(PYTEST) $(WAITING) -m "not pairs" --unmarked-seconds 10
+
 tests-that-compute:
-	@$(BIN)/python -m pytest tests $(WAITING:%=--ignore=%)
+	@$(PYTEST) tests $(WAITING:%=--ignore=%) --unmarked-seconds 10
 
 lint: $(VENV)/.installed-development
 	@$(BIN)/ruff format --check .
