@@ -64,15 +64,15 @@ test: $(VENV)/.installed-development ## all tests except those marked slow, dock
 test-training: $(VENV)/.installed-development ## the tests that train with TensorFlow
 	@$(PYTEST) -m training
 
-# Two halves side by side: one mostly waits for queues, killed processes and Docker, the other computes.
-# Unmarked tests that take over ten seconds fail.
+# Two halves side by side: one waits most of its time for queues, killed processes and Docker, the other computes.
+# So six processes share the first, test by test. Unmarked tests that take over ten seconds fail.
 WAITING := tests/faults tests/docker tests/proof/test_fuzz.py
 test-all: $(VENV)/.installed-development .venv-sam/.installed .venv-fuzz/.installed ## every test except pairs of faults; what cannot run here says why
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going tests-that-wait tests-that-compute
-	@echo "NOT RUN: pairs of faults on one upload (make soak SOAK_OPTIONS=--pairs)"
 
 tests-that-wait:
-	@$(PYTEST) $(WAITING) -m "not pairs" --unmarked-seconds 10
+	@$(BIN)/python -m pytest $(WAITING) -m "not pairs" -n 6 --dist loadgroup --unmarked-seconds 10
+	@echo "NOT RUN: pairs of faults on one upload (make soak SOAK_OPTIONS=--pairs)"
 
 tests-that-compute:
 	@$(PYTEST) tests $(WAITING:%=--ignore=%) --unmarked-seconds 10
