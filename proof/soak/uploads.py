@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import random
 from dataclasses import dataclass, field
@@ -120,6 +121,7 @@ def _rounded(rng: random.Random, expected: float) -> int:
     return int(expected + rng.random())
 
 
+@functools.cache  # drawing takes a third of a second
 def rendered(seed: int) -> bytes:
     """A small JPEG of a drawn lesion."""
     buffer = io.BytesIO()
