@@ -64,17 +64,19 @@ test: $(VENV)/.installed-development ## all tests except those marked slow, dock
 test-training: $(VENV)/.installed-development ## the tests that train with TensorFlow
 	@$(PYTEST) -m training
 
-# Two halves side by side: one waits most of its time for queues, killed processes and Docker, the other computes.
-# So six processes share the first, test by test. Unmarked tests that take over ten seconds fail.
+# Of the gate's two halves one waits most of its time, for queues, killed processes and Docker, so six processes share
+# it test by test; the other computes. Unmarked tests that take over ten seconds fail.
 WAITING := tests/faults tests/docker tests/proof/test_fuzz.py
-test-all: $(VENV)/.installed-development .venv-sam/.installed .venv-fuzz/.installed ## every test except pairs of faults; what cannot run here says why
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going tests-that-wait tests-that-compute
+SIDE_BY_SIDE := --no-print-directory --jobs 3 --output-sync=target --keep-going
 
-tests-that-wait:
+test-all: ## every test except pairs of faults; what cannot run here says why
+	@$(MAKE) $(SIDE_BY_SIDE) tests-that-compute tests-that-wait
+
+tests-that-wait: $(VENV)/.installed-development .venv-sam/.installed .venv-fuzz/.installed engine
 	@$(BIN)/python -m pytest $(WAITING) -m "not pairs" -n 6 --dist loadgroup --unmarked-seconds 10
 	@echo "NOT RUN: pairs of faults on one upload (make soak SOAK_OPTIONS=--pairs)"
 
-tests-that-compute:
+tests-that-compute: $(VENV)/.installed-development .venv-sam/.installed
 	@$(PYTEST) tests $(WAITING:%=--ignore=%) --unmarked-seconds 10
 
 lint: $(VENV)/.installed-development
@@ -94,7 +96,9 @@ engine:
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends docker.io iptables debootstrap; } >/dev/null 2>&1 \
 	  || echo "no Docker engine can be installed here"; fi
 
-check: lint template-lint audit engine test-all ## the gate: format, lint, types, template, audit, every test
+check: ## the gate: format, lint, types, template, audit, every test
+	@echo "Everything runs side by side; each part is printed when it has ended."
+	@$(MAKE) $(SIDE_BY_SIDE) tests-that-compute tests-that-wait lint template-lint audit
 
 train: $(VENV)/.installed-training ## a bundle from labelled images: DATA="DIR DIR" WEIGHTS=imagenet|FILE OUT=DIR
 	@: $(or $(DATA),$(error DATA=DIR is missing: folders with metadata.csv and images/)) $(or $(WEIGHTS),$(error WEIGHTS=imagenet or WEIGHTS=FILE is missing))
