@@ -19,7 +19,7 @@ SECONDS ?= 120
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all tests-that-wait tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine deploy smoke clean
+.PHONY: help demo test test-training test-all tests-that-wait tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine deploy smoke clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -60,20 +60,29 @@ $(VENV)/.installed-dermbatch: pyproject.toml $(VENV)/.installed-command
 demo: $(VENV)/.installed-dermbatch ## classifies 24 rendered images, or IMAGES=DIR, on an AWS embedded in this machine; writes OUT=build/demo
 	@$(BIN)/dermbatch demo $(if $(IMAGES),--images "$(IMAGES)",--count $(COUNT)) --out "$(or $(OUT),build/demo)"
 
-test: $(VENV)/.installed-development ## the tests, but those marked slow or docker
-	@$(BIN)/python -m pytest -m "not slow and not docker"
+# Files are spread over as many processes as there are cores; tests/conftest.py says how many the memory allows.
+PYTEST := $(BIN)/python -m pytest -n auto
 
-# Two halves side by side: one waits for queues, killed processes and Docker most of its time, the other computes.
+test: $(VENV)/.installed-development ## all tests except those marked slow, docker or training
+	@$(PYTEST) -m "not slow and not docker and not training"
+
+test-training: $(VENV)/.installed-development ## the tests that train with TensorFlow
+	@$(PYTEST) -m training
+
+# Of the gate's two halves one waits most of its time, for queues, killed processes and Docker, so six processes share
+# it test by test; the other computes. Unmarked tests that take over ten seconds fail.
 WAITING := tests/faults tests/docker tests/proof/test_fuzz.py
-test-all: $(VENV)/.installed-development .venv-sam/.installed .venv-fuzz/.installed ## every test; what cannot run here says why
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target --keep-going tests-that-wait tests-that-compute
+SIDE_BY_SIDE := --no-print-directory --jobs 3 --output-sync=target --keep-going
 
-tests-that-wait:
-	@$(BIN)/python -m pytest $(WAITING) -m "not pairs"
+test-all: ## every test except pairs of faults; what cannot run here says why
+	@$(MAKE) $(SIDE_BY_SIDE) tests-that-compute tests-that-wait
+
+tests-that-wait: $(VENV)/.installed-development .venv-sam/.installed .venv-fuzz/.installed engine
+	@$(BIN)/python -m pytest $(WAITING) -m "not pairs" -n 6 --dist loadgroup --unmarked-seconds 10
 	@echo "NOT RUN: pairs of faults on one upload (make soak SOAK_OPTIONS=--pairs)"
 
-tests-that-compute:
-	@$(BIN)/python -m pytest tests $(WAITING:%=--ignore=%)
+tests-that-compute: $(VENV)/.installed-development .venv-sam/.installed
+	@$(PYTEST) tests $(WAITING:%=--ignore=%) --unmarked-seconds 10
 
 lint: $(VENV)/.installed-development
 	@$(BIN)/ruff format --check .
@@ -92,7 +101,9 @@ engine:
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends docker.io iptables debootstrap; } >/dev/null 2>&1 \
 	  || echo "no Docker engine can be installed here"; fi
 
-check: lint template-lint audit engine test-all ## the gate: format, lint, types, template, audit, every test
+check: ## the gate: format, lint, types, template, audit, every test
+	@echo "Everything runs side by side; each part is printed when it has ended."
+	@$(MAKE) $(SIDE_BY_SIDE) tests-that-compute tests-that-wait lint template-lint audit
 
 train: $(VENV)/.installed-training ## makes a bundle from labelled images: DATA="DIR DIR" WEIGHTS=imagenet|FILE OUT=DIR
 	@: $(or $(DATA),$(error DATA=DIR is missing: folders with metadata.csv and images/)) $(or $(WEIGHTS),$(error WEIGHTS=imagenet or WEIGHTS=FILE is missing))

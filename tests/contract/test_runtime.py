@@ -8,7 +8,7 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,12 +16,13 @@ from runtime_emulator import FunctionError, Runtime, copy_what_the_image_holds, 
 from sample_images import jpeg
 from stalling_proxy import StallingProxy
 
-from infra.embedded_aws import embedded_aws
 from infra.stack import Stack, deploy
 from infra.worker_loop import function_environment, run_worker, waiting
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from infra.embedded_aws import Endpoint
 
 pytestmark = [
     pytest.mark.integration,
@@ -35,11 +36,10 @@ Starts = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    with embedded_aws() as endpoint:
-        deployed = deploy(endpoint, parameters={"BatchSize": 10, "BatchWindowSeconds": 0})
-        endpoint.client("sqs").purge_queue(QueueUrl=deployed.queue_url)  # S3's own test events
-        yield deployed
+def stack(endpoint: Endpoint) -> Stack:
+    deployed = deploy(endpoint, name="contract", parameters={"BatchSize": 10, "BatchWindowSeconds": 0})
+    endpoint.client("sqs").purge_queue(QueueUrl=deployed.queue_url)  # S3's own test events
+    return deployed
 
 
 @pytest.fixture(scope="module")

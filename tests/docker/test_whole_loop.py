@@ -21,7 +21,12 @@ from infra.template import read_template
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.slow,
+    pytest.mark.timeout(3600),
+    pytest.mark.xdist_group("docker"),  # one engine
+]
 
 BRIDGE = "172.17.0.1"
 UPLOADS = 50

@@ -64,7 +64,7 @@ def test_the_record_says_what_it_did(stack, workers):
 
 def test_after_a_kill_the_messages_stay_hidden_for_the_queues_own_time(stack, workers):
     """No message is shown earlier than the queue's visibility timeout says: the dead shorten nothing."""
-    seconds = 15
+    seconds = 6
     stack.endpoint.client("sqs").set_queue_attributes(
         QueueUrl=stack.queue_url, Attributes={"VisibilityTimeout": str(seconds)}
     )

@@ -19,18 +19,11 @@ from handler import aws, telemetry
 from handler.configuration import Settings, begin_loading
 from handler.store.table import PredictionsTable
 from handler.worker import Worker
-from infra.embedded_aws import Endpoint, embedded_aws
 from infra.stack import read_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-
-@pytest.fixture(scope="session")
-def emulator() -> Iterator[Endpoint]:
-    with embedded_aws() as endpoint:
-        yield endpoint
 
 
 @pytest.fixture
@@ -49,7 +42,7 @@ def cloud(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
             yield name
             _wait_for_stragglers()
     else:
-        url = request.getfixturevalue("emulator").url
+        url = request.getfixturevalue("endpoint").url
         urllib.request.urlopen(urllib.request.Request(f"{url}/_ministack/reset", method="POST")).close()
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         _share_service_models()
