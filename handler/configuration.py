@@ -30,29 +30,41 @@ class Settings:
     """Each field is the environment variable of the same name in capitals."""
 
     predictions_table: str
+    """The table of records."""
     model_bundle: Path
+    """The model bundle."""
     max_image_bytes: int
+    """Larger objects are rejected unread."""
     max_image_pixels: int
+    """Images with more are rejected before they are decoded; a pixel takes 16 bytes. JPEGs are decoded at reduced
+    scale and may have four times as many.
+    """
     download_threads: int
     """Images fetched at a time. Each takes at most `max_image_bytes` of memory until it is decoded."""
     inference_threads: int
-    """Cores to compute on: the number of images decoded at a time, and of images in the network at a time."""
+    """Cores to compute on: the number of images decoded at a time, and of images in the network at a time. On Lambda
+    the default is one for every 1,769 MB of memory, rounded up.
+    """
     max_receives: int
     """The queue's maxReceiveCount. Uploads that fail on the last two receives get a `failed` record."""
     visibility_timeout: int
-    """The queue's, in seconds: how long a message stays hidden if its worker was killed."""
+    """The queue's, in seconds: how long a message stays hidden if its worker was killed. A message that is handed
+    back stays hidden for a share of it.
+    """
     record_ttl_days: int
     """Days until DynamoDB deletes a record; 0: never."""
     uploads_bucket: str | None
-    """The only bucket whose events are accepted; None: any, as on a laptop."""
+    """The only bucket whose events are accepted; unset: any, as on a laptop."""
     ignore_system_files: bool
-    """Whether folder markers and files such as .DS_Store are ignored."""
+    """Whether folder markers (`dir/`, `dir_$folder$`) and system files (`.DS_Store`, `Thumbs.db`, `desktop.ini`,
+    `._*`) are ignored.
+    """
     erase_removed: bool
     """Whether the records of objects that are deleted from the bucket are erased."""
     aws_endpoint_url: str | None
-    """Address of an emulator; None: AWS. boto3 reads it from the environment."""
+    """Address of an emulator; unset: AWS. boto3 reads it from the environment."""
     powertools_log_level: str
-    """Powertools reads it from the environment."""
+    """Only DEBUG logs image keys. Powertools reads it from the environment."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:

@@ -24,24 +24,39 @@ class ErrorCode(StrEnum):
     """Every code of this package's errors. `model_layer` has the codes of images."""
 
     CONFIGURATION = "configuration"
+    """An environment variable is missing or wrong; the worker does not start."""
 
     UNREADABLE_MESSAGE = "unreadable_message"
+    """Part of a message is not an event of S3, or names no object."""
     FOREIGN_BUCKET = "foreign_bucket"
+    """A message names a bucket that is not this worker's."""
 
     OVERWRITTEN = "overwritten"
+    """A newer object replaced this one before it could be read."""
     DELETED = "deleted"
+    """The object was deleted before it could be read."""
 
     ARCHIVED = "archived"
+    """The object is in an archive storage class."""
     NOT_READABLE = "not_readable"
+    """The object is encrypted with a key that the worker may not use."""
 
     STORAGE_UNAVAILABLE = "storage_unavailable"
+    """S3 did not give the object: permissions, throttling, or an outage."""
     TABLE_UNAVAILABLE = "table_unavailable"
+    """DynamoDB did not take the record: permissions, throttling, or an outage."""
     OUT_OF_TIME = "out_of_time"
+    """The invocation ended before this upload was done."""
     OUT_OF_MEMORY = "out_of_memory"
+    """The worker was short of memory."""
     INTERNAL_ERROR = "internal_error"
+    """A defect; the log has its trace."""
     UNFINISHED = "unfinished"
+    """A try has begun and has not reported back."""
     WORKER_DIED = "worker_died"
+    """Two tries of this upload ended the worker's process."""
     BAD_COMPANY = "bad_company"
+    """It waits for a delivery without messages that are on their last receive."""
 
 
 REFUSALS = MappingProxyType(

@@ -46,62 +46,98 @@ _PROBLEMS = frozenset({Status.REFERRED, Status.REJECTED, Status.SUPERSEDED, Stat
 
 class ReasonFields(TypedDict):
     code: str
+    """Stable: programs may rely on it."""
     sentence: str
+    """For the person who took the photograph; its wording may change."""
 
 
 class HeatmapFields(TypedDict):
     rows: int
+    """Of the grid, top to bottom."""
     columns: int
+    """Of the grid, left to right."""
     values: list[int]
+    """Row by row: how much the place speaks for `label`, from 0 (nothing) to 100 (the image's strongest)."""
 
 
 class ObjectFields(TypedDict):
     """Facts about the image's file. Called `object`, because the partition key has the name `image`."""
 
     bucket: str
+    """Name of the bucket."""
     key: str
+    """The object's key, decoded."""
     version: str | None
+    """S3's version id; null in a bucket without versions."""
     etag: str | None
+    """S3's entity tag, without quotes."""
     bytes: int | None
+    """Size of the stored object; null if it was not read."""
     sha256: str | None
+    """Hex digest of the image's bytes; null if they were not read."""
     format: str | None
+    """`jpeg`, `png`, `webp`, `bmp`, `tiff`, `gif`, `heic` or `dicom`, by content; null if it could not be judged."""
     width: int | None
+    """Pixels, as shown (after orientation)."""
     height: int | None
+    """Pixels, as shown (after orientation)."""
 
 
 class ModelFields(TypedDict):
     name: str
+    """Of the bundle."""
     version: str
+    """Of the bundle; part of the sort key."""
     digest: str
+    """`sha256:` and the hex digest of the network file."""
 
 
 class PredictionFields(TypedDict):
     """The model's answer; all None where there is none."""
 
     label: str | None
+    """Code of the most probable label. Not a diagnosis: the model's label."""
     label_name: str | None
+    """The label in words."""
     confidence: float | None
+    """Calibrated probability of `label`, 0 to 1."""
     probabilities: dict[str, float] | None
+    """Calibrated probability of every label; they sum to 1."""
     prediction_set: list[str] | None
+    """The labels that hold the true one with the coverage that the bundle states, most probable first."""
     triage: str | None
+    """`urgent` if the malignant labels together pass the bundle's threshold, otherwise `routine`."""
     heatmap: HeatmapFields | None
+    """Where the evidence for `label` lies."""
 
 
 class Record(PredictionFields):
     """One upload under one model."""
 
     image: str
+    """Partition key: `<bucket>/<key>`."""
     version: str
+    """Sort key: `<object version id, or etag>#<model version>`."""
     schema: int
+    """1."""
     status: str
+    """One of the statuses above."""
     reasons: list[ReasonFields]
+    """Why the upload was referred, rejected, superseded or failed; empty for `classified`."""
     object: ObjectFields
+    """The image's file."""
     model: ModelFields
+    """The bundle that answered."""
     uploaded_at: str | None
+    """When S3 took the object: UTC, ISO 8601; null if the event did not say."""
     predicted_at: str
+    """When this record was made: UTC, ISO 8601."""
     timings_ms: dict[str, float]
+    """Milliseconds by stage: `fetch`, `decode`, `infer`."""
     request_id: str
+    """Of the Lambda invocation; finds its log lines."""
     notice: str
+    """Research use only. Not a medical device."""
 
 
 @dataclass(frozen=True, slots=True)
