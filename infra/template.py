@@ -57,9 +57,16 @@ _TemplateLoader.add_multi_constructor("!", _intrinsic)
 
 
 def worker_function(template: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    functions = [(key, res) for key, res in template["Resources"].items() if res["Type"] == _FUNCTION]
+    """The one function that queues feed; the service's function is invoked by an HTTP API."""
+    functions = [
+        (key, res)
+        for key, res in template["Resources"].items()
+        if res["Type"] == _FUNCTION and res["Properties"].get("Events")
+    ]
     if len(functions) != 1:
-        raise TemplateError(f"The template holds {len(functions)} functions; a local run needs exactly one.")
+        raise TemplateError(
+            f"The template holds {len(functions)} functions with events; a local run needs exactly one."
+        )
     return functions[0]
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent  # .venv-audit/bin
-OURS = ("handler", "model_layer", "infra", "cli", "demo", "pictures", "proof", "training", "benchmarks")
+OURS = ("handler", "model_layer", "infra", "cli", "api", "demo", "pictures", "proof", "training", "benchmarks")
 PINNED = sorted((ROOT / "requirements").glob("*.txt"))
 
 
@@ -41,8 +41,9 @@ def template() -> Result:
 
 
 def recipe() -> Result:
-    """infra/Dockerfile, by checkov."""
-    return _checkov("dockerfile", "infra/Dockerfile")
+    """The images' recipes, by checkov."""
+    results = [_checkov("dockerfile", f"infra/{name}") for name in ("Dockerfile", "Dockerfile.api")]
+    return next((result for result in results if result.verdict != "clean"), results[0])
 
 
 def pins() -> Result:

@@ -24,5 +24,8 @@ def for_emulator(template: Mapping[str, Any], image: str, workers: int = 2) -> d
         name: {**event, "Properties": {**event["Properties"], "ScalingConfig": {"MaximumConcurrency": workers}}}
         for name, event in function["Properties"]["Events"].items()
     }
-    resources[function_id] = {**function, "Properties": {**function["Properties"], "ImageUri": image, "Events": events}}
+    resources[function_id] = {**function, "Properties": {**function["Properties"], "Events": events}}
+    for key, resource in resources.items():
+        if resource["Type"] == "AWS::Serverless::Function":  # SAM wants an image also where a condition makes none
+            resources[key] = {**resource, "Properties": {**resource["Properties"], "ImageUri": image}}
     return {**template, "Resources": resources}

@@ -18,7 +18,9 @@ PAGES = sorted(
 )
 HISTORY = {ROOT / "CHANGELOG.md"}
 """Pages that may name what is gone."""
-ROOMS = "handler|model_layer|training|infra|cli|demo|pictures|proof|benchmarks|tests|events|docs|models|requirements"
+ROOMS = (
+    "handler|model_layer|training|infra|api|cli|demo|pictures|proof|benchmarks|tests|events|docs|models|requirements"
+)
 
 
 @pytest.fixture(params=PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -9,14 +9,16 @@ from __future__ import annotations
 import base64
 import heapq
 import json
-from itertools import groupby, islice
+import math
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 from handler.store.record import BY_LABEL, BY_PROBLEM, INDEX_KEYS, shards
 from handler.store.table import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import date
 
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -25,6 +27,10 @@ _Place = tuple[str, str, str]  # an entry's sort key, image and version
 
 _KEYS = {BY_LABEL: ("label_shard", "confidence_rank"), BY_PROBLEM: ("problem_shard", "predicted_at")}
 _MOST_AT_ONCE = 50  # entries read from a shard at a time, about 8 KB
+_THREADS = 8  # shards that are asked at a time
+
+MOST_READ = 5000
+"""Entries read for one page, at most. A filter that lets few pass gives short pages, each with a cursor to go on."""
 
 
 class CursorError(ValueError):
@@ -53,6 +59,9 @@ def page(
     days: Iterable[date],
     size: int,
     cursor: str | None = None,
+    *,
+    least_confidence: float = 0,
+    wanted: Callable[[dict[str, Any]], bool] = lambda _: True,
 ) -> tuple[list[dict[str, Any]], str | None]:
     """At most `size` entries of `index` behind `cursor`, and the cursor of the next page; None after the last page.
 
@@ -61,6 +70,7 @@ def page(
     `BY_PROBLEM`: `subjects` are statuses, and the latest come first. Entries have `image`, `version`, `status`,
     `reasons` and `predicted_at`.
 
+    `least_confidence` is for `BY_LABEL`. Entries that are not `wanted` are read and left out, so a page may be short.
     `days` are of `predicted_at`, in UTC. The cursor is text that needs no escaping in a URL. Give it back with the
     same index, subjects and days.
 
@@ -68,10 +78,17 @@ def page(
         CursorError: `cursor` is not one of this index.
     """
     after = _place_in(cursor, index) if cursor else None
-    entries = _entries(client, table, index, subjects, days, after, min(size + 1, _MOST_AT_ONCE))
-    found = list(islice(entries, size + 1))
-    following = _cursor(index, _place(found[size - 1], index)) if len(found) > size else None
-    return [{k: v for k, v in entry.items() if k not in INDEX_KEYS} for entry in found[:size]], following
+    lowest = f"{math.floor(least_confidence * 1e6) / 1e6:.6f}" if least_confidence else "0"
+    found: list[dict[str, Any]] = []
+    last = after
+    entries = _entries(client, table, index, subjects, days, lowest, after, min(size + 1, _MOST_AT_ONCE))
+    for read, entry in enumerate(entries):
+        if last and (len(found) == size or read == MOST_READ):
+            return found, _cursor(index, last)
+        last = _place(entry, index)
+        if entry.get("confidence", 1) >= least_confidence and wanted(entry):
+            found.append({k: v for k, v in entry.items() if k not in INDEX_KEYS})
+    return found, None
 
 
 def _entries(
@@ -80,6 +97,7 @@ def _entries(
     index: str,
     subjects: Collection[str],
     days: Iterable[date],
+    lowest: str,
     after: _Place | None,
     at_once: int,
 ) -> Iterator[dict[str, Any]]:
@@ -90,34 +108,35 @@ def _entries(
     else:
         groups = [ordered]
     for group in groups:
-        streams = [
-            _shard_entries(client, table, index, shard, after, at_once)
-            for subject in subjects
-            for shard in shards(subject, group)
-        ]
+        asked = [shard for subject in subjects for shard in shards(subject, group)]
+        with ThreadPoolExecutor(_THREADS, "query") as threads:
+            streams = threads.map(
+                lambda shard: _begun(_shard_entries(client, table, index, shard, lowest, after, at_once)), asked
+            )
         yield from heapq.merge(*streams, key=lambda entry: _place(entry, index), reverse=True)
 
 
+def _begun(entries: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The same entries, the first of them read now."""
+    return chain([first], entries) if (first := next(entries, None)) else iter(())
+
+
 def _shard_entries(
-    client: DynamoDBClient, table: str, index: str, shard: str, after: _Place | None, at_once: int
+    client: DynamoDBClient, table: str, index: str, shard: str, lowest: str, after: _Place | None, at_once: int
 ) -> Iterator[dict[str, Any]]:
     """One shard's entries behind `after`, in order. DynamoDB leaves the order of equal sort keys open."""
     partition_key, sort_key = _KEYS[index]
-    query: dict[str, Any] = {
-        "KeyConditionExpression": "#shard = :shard",
-        "ExpressionAttributeNames": {"#shard": partition_key},
-        "ExpressionAttributeValues": {":shard": {"S": shard}},
-    }
-    if after:
-        query["KeyConditionExpression"] += " AND #rank <= :rank"
-        query["ExpressionAttributeNames"]["#rank"] = sort_key
-        query["ExpressionAttributeValues"][":rank"] = {"S": after[0]}
+    highest = after[0] if after else "~"  # after every digit
+    if highest < lowest:
+        return
     pages = client.get_paginator("query").paginate(
         TableName=table,
         IndexName=index,
         ScanIndexForward=False,
         PaginationConfig={"PageSize": at_once},
-        **query,
+        KeyConditionExpression="#shard = :shard AND #rank BETWEEN :lowest AND :highest",
+        ExpressionAttributeNames={"#shard": partition_key, "#rank": sort_key},
+        ExpressionAttributeValues={":shard": {"S": shard}, ":lowest": {"S": lowest}, ":highest": {"S": highest}},
     )
     entries = (plain(item) for page in pages for item in page["Items"])
     for _, equal in groupby(entries, key=lambda entry: entry[sort_key]):
@@ -138,7 +157,7 @@ def _place_in(cursor: str, index: str) -> _Place:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         match json.loads(base64.b64decode(padded, altchars=b"-_", validate=True)):
-            case [of, str(rank), str(image), str(version)] if of == index and rank:
+            case [of, str(rank), str(image), str(version)] if of == index and rank.isascii() and 0 < len(rank) < 100:
                 return rank, image, version
     except (ValueError, RecursionError):
         pass

@@ -36,12 +36,15 @@ def program() -> Path | None:
     return next(iter(sorted((ROOT / ".venv-sam").glob(f"lib/python*/site-packages/{PROGRAM}"))), None)
 
 
-def copy_what_the_image_holds(folder: Path) -> Path:
-    """What infra/Dockerfile copies into the worker's image, so that nothing else of the repository can be imported."""
-    for line in (ROOT / "infra" / "Dockerfile").read_text(encoding="utf-8").splitlines():
+def copy_what_the_image_holds(folder: Path, recipe: str = "Dockerfile", place: str = "/build/worker") -> Path:
+    """What infra/Dockerfile copies into the worker's image, so that nothing else of the repository can be imported.
+
+    Another `recipe` gathers at another `place`.
+    """
+    for line in (ROOT / "infra" / recipe).read_text(encoding="utf-8").splitlines():
         words = line.split()
-        if words[:1] == ["COPY"] and words[-1].startswith("/build/worker/"):
-            source, target = ROOT / words[1], folder / Path(words[2]).relative_to("/build/worker")
+        if words[:1] == ["COPY"] and words[-1].startswith(f"{place}/"):
+            source, target = ROOT / words[1], folder / Path(words[2]).relative_to(place)
             if source.is_dir():
                 shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
@@ -75,8 +78,15 @@ class Runtime:
 
 
 @contextlib.contextmanager
-def runtime(folder: Path, log: Path, environment: Mapping[str, str], *, timeout: int) -> Iterator[Runtime]:
-    """The worker of `folder` under the emulator, for the block; `timeout` is the function's, in seconds."""
+def runtime(
+    folder: Path,
+    log: Path,
+    environment: Mapping[str, str],
+    *,
+    timeout: int,
+    handler: str = "handler.app.lambda_handler",
+) -> Iterator[Runtime]:
+    """The function of `folder` under the emulator, for the block; `timeout` is the function's, in seconds."""
     emulator = program()
     assert emulator, "skip the test where there is no emulator"
     public, internal = _free_ports(2)
@@ -87,7 +97,7 @@ def runtime(folder: Path, log: Path, environment: Mapping[str, str], *, timeout:
                 *("--runtime-interface-emulator-address", f"127.0.0.1:{public}"),
                 *("--runtime-api-address", f"127.0.0.1:{internal}"),
                 *("--log-level", "error"),
-                *(sys.executable, "-m", "awslambdaric", "handler.app.lambda_handler"),
+                *(sys.executable, "-m", "awslambdaric", handler),
             ],
             cwd=folder,
             env={**environment, "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout)},

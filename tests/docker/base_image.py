@@ -32,7 +32,7 @@ class NoBaseError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """`wheels` is a folder of the worker's dependencies where the build has no network; None where it has."""
+    """`wheels` is a folder of the images' dependencies where the build has no network; None where it has."""
 
     name: str
     wheels: Path | None
@@ -47,7 +47,9 @@ def base_image(engine: Mapping[str, str], scratch: Path, root: Path, emulator: P
         raise NoBaseError(f"{AWS} cannot be pulled, and a stand-in needs debootstrap and root")
     _make_stand_in(engine, scratch / "base", root, emulator, python)
     wheels = scratch / "wheels"
-    _download(python, wheels, "--require-hashes", "-r", str(root / "requirements" / "worker.txt"))
+    _download(
+        python, wheels, "--require-hashes", "-r", str(root / "requirements" / "service.txt")
+    )  # the worker's and more
     return Base(STAND_IN, wheels)
 
 

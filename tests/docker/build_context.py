@@ -8,7 +8,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SAM = ROOT / ".venv-sam" / "bin" / "sam"
 EMULATOR = "samcli/local/rapid/aws-lambda-rie-x86_64"  # in aws-sam-cli's package
-_NEEDED = ("handler", "model_layer", "models", "infra/Dockerfile", "requirements/worker.txt", ".dockerignore")
+_NEEDED = (
+    *("api", "handler", "model_layer", "models", "pictures"),
+    *("infra/Dockerfile", "infra/Dockerfile.api", "requirements/service.txt", "requirements/worker.txt"),
+    ".dockerignore",
+)
 
 
 def write_context(root: Path, folder: Path, wheels: Path | None) -> Path:

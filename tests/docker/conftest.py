@@ -31,16 +31,16 @@ class Docker:
     def __call__(self, *arguments: str, timeout: float = 120, check: bool = True):
         return docker(self.engine, *arguments, timeout=timeout, check=check)
 
-    def build(self, tag: str, *, target: str | None = None) -> float:
-        """Builds the worker's image; returns the seconds that it took."""
+    def build(self, tag: str, *, target: str | None = None, recipe: str = "Dockerfile") -> float:
+        """Builds the worker's image, or that of another recipe; returns the seconds that it took."""
         given = ["--build-arg", f"BASE_IMAGE={self.base.name}"]
         if self.base.wheels:
             given += ["--build-arg", "PIP_OPTIONS=--no-index --find-links wheels"]
         if target:
             given += ["--target", target]
         started = time.monotonic()
-        recipe = str(self.context / "infra" / "Dockerfile")
-        self("build", *given, "--file", recipe, "--tag", tag, str(self.context), timeout=900)
+        file = str(self.context / "infra" / recipe)
+        self("build", *given, "--file", file, "--tag", tag, str(self.context), timeout=900)
         return time.monotonic() - started
 
 

@@ -46,9 +46,10 @@ def built(docker_tier: Any, stack: Stack, tmp_path_factory: pytest.TempPathFacto
     arguments = {"BASE_IMAGE": docker_tier.base.name}
     if docker_tier.base.wheels:
         arguments["PIP_OPTIONS"] = "--no-index --find-links wheels"
-    metadata = template["Resources"]["Worker"]["Metadata"]
-    metadata["DockerBuildArgs"] = arguments
-    metadata["DockerContext"] = str(docker_tier.context)
+    for function in ("Worker", "ApiFunction"):
+        metadata = template["Resources"][function]["Metadata"]
+        metadata["DockerBuildArgs"] = arguments
+        metadata["DockerContext"] = str(docker_tier.context)
     (folder / "template.json").write_text(json.dumps(template))
     _sam(docker_tier, folder, "build", "--template", "template.json", timeout=900)
     (folder / "env.json").write_text(json.dumps({"Worker": dict(stack.environment)}))
@@ -85,6 +86,7 @@ def _invoke(docker_tier: Any, built: Path, event: Path) -> Any:
 def test_what_sam_built_is_the_template_with_the_image_in_it(built: Path):
     made = yaml.safe_load((built / ".aws-sam" / "build" / "template.yaml").read_text())
     assert made["Resources"]["Worker"]["Properties"]["ImageUri"] == "worker:worker"
+    assert made["Resources"]["ApiFunction"]["Properties"]["ImageUri"] == "apifunction:api"
 
 
 def test_an_upload_that_is_there_gets_its_record(docker_tier, built: Path, stack: Stack, tmp_path: Path):

@@ -61,9 +61,13 @@ def test_nothing_in_it_installs_or_compiles(docker_tier, image):
 
 
 def test_it_holds_the_worker_and_nothing_else_of_the_repository(docker_tier, image):
-    ours = "handler model_layer models training infra tests benchmarks docs requirements template.yaml .git"
+    ours = (
+        "api pictures handler model_layer models training infra tests benchmarks docs requirements template.yaml .git"
+    )
     listed = _shell(docker_tier, image, f"cd $LAMBDA_TASK_ROOT && ls -d {ours} 2>/dev/null; true")
     assert listed.split() == ["handler", "model_layer", "models"]
+    frameworks = _shell(docker_tier, image, "cd $LAMBDA_TASK_ROOT && ls -d fastapi starlette pydantic uvicorn; true")
+    assert frameworks.split() == [], "the service's framework is no part of the worker"
 
 
 def test_every_file_of_it_can_be_read_but_not_changed_by_others(docker_tier, image):

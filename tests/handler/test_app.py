@@ -142,6 +142,7 @@ def test_the_worker_imports_no_training_framework_and_nothing_needless(tiny_bund
     imported = set(run.stdout.split())
     assert {"handler", "model_layer", "onnxruntime", "boto3"} <= imported
     needless = {"tensorflow", "keras", "torch", "sklearn", "scipy", "pandas", "matplotlib", "onnx", "pydantic"}
+    needless |= {"api", "fastapi", "starlette", "uvicorn", "mangum"}
     needless |= {"aws_xray_sdk", "training", "infra", "cli", "demo", "pictures", "proof", "moto", "pytest"}
     assert not imported & needless
 

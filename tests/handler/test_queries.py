@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sample_records import TODAY, a_record
 from worker_rig import BOTH_CLOUDS, TABLE
 
-from handler.store import record
+from handler.store import queries, record
 from handler.store.queries import CursorError, page
 from handler.store.record import BY_LABEL, BY_PROBLEM, SHARDS, index_keys, shards
 
@@ -34,10 +34,10 @@ def test_a_classified_image_is_no_problem_and_a_rejected_one_has_no_label():
     assert set(index_keys(a_record("rejected"))) == {"problem_shard"}
 
 
-def pages(index: str, subjects: list[str], size: int, days=DAYS) -> list[list[dict]]:
+def pages(index: str, subjects: list[str], size: int, days=DAYS, **filters) -> list[list[dict]]:
     found, cursor, client = [], None, boto3.client("dynamodb")
     while True:
-        entries, cursor = page(client, TABLE, index, subjects, days, size, cursor)
+        entries, cursor = page(client, TABLE, index, subjects, days, size, cursor, **filters)
         found.append(entries)
         if cursor is None:
             return found
@@ -76,6 +76,25 @@ def test_whatever_the_size_of_a_page_every_entry_comes_once_and_in_order(filled,
     assert ranks == sorted(ranks, reverse=True)
 
 
+@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(size=st.integers(1, 20), most_read=st.integers(1, 6), least=st.sampled_from([0, 0.2, 0.25, 0.3]))
+def test_what_is_left_out_costs_no_entry_however_little_is_read_at_a_time(filled, size, most_read, least):
+    """A filter makes pages short, also empty; their cursors go on behind what was read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queries, "MOST_READ", most_read)
+        given_pages = pages(
+            BY_LABEL, ["mel"], size, least_confidence=least, wanted=lambda entry: entry["image"].endswith("2.jpg")
+        )
+    assert all(len(entries) <= min(size, most_read) for entries in given_pages)
+    expected = [
+        one for one in filled if one["label"] == "mel" and one["confidence"] >= least and one["image"].endswith("2.jpg")
+    ]
+    entries = [entry for entries in given_pages for entry in entries]
+    assert sorted(entry["version"] for entry in entries) == sorted(one["version"] for one in expected)
+    ranks = [entry["confidence"] for entry in entries]
+    assert ranks == sorted(ranks, reverse=True)
+
+
 @BOTH_CLOUDS
 def test_a_page_reads_on_where_the_last_one_stopped(filled, cloud):
     problems = pages(BY_PROBLEM, ["referred"], 7)
@@ -96,7 +115,10 @@ def test_what_is_written_between_two_pages_moves_no_entry(table, filled):
     )
 
 
-@pytest.mark.parametrize("cursor", ["x", "nonsense", "bnVsbA", "é", "[]", "A" * 10_000, "WzEsMiwzLDRd"])
+@pytest.mark.parametrize(
+    "cursor",
+    ["x", "nonsense", "bnVsbA", "é", "[]", "A" * 10_000, "WzEsMiwzLDRd", "WyJieV9sYWJlbCIsICJcdWQ4MDAiLCAiYSIsICJiIl0"],
+)
 def test_a_cursor_of_ones_own_making_is_an_error_with_a_sentence(table, cursor):
     with pytest.raises(CursorError, match="cursor is not one"):
         page(boto3.client("dynamodb"), TABLE, BY_LABEL, ["mel"], DAYS, 3, cursor)

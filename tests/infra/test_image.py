@@ -1,50 +1,73 @@
-"""The recipe of the worker's image fits the template that names it and the files that it is given."""
+"""The recipes of the images fit the template that names them and the files that they are given."""
 
 from __future__ import annotations
+
+import pytest
 
 from infra.template import TEMPLATE, read_template
 
 ROOT = TEMPLATE.parent
+RECIPES = {"Worker": "infra/Dockerfile", "ApiFunction": "infra/Dockerfile.api"}
 
 
-def _instructions() -> list[list[str]]:
-    text = (ROOT / "infra" / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+def _instructions(recipe: str) -> list[list[str]]:
+    text = (ROOT / recipe).read_text(encoding="utf-8").replace("\\\n", " ")
     return [line.split() for line in text.splitlines() if line and not line.startswith("#")]
 
 
-def _stages() -> dict[str, list[list[str]]]:
+def _stages(recipe: str) -> dict[str, list[list[str]]]:
     """Instructions of each stage, by its name; the last one has none."""
     stages: dict[str, list[list[str]]] = {}
     name = "before the first"
-    for words in _instructions():
+    for words in _instructions(recipe):
         if words[0] == "FROM":
             name = words[3] if "AS" in words else ""
         stages.setdefault(name, []).append(words)
     return stages
 
 
-def test_the_template_builds_a_stage_of_the_dockerfile_that_is_there():
-    metadata = read_template()["Resources"]["Worker"]["Metadata"]
-    assert (ROOT / metadata["Dockerfile"]).is_file()
+@pytest.mark.parametrize("function", RECIPES)
+def test_the_template_builds_a_stage_of_the_dockerfile_that_is_there(function):
+    metadata = read_template()["Resources"][function]["Metadata"]
+    assert metadata["Dockerfile"] == RECIPES[function]
     assert metadata["DockerContext"] == "."
-    assert metadata["DockerBuildTarget"] in _stages()
+    assert metadata["DockerBuildTarget"] in _stages(RECIPES[function])
 
 
 def test_what_lambda_gets_names_no_user_and_everything_else_is_not_root():
     """With a user of its own, `sam local invoke` can't put its emulator into the image."""
-    stages = _stages()
+    stages = _stages(RECIPES["Worker"])
     assert not [words for words in stages["lambda"] if words[0] == "USER"]
     assert stages[""][0] == ["FROM", "lambda"]
     assert [words[1] for words in stages[""] if words[0] == "USER"] == ["1000:1000"]
 
 
-def test_the_image_is_given_what_it_copies_and_nothing_else():
+def test_the_images_are_given_what_they_copy_and_nothing_else():
     copied = {
         source.replace("[s]", "s")
-        for words in _instructions()
+        for recipe in RECIPES.values()
+        for words in _instructions(recipe)
         if words[0] == "COPY" and not words[1].startswith("--from")
         for source in words[1:-1]
     }
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     assert "*" in lines
     assert {line.removeprefix("!") for line in lines if line.startswith("!")} == copied
+
+
+def test_what_serves_by_itself_is_not_root_and_ends_with_the_signal_it_gets():
+    service = _stages(RECIPES["ApiFunction"])["service"]
+    assert [words[1] for words in service if words[0] == "USER"] == ["1000:1000"]
+    (entry,) = [" ".join(words[1:]) for words in service if words[0] == "ENTRYPOINT"]
+    assert entry == '["python3", "-m", "api", "--host", "0.0.0.0"]', "no shell in between"
+
+
+def test_the_framework_of_the_service_is_no_part_of_the_workers_image():
+    pinned = {
+        name: (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8") for name in ("worker", "service")
+    }
+    for package in ("fastapi", "starlette", "pydantic", "uvicorn", "mangum", "python-multipart"):
+        assert f"\n{package}==" in pinned["service"], package
+        assert f"\n{package}==" not in pinned["worker"], package
+    copied = [words[1] for words in _instructions(RECIPES["Worker"]) if words[0] == "COPY"]
+    assert not {"api", "pictures", "requirements/service.txt"} & set(copied)

@@ -30,13 +30,18 @@ def _of_type(stack: dict[str, Any], *kinds: str) -> dict[str, dict[str, Any]]:
     return {name: res for name, res in stack["Resources"].items() if res["Type"] in kinds}
 
 
+def _worker(stack: dict[str, Any]) -> dict[str, Any]:
+    worker: dict[str, Any] = stack["Resources"]["Worker"]
+    return worker
+
+
 def _only(stack: dict[str, Any], kind: str) -> dict[str, Any]:
     (found,) = _of_type(stack, kind).values()
     return found
 
 
 def test_no_message_is_handed_out_twice_while_a_worker_may_still_hold_it(source, stack):
-    timeout = _only(stack, "AWS::Lambda::Function")["Properties"]["Timeout"]
+    timeout = _worker(stack)["Properties"]["Timeout"]
     longest_window = source["Parameters"]["BatchWindowSeconds"]["MaxValue"]
     for mapping in _of_type(stack, "AWS::Lambda::EventSourceMapping").values():
         queue = stack["Resources"][mapping["Properties"]["EventSourceArn"]["Fn::GetAtt"][0]]["Properties"]
@@ -45,7 +50,7 @@ def test_no_message_is_handed_out_twice_while_a_worker_may_still_hold_it(source,
 
 def test_the_worker_knows_how_long_its_queues_hide_what_a_dead_one_held(stack):
     """By that it tells a death from a hand-back."""
-    told = _only(stack, "AWS::Lambda::Function")["Properties"]["Environment"]["Variables"]["VISIBILITY_TIMEOUT"]
+    told = _worker(stack)["Properties"]["Environment"]["Variables"]["VISIBILITY_TIMEOUT"]
     mappings = _of_type(stack, "AWS::Lambda::EventSourceMapping").values()
     queues = {mapping["Properties"]["EventSourceArn"]["Fn::GetAtt"][0] for mapping in mappings}
     assert {stack["Resources"][queue]["Properties"]["VisibilityTimeout"] for queue in queues} == {int(told)}
@@ -271,14 +276,14 @@ def _keys(table_or_index: dict[str, Any]) -> list[str]:
 
 
 def test_the_worker_logs_into_a_group_that_forgets(stack):
-    function = _only(stack, "AWS::Lambda::Function")["Properties"]
-    (name,) = _of_type(stack, "AWS::Logs::LogGroup")
-    assert function["LoggingConfig"] == {"LogGroup": {"Ref": name}}
-    assert stack["Resources"][name]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    function = _worker(stack)["Properties"]
+    assert function["LoggingConfig"] == {"LogGroup": {"Ref": "WorkerLog"}}
+    for group in _of_type(stack, "AWS::Logs::LogGroup").values():
+        assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
 def test_on_aws_the_worker_has_no_endpoint(stack):
-    variables = _only(stack, "AWS::Lambda::Function")["Properties"]["Environment"]["Variables"]
+    variables = _worker(stack)["Properties"]["Environment"]["Variables"]
     assert variables["AWS_ENDPOINT_URL"] == {
         "Fn::If": ["UsesEmulator", {"Ref": "EndpointUrl"}, {"Ref": "AWS::NoValue"}]
     }
@@ -298,7 +303,7 @@ def test_every_parameter_is_explained_bounded_and_has_a_default(source):
 
 
 def test_an_invocation_leaves_a_trace(stack):
-    assert _only(stack, "AWS::Lambda::Function")["Properties"]["TracingConfig"] == {"Mode": "Active"}
+    assert _worker(stack)["Properties"]["TracingConfig"] == {"Mode": "Active"}
 
 
 def test_every_suppressed_finding_is_explained(source):

@@ -30,7 +30,9 @@ def transformed(source: dict[str, Any]) -> dict[str, Any]:
     """The template after SAM, which writes the parameters' values into what it transforms itself."""
     values = {name: str(parameter["Default"]) for name, parameter in source["Parameters"].items()}
     image = json.loads(json.dumps(source))
-    image["Resources"]["Worker"]["Properties"]["ImageUri"] = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/worker:1"
+    for function in ("Worker", "ApiFunction"):
+        uri = f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/{function.lower()}:1"
+        image["Resources"][function]["Properties"]["ImageUri"] = uri
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
         result: dict[str, Any] = transform(image, values, _NoManagedPolicies())
@@ -115,6 +117,7 @@ class _Engine:
             "AWS::S3::Bucket": f"arn:aws:s3:::{self._bucket(name)}",
             "AWS::SQS::Queue": f"arn:aws:sqs:{place}:{name}-name",
             "AWS::DynamoDB::Table": f"arn:aws:dynamodb:{place}:table/{name}-name",
+            "AWS::Lambda::Function": f"arn:aws:lambda:{place}:function:{name}-name",
             "AWS::Logs::LogGroup": f"arn:aws:logs:{place}:log-group:{name}-name:*",
             "AWS::KMS::Key": f"arn:aws:kms:{place}:key/{name}-name",
             "AWS::IAM::Role": f"arn:aws:iam::{PSEUDO['AWS::AccountId']}:role/{name}-name",

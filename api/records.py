@@ -1,0 +1,321 @@
+"""Records, objects and places for uploads: the one module of the service that knows AWS and the handler's store.
+
+Everything here blocks; it is called in threads. AWS's errors become problems, without their text, which may hold a key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+
+from api.problems import Problem, busy
+from handler import aws
+from handler.errors import HandlerError, RefusedError, SupersededError
+from handler.flow.fetching import ImageStore
+from handler.intake.messages import Removal, Upload, iso8601
+from handler.store import queries
+from handler.store.erasure import Erasure
+from handler.store.record import BY_LABEL, BY_PROBLEM, SHARDS, FileFacts, Finding, build_record
+from handler.store.table import PredictionsTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from api.schemas import Filters
+    from api.settings import Settings
+    from handler.store.record import Record
+    from model_layer import Bundle, Prediction, Rejection
+
+_MOST_PARTITIONS = 1000
+"""Of the index that one request may ask: eight labels on 7 days, or one on 62."""
+_MOST_DAYS = 62
+_MOST_KEY_BYTES = 1024  # S3's own limit
+_GONE = frozenset({"404", "NoSuchKey", "NoSuchVersion", "405", "MethodNotAllowed"})
+
+
+def record_of(
+    answer: Prediction | Rejection, content: bytes, timings_ms: dict[str, float], bundle: Bundle, request_id: str
+) -> dict[str, Any]:
+    """The record of an image that was sent here and is stored nowhere: as schema 1, with no name."""
+    facts = FileFacts(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    finding = Finding(Upload("", "", None, None, None), answer, facts, timings_ms)
+    record: dict[str, Any] = {**build_record(finding, bundle, request_id)}
+    nameless = {**record["object"], "bucket": None, "key": None, "version": None, "etag": None}
+    return {**record, "image": None, "version": None, "object": nameless}
+
+
+def upload_origin(settings: Settings) -> str:
+    """`https://<host>` of the bucket."""
+    url = _signer(settings).generate_presigned_url("head_bucket", {"Bucket": settings.bucket})
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one file may be put."""
+
+    image: str
+    url: str
+    fields: dict[str, str]
+    expires_at: str
+
+
+class Records:
+    """The store of one deployment: its table and its bucket. Thread-safe."""
+
+    def __init__(self, settings: Settings, table: str, bucket: str, labels: tuple[str, ...]) -> None:
+        """`labels` are those of the model: what a question without a label asks for."""
+        self._settings = settings
+        self._labels = labels
+        self._name, self.bucket = table, bucket
+        self._dynamodb = aws.client("dynamodb", settings.worker)
+        self._s3 = aws.client("s3", settings.worker)
+        self._signer = _signer(settings)
+        self._images = ImageStore(self._s3, settings.worker.max_image_bytes)
+        self._table = PredictionsTable(self._dynamodb, self._name)
+
+    def history(self, image: str) -> list[Record]:
+        """Every record of `image`, the latest first.
+
+        Raises:
+            Problem: 404; there is none (yet).
+        """
+        with _problems():
+            records = list(self._table.history(image)) if _can_be(image) else []
+        if not records:
+            raise Problem(
+                404, "no_record", "There is no record of this image; one that was just uploaded has one soon."
+            )
+        return sorted(records, key=lambda record: record["predicted_at"], reverse=True)
+
+    def page(self, filters: Filters) -> tuple[list[dict[str, Any]], str | None]:
+        """One page of predictions in short, and the cursor of the next.
+
+        With a label, a confidence or a triage, and for `classified` or no status: the most confident first. Else, of a
+        status: the latest first.
+
+        Raises:
+            Problem: 422 for a cursor of another question, or for too many days at once.
+        """
+        days = _days(filters)
+        cursor = _inner(filters)
+        by_problem = (
+            filters.status not in {None, "classified"}
+            and filters.label is None
+            and filters.min_confidence is None
+            and filters.triage is None
+        )
+        index = BY_PROBLEM if by_problem else BY_LABEL
+        subjects = [str(filters.status)] if by_problem else [filters.label] if filters.label else list(self._labels)
+        if len(subjects) * len(days) * SHARDS > _MOST_PARTITIONS:
+            sentence = "That is too much for one question; ask for a label, or for fewer days."
+            raise Problem(422, "too_many_days", sentence)
+        try:
+            with _problems():
+                entries, following = queries.page(
+                    self._dynamodb,
+                    self._name,
+                    index,
+                    subjects,
+                    days,
+                    filters.limit,
+                    cursor,
+                    least_confidence=filters.min_confidence or 0,
+                    wanted=lambda entry: by_problem or _is_wanted(entry, filters),
+                )
+        except queries.CursorError:
+            raise _wrong_cursor() from None
+        empty = {"label": None, "confidence": None, "triage": None, "reasons": None}
+        return [{**empty, **entry} for entry in entries], f"{_question(filters)}.{following}" if following else None
+
+    def erase(self, image: str) -> tuple[int, int]:
+        """Deletes every version of the object and erases its records; gives the numbers of both.
+
+        Raises:
+            Problem: 404; there is neither.
+        """
+        key = self._own_key(image)
+        with _problems():
+            recorded = {record["object"]["version"] for record in self._table.history(image)}
+            versions = list(self._versions(key))
+            for version in versions:
+                self._s3.delete_object(Bucket=self.bucket, Key=key, VersionId=version)
+            if not versions and not recorded:
+                raise Problem(404, "no_image", "There is neither an image nor a record under this name.")
+            now = iso8601(datetime.now(UTC))
+            erasure = Erasure(self._dynamodb, self._name, self._images.remaining)
+            # The bucket's own news of the deletion says the same to the worker; this is so that it is done by now, and
+            # where the worker is told to leave records alone.
+            gone = {*recorded, *(None if version == "null" else version for version in versions)}
+            removals = [Removal(self.bucket, key, version, marker=False, removed_at=now) for version in gone]
+            return len(versions), sum(erasure.remove(removal, aws.IMPATIENT) for removal in removals)
+
+    def fetch(self, image: str) -> bytes | Rejection:
+        """The object that is stored under `image`.
+
+        Raises:
+            Problem: 404; there is none.
+        """
+        key = self._own_key(image)
+        try:
+            with _problems():
+                head = self._s3.head_object(Bucket=self.bucket, Key=key)
+                version = head.get("VersionId")
+                upload = Upload(
+                    self.bucket, key, None if version == "null" else version, str(head["ETag"]).strip('"'), None
+                )
+                content, _ = self._images.fetch(upload)
+                return content
+        except SupersededError:
+            raise _no_image() from None
+        except RefusedError as error:
+            raise Problem(422, error.code, error.sentence) from None
+
+    def place(self) -> Place:
+        """A place in the bucket for one file of any content type, for some minutes.
+
+        The key is drawn, so that no file's name (which may be a person's) gets into the store.
+        """
+        settings = self._settings
+        now = datetime.now(UTC)
+        key = f"{settings.upload_prefix}{now:%Y/%m/%d}/{secrets.token_hex(16)}"
+        expires_at = iso8601(now + timedelta(seconds=settings.upload_seconds))
+        if settings.relay:
+            ticket = _ticket(settings, key)
+            return Place(f"{self.bucket}/{key}", "/v1/uploads/relay", {"ticket": ticket}, expires_at)
+        with _problems():
+            signed = self._signer.generate_presigned_post(
+                self.bucket,
+                key,
+                Conditions=[["content-length-range", 1, settings.worker.max_image_bytes]],
+                ExpiresIn=settings.upload_seconds,
+            )
+        return Place(f"{self.bucket}/{key}", signed["url"], signed["fields"], expires_at)
+
+    def relay(self, ticket: str, content: bytes) -> str:
+        """Puts `content` where `ticket` says; gives the image's name.
+
+        Raises:
+            Problem: 403; the ticket is none of this process, or has expired.
+        """
+        key = _ticketed_key(self._settings, ticket)
+        with _problems():
+            self._s3.put_object(Bucket=self.bucket, Key=key, Body=content)
+        return f"{self.bucket}/{key}"
+
+    def _versions(self, key: str) -> Iterator[str]:
+        for page in self._s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=key):
+            listed = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+            yield from (version["VersionId"] for version in listed if version["Key"] == key)
+
+    def _own_key(self, image: str) -> str:
+        bucket, _, key = image.partition("/")
+        if bucket != self.bucket or not _can_be(image):
+            raise _no_image()
+        return key
+
+
+@contextlib.contextmanager
+def _problems() -> Iterator[None]:
+    """AWS's errors and the handler's, as problems; what an object's own state is the reason of passes through."""
+    try:
+        yield
+    except (SupersededError, RefusedError):
+        raise
+    except HandlerError as error:
+        raise busy("store_unavailable", error.sentence, 5) from error
+    except aws.AWS_ERRORS as error:
+        code = aws.aws_code(error)
+        if code in _GONE:
+            raise _no_image() from error
+        raise busy("store_unavailable", f"The store answered {code}.", 5) from error
+
+
+def _no_image() -> Problem:
+    return Problem(404, "no_image", "There is no image under this name.")
+
+
+def _signer(settings: Settings) -> Any:
+    """Signs addresses of the bucket's own region, since others would answer with a redirect."""
+    style: Literal["path", "virtual"] = "path" if settings.worker.aws_endpoint_url else "virtual"
+    config = Config(signature_version="s3v4", s3={"addressing_style": style})
+    return boto3.client("s3", config=config)
+
+
+def _can_be(image: str) -> bool:
+    """Whether S3 takes a key of that length."""
+    return len(image.partition("/")[2].encode()) <= _MOST_KEY_BYTES
+
+
+def _days(filters: Filters) -> list[date]:
+    today = datetime.now(UTC).date()
+    if filters.since is None:
+        return sorted(set(filters.day)) or [today]
+    if filters.day:
+        raise Problem(422, "invalid_request", "Ask for `day` or for `since`, not for both.")
+    count = (today - filters.since).days + 1
+    if count > _MOST_DAYS:
+        raise Problem(422, "too_many_days", f"That is too much for one question; ask for at most {_MOST_DAYS} days.")
+    return [filters.since + timedelta(days=i) for i in range(count)]
+
+
+def _is_wanted(entry: Mapping[str, Any], filters: Filters) -> bool:
+    return all(
+        wanted is None or entry[name] == wanted
+        for name, wanted in (("status", filters.status), ("triage", filters.triage))
+    )
+
+
+def _question(filters: Filters) -> str:
+    """What a cursor belongs to: everything that decides the order and the choice of entries."""
+    question = filters.model_dump(mode="json", exclude={"cursor", "limit"})
+    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _inner(filters: Filters) -> str | None:
+    """The store's own cursor, of one that was given out for this question."""
+    if filters.cursor is None:
+        return None
+    question, _, inner = filters.cursor.partition(".")
+    if question != _question(filters) or not inner:
+        raise _wrong_cursor()
+    return inner
+
+
+def _wrong_cursor() -> Problem:
+    return Problem(422, "wrong_cursor", "The cursor is not one of this question's; begin with its first page.")
+
+
+def _ticket(settings: Settings, key: str) -> str:
+    until = int(time.time()) + settings.upload_seconds
+    text = json.dumps([key, until]).encode()
+    signature = hmac.digest(settings.relay_secret, text, "sha256")
+    return base64.urlsafe_b64encode(signature + text).decode()
+
+
+def _ticketed_key(settings: Settings, ticket: str) -> str:
+    try:
+        content = base64.b64decode(ticket, altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        content = b""
+    signature, text = content[:32], content[32:]
+    if not hmac.compare_digest(signature, hmac.digest(settings.relay_secret, text, "sha256")):
+        raise Problem(403, "wrong_ticket", "This ticket was not given out by this service; ask for a new place.")
+    key, until = json.loads(text)
+    if time.time() > until:
+        raise Problem(403, "expired_ticket", "This ticket has expired; ask for a new place.")
+    return str(key)

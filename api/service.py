@@ -1,0 +1,146 @@
+"""What all requests share: the settings, the model (once it is loaded), the line in front of it, the store."""
+
+from __future__ import annotations
+
+import io
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, ImageDraw
+
+from api.drawing import preview_png
+from api.line import Line
+from api.problems import Problem, busy
+from api.records import Records, record_of, upload_origin
+from handler.configuration import load
+from handler.errors import ConfigurationError
+from model_layer import DecodedImage, ImageRejectedError, Rejection
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+    from model_layer import Classifier
+
+
+_RELAYS = 4
+"""Uploads that are on their way to the bucket at a time; they wait for the network, not for a core."""
+
+
+class Service:
+    """Made once for a process."""
+
+    def __init__(self, settings: Settings, classifier: Classifier | None = None) -> None:
+        """`classifier` None: `start` loads it, while other requests are answered already."""
+        self.settings = settings
+        self.line = Line(settings.worker.inference_threads, settings.waiting)
+        self.relaying = Line(_RELAYS, settings.waiting)
+        self.loading: Future[Classifier] = Future()
+        self._records: Records | None = None
+        if classifier is not None:
+            self._is_loaded(classifier)
+
+    def start(self) -> None:
+        """Begins to load the model, unless it is there."""
+        if self.loading.done() or self.loading.running():
+            return
+        self.loading.set_running_or_notify_cancel()
+        thread = ThreadPoolExecutor(1, "load")
+        thread.submit(self._load)
+        thread.shutdown(wait=False)
+
+    def stop(self) -> None:
+        """Ends the threads."""
+        self.line.close()
+        self.relaying.close()
+
+    @property
+    def classifier(self) -> Classifier:
+        """The model, which has answered for an image already.
+
+        Raises:
+            Problem: 503; it is still being loaded, or cannot be.
+        """
+        if not self.loading.done() or self.loading.exception():
+            raise busy("loading", "The model is still being loaded.", 1)
+        return self.loading.result()
+
+    @property
+    def records(self) -> Records:
+        """The store.
+
+        Raises:
+            Problem: 503 as for `classifier`, 501 where this service has no store.
+        """
+        labels = tuple(label.code for label in self.classifier.bundle.labels)
+        table, bucket = self.settings.table, self.settings.bucket
+        if table is None or bucket is None:
+            raise Problem(501, "no_store", "This service only classifies; it was started without a table and a bucket.")
+        if self._records is None:
+            self._records = Records(self.settings, table, bucket, labels)
+        return self._records
+
+    def upload_origin(self) -> str | None:
+        """Where a page of this service sends its uploads; None: to this service."""
+        settings = self.settings
+        return upload_origin(settings) if settings.table and not settings.relay else None
+
+    def classify(self, content: bytes, request_id: str) -> dict[str, Any]:
+        """The record of one image, as `record_of` makes it. Blocks for as long as that takes.
+
+        Raises:
+            Problem: 503; there is no memory for this image now.
+        """
+        classifier, timings = self.classifier, {}
+        try:
+            started = time.perf_counter()
+            image = classifier.decode(content)
+            timings["decode"] = (time.perf_counter() - started) * 1000
+            answer: Any = image
+            if isinstance(image, DecodedImage):
+                started = time.perf_counter()
+                (answer,) = classifier.predict([image])
+                timings["infer"] = (time.perf_counter() - started) * 1000
+        except MemoryError:
+            raise _short_of_memory() from None
+        return record_of(answer, content, timings, classifier.bundle, request_id)
+
+    def preview(self, content: bytes | Rejection, side: int) -> bytes:
+        """A PNG of a stored image.
+
+        Raises:
+            Problem: 422; it cannot be decoded. 503 as for `classify`.
+        """
+        try:
+            if isinstance(content, Rejection):
+                raise Problem(422, content.code, content.sentence)
+            return preview_png(content, side, self.classifier.limits)
+        except ImageRejectedError as error:
+            raise Problem(422, error.code, str(error)) from None
+        except MemoryError:
+            raise _short_of_memory() from None
+
+    def _load(self) -> None:
+        try:
+            self._is_loaded(load(self.settings.worker))
+        except BaseException as error:  # noqa: BLE001 (whoever waits for the model is told)
+            self.loading.set_exception(error)
+
+    def _is_loaded(self, classifier: Classifier) -> None:
+        """From now on this service is ready: `classifier` has answered for an image, from its bytes on."""
+        (answer,) = classifier.classify([_first_image()])
+        if isinstance(answer, Rejection):
+            raise ConfigurationError(f"The model does not take the first image: {answer.sentence}")
+        self.loading.set_result(classifier)
+
+
+def _first_image() -> bytes:
+    """A PNG of a dark spot on a light ground."""
+    picture = Image.new("RGB", (256, 256), (214, 168, 148))
+    ImageDraw.Draw(picture).ellipse((84, 92, 172, 160), fill=(96, 60, 48))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _short_of_memory() -> Problem:
+    return busy("out_of_memory", "The service is short of memory; that says nothing of the image.", 5)

@@ -1,0 +1,65 @@
+"""Which calls of AWS the service makes: those that its role in template.yaml allows, and no others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from sample_images import jpeg
+from test_records import put
+
+from api import records
+from handler import aws
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
+
+    from api.settings import Settings
+
+GRANTED = {
+    "HeadObject",
+    "GetObject",
+    "ListObjectVersions",
+    "DeleteObject",
+    "Query",
+    "PutItem",
+    "DeleteItem",
+}
+"""The operations behind the permissions of ApiRole; tests/infra/test_api_template.py has these."""
+
+
+@pytest.fixture
+def calls(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, bool]]:
+    """Operation, and whether it names a version; of every client that is made from now on."""
+    made: set[tuple[str, bool]] = set()
+    real = aws.client
+
+    def watched(service: str, given: object) -> object:
+        client = real(service, given)
+        client.meta.events.register(
+            "provide-client-params.*.*",
+            lambda params, model, **_: made.add((model.name, "VersionId" in params)) and None,
+        )
+        return client
+
+    monkeypatch.setattr(records.aws, "client", watched)
+    return made
+
+
+def test_the_service_calls_what_its_role_allows(calls, settings, client: httpx.Client, work: Callable[[], object]):
+    from running import running
+
+    from api.app import create_app
+
+    with running(create_app(settings)) as watched:
+        image = put(watched, jpeg(9))
+        work()
+        for path in ("/v1/prediction", "/v1/preview"):
+            assert watched.get(path, params={"image": image}).status_code == 200
+        for question in ({"label": "mel"}, {"status": "failed"}):
+            assert watched.get("/v1/predictions", params=question).status_code == 200
+        assert watched.delete("/v1/prediction", params={"image": image}).status_code == 202
+    assert {name for name, _ in calls} == GRANTED
+    assert ("DeleteObject", False) not in calls, "only versions are deleted: s3:DeleteObjectVersion"
