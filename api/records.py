@@ -24,7 +24,7 @@ from botocore.config import Config
 from api.problems import Problem, busy
 from handler import aws
 from handler.errors import HandlerError, RefusedError, SupersededError
-from handler.flow.fetching import ImageStore
+from handler.flow.fetching import BucketReader
 from handler.intake.messages import Removal, Upload, iso8601
 from handler.store import queries
 from handler.store.erasure import Erasure
@@ -85,7 +85,7 @@ class Records:
         self._dynamodb = aws.client("dynamodb", settings.worker)
         self._s3 = aws.client("s3", settings.worker)
         self._signer = _signer(settings)
-        self._images = ImageStore(self._s3, settings.worker.max_image_bytes)
+        self._reader = BucketReader(self._s3, settings.worker.max_image_bytes)
         self._table = PredictionsTable(self._dynamodb, self._name)
 
     def history(self, image: str) -> list[Record]:
@@ -157,7 +157,7 @@ class Records:
             if not versions and not recorded:
                 raise Problem(404, "no_image", "There is neither an image nor a record under this name.")
             now = iso8601(datetime.now(UTC))
-            erasure = Erasure(self._dynamodb, self._name, self._images.remaining)
+            erasure = Erasure(self._dynamodb, self._name, self._reader.remaining)
             # The bucket's own news of the deletion says the same to the worker; this is so that it is done by now, and
             # where the worker is told to leave records alone.
             gone = {*recorded, *(None if version == "null" else version for version in versions)}
@@ -178,7 +178,7 @@ class Records:
                 upload = Upload(
                     self.bucket, key, None if version == "null" else version, str(head["ETag"]).strip('"'), None
                 )
-                content, _ = self._images.fetch(upload)
+                content, _ = self._reader.fetch(upload)
                 return content
         except SupersededError:
             raise _no_image() from None

@@ -78,18 +78,18 @@ def unavailable(code: ErrorCode, operation: str, error: Exception) -> TryAgainEr
 class Patience:
     """Repeats requests that a table throttles, as long as `seconds_left` allows; full jitter, doubling up to 5 s."""
 
-    def __init__(self, seconds_left: Callable[[], float], *, endless: bool = False) -> None:
-        """`endless`: repeats after any error that is not about the request's own item."""
+    def __init__(self, seconds_left: Callable[[], float], *, stubborn: bool = False) -> None:
+        """`stubborn`: repeats after any error that is not about the request's own item."""
         self._seconds_left = seconds_left
-        self._endless = endless
+        self._stubborn = stubborn
 
-    def endless(self, most: float = math.inf) -> Patience:
+    def stubborn(self, most: float = math.inf) -> Patience:
         """The time left, at most `most` seconds from now, for a request that is repeated after any error.
 
         For the last receive: nothing comes back later that could repeat it.
         """
         end = time.monotonic() + min(most, self._seconds_left())
-        return Patience(lambda: min(self._seconds_left(), end - time.monotonic()), endless=True)
+        return Patience(lambda: min(self._seconds_left(), end - time.monotonic()), stubborn=True)
 
     def call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
         """`operation(**arguments)`; raises its last error when waiting would not help or no time is left."""
@@ -103,7 +103,7 @@ class Patience:
             attempt += 1
 
     def _passes(self, code: str) -> bool:
-        return code in PASSING or (self._endless and code not in _ABOUT_THE_ITEM)
+        return code in PASSING or (self._stubborn and code not in _ABOUT_THE_ITEM)
 
     def wait(self, attempt: int) -> bool:
         """Sleeps before the repetition after `attempt` (from 0 on); returns False at once if no time is left for it."""

@@ -8,7 +8,7 @@ from handler import aws, telemetry
 from handler.configuration import load
 from handler.errors import ErrorCode, TryAgainError
 from handler.flow.delivery import Delivery, RemovalOutcome
-from handler.flow.fetching import ImageStore
+from handler.flow.fetching import BucketReader
 from handler.flow.invocation import Invocation
 from handler.flow.queues import Queues
 from handler.flow.stages import Stages
@@ -42,12 +42,12 @@ class Worker:
         Raises:
             ConfigurationError: the bundle cannot be used.
         """
-        store = ImageStore(aws.client("s3", settings), settings.max_image_bytes)
+        reader = BucketReader(aws.client("s3", settings), settings.max_image_bytes)
         dynamodb, name = aws.client("dynamodb", settings), settings.predictions_table
         classifier = loading.result() if loading else load(settings)
         table = PredictionsTable(dynamodb, name, settings.record_ttl_days)
-        erasure = Erasure(dynamodb, name, store.remaining) if settings.erase_removed else None
-        return cls(settings, Stages(store, classifier, table, settings.inference_threads), erasure)
+        erasure = Erasure(dynamodb, name, reader.remaining) if settings.erase_removed else None
+        return cls(settings, Stages(reader, classifier, table, settings.inference_threads), erasure)
 
     def handle(self, event: object, context: Any) -> dict[str, list[dict[str, str]]]:
         """Gives every upload that `event` names a record, or hands its message back to the queue.
@@ -70,7 +70,7 @@ class Worker:
             max_receives=settings.max_receives,
             visibility_timeout=settings.visibility_timeout,
         )
-        telemetry.report_batch(batch, len(delivery.named))
+        telemetry.report_batch(batch, len(delivery.messages_naming))
         errors = unbegun = 0
         for outcome in delivery.run():
             errors += bool(outcome.error)
@@ -79,7 +79,7 @@ class Worker:
             elif outcome.unbegun:
                 unbegun += 1
             else:
-                telemetry.report_outcome(outcome, delivery.named[outcome.upload][0])
+                telemetry.report_outcome(outcome, delivery.messages_naming[outcome.upload][0])
         if unbegun:
             telemetry.report_unbegun(unbegun)
         if not batch.partial_response:

@@ -101,7 +101,7 @@ class Delivery:
         visibility_timeout: int,
     ) -> None:
         """`erasure` is None where the records of removed objects are kept; `visibility_timeout` is in seconds."""
-        self.named = _messages_by_upload(batch)
+        self.messages_naming = _messages_by_upload(batch)
         self._batch = batch
         self._stages = stages
         self._erasure = erasure
@@ -121,7 +121,7 @@ class Delivery:
             try:
                 states = self._states(uploads)
             except Exception as error:  # noqa: BLE001 (a table that cannot be read will not be written either)
-                yield from self._refuse(uploads, _as_try_again(error))
+                yield from self._skip(uploads, _as_try_again(error))
                 continue
             done, new, suspected = self._sort(uploads, states)
             suspects += suspected
@@ -149,12 +149,12 @@ class Delivery:
         if not self._erasure:
             self._ledger.done.update(removals)
             return
-        reserved = self._invocation.seconds_to_begin() / 2 if self.named else 0.0
+        reserved = self._invocation.seconds_to_begin() / 2 if self.messages_naming else 0.0
         seconds = self._invocation.seconds_to_write() - reserved
         remove = partial(self._erasure.remove, patience=self._invocation.patience)
         for removal, erased in each_within(seconds, remove, removals, self._invocation.threads):
             if isinstance(erased, Exception):
-                self._ledger.failed.add(removal)
+                self._ledger.to_hand_back.add(removal)
                 yield RemovalOutcome(removal, error=_as_try_again(erased))
             else:
                 self._ledger.done.add(removal)
@@ -164,7 +164,7 @@ class Delivery:
 
     def _slices(self) -> Iterator[list[Upload]]:
         """The uploads some hundred at a time, so that even a message of ten thousand gets further each delivery."""
-        uploads = list(self.named)
+        uploads = list(self.messages_naming)
         while uploads:
             size = _LOOKED_UP_AT_ONCE if self._invocation.seconds_to_begin() else len(uploads)
             yield uploads[:size]
@@ -196,14 +196,14 @@ class Delivery:
     def _is_suspect(self, upload: Upload) -> bool:
         """On the last receive everything is: no later receive could repair what a death does to its neighbours."""
         return self._receives_left(upload) <= 0 or any(
-            may_have_killed(message, self._visibility_timeout, self._began) for message in self.named[upload]
+            may_have_killed(message, self._visibility_timeout, self._began) for message in self.messages_naming[upload]
         )
 
     def _attempts_of(self, upload: Upload, state: State | None) -> int:
         """Only attempts since the message came into the queue count: a redrive starts anew."""
         if not state:
             return 0
-        sent = [message.sent_at for message in self.named[upload] if message.sent_at]
+        sent = [message.sent_at for message in self.messages_naming[upload] if message.sent_at]
         return state.attempts if not sent or state.since >= min(sent) else 0
 
     def _announce(self, uploads: Iterable[Upload]) -> None:
@@ -214,11 +214,11 @@ class Delivery:
         be written is tried all the same.
         """
 
-        def begin(upload: Upload) -> bool:
-            return self._stages.begin(upload, self._attempts[upload], self._invocation)
+        def announce(upload: Upload) -> bool:
+            return self._stages.announce(upload, self._attempts[upload], self._invocation)
 
         near_end = [upload for upload in uploads if self._is_near_end(upload)]
-        list(each_within(self._invocation.seconds_to_begin(), begin, near_end, self._invocation.threads))
+        list(each_within(self._invocation.seconds_to_begin(), announce, near_end, self._invocation.threads))
 
     # Suspects
 
@@ -227,7 +227,7 @@ class Delivery:
         suspects = sorted(suspects, key=lambda suspect: (suspect.attempts, self._receives_left(suspect.upload)))
         for number, suspect in enumerate(suspects):
             if not self._invocation.seconds_to_begin():
-                yield from self._refuse([left.upload for left in suspects[number:]], OUT_OF_TIME)
+                yield from self._skip([left.upload for left in suspects[number:]], OUT_OF_TIME)
                 return
             yield from self._settle(self._alone(suspect))
 
@@ -235,16 +235,16 @@ class Delivery:
         """Tries one suspect with nothing else under way, if its neighbours can survive the death of this process."""
         upload, attempts = suspect.upload, suspect.attempts
         if obstacle := self._obstacle(suspect):
-            yield from self._pipeline().refuse([upload], obstacle)
+            yield from self._pipeline().skip([upload], obstacle)
             return
         if self._receives_left(upload) > 0:  # on the last receive it is announced, and no later attempt needs the count
             try:
-                begun = self._in_time(lambda: self._stages.begin(upload, attempts + 1, self._invocation))
+                announced = self._in_time(lambda: self._stages.announce(upload, attempts + 1, self._invocation))
             except Exception as error:  # noqa: BLE001 (without that record nothing is tried)
-                yield from self._pipeline().refuse([upload], _as_try_again(error))
+                yield from self._pipeline().skip([upload], _as_try_again(error))
                 return
             # A superseded or refused record does not give way to `failed`, so only the other two cases mean a rival.
-            if not begun and (not suspect.state or suspect.state.status == Status.FAILED):
+            if not announced and (not suspect.state or suspect.state.status == Status.FAILED):
                 yield Outcome(upload)  # another worker has finished it meanwhile
                 return
         for outcome in self._pipeline().run([upload]):
@@ -256,7 +256,7 @@ class Delivery:
         """The attempt ended with an error and not with a death: restores the record from before, if that works."""
         with suppress(Exception):
             if attempts:
-                self._in_time(lambda: self._stages.begin(upload, attempts, self._invocation))
+                self._in_time(lambda: self._stages.announce(upload, attempts, self._invocation))
             else:
                 self._in_time(lambda: self._stages.withdraw(upload, self._invocation))
 
@@ -275,7 +275,7 @@ class Delivery:
         last_chance = self._receives_left(suspect.upload) <= 0
         # Whatever waits behind it had as many deaths or more, so it has no better claim to a last attempt.
         harms_waiting = not last_chance and any(map(self._ledger.waits, weak))
-        if not harms_waiting and not any(map(self._ledger.is_done_in_vain, weak)):
+        if not harms_waiting and not any(map(self._ledger.is_done_but_queued, weak)):
             return None
         if last_chance and not suspect.attempts:
             return None
@@ -283,41 +283,41 @@ class Delivery:
 
     # The end of every upload
 
-    def _refuse(self, uploads: Collection[Upload], error: TryAgainError) -> Iterator[Outcome]:
-        return self._settle(self._pipeline().refuse(uploads, error))
+    def _skip(self, uploads: Collection[Upload], error: TryAgainError) -> Iterator[Outcome]:
+        return self._settle(self._pipeline().skip(uploads, error))
 
     def _settle(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
         """Notes how each upload ended; erases the records of those that were removed meanwhile, some at a time."""
-        recorded: list[Outcome] = []
+        ended: list[Outcome] = []
         for outcome in outcomes:
             if outcome.error and self._receives_left(outcome.upload) > 0:
-                self._ledger.failed.add(outcome.upload)  # it comes again, and is checked for removals then
+                self._ledger.to_hand_back.add(outcome.upload)  # it comes again, and is checked for removals then
                 yield outcome
                 continue
-            recorded.append(outcome)
-            if len(recorded) == _CHECKED_AT_ONCE:
-                yield from self._checked(recorded)
-                recorded = []
-        if recorded:
-            yield from self._checked(recorded)
+            ended.append(outcome)
+            if len(ended) == _CHECKED_AT_ONCE:
+                yield from self._checked(ended)
+                ended = []
+        if ended:
+            yield from self._checked(ended)
 
-    def _checked(self, recorded: list[Outcome]) -> list[Outcome]:
-        checked = self._without_removed(recorded)
+    def _checked(self, ended: list[Outcome]) -> list[Outcome]:
+        checked = self._erase_overtaken(ended)
         self._ledger.done.update(outcome.upload for outcome in checked if not outcome.error)
-        self._ledger.failed.update(outcome.upload for outcome in checked if outcome.error)
+        self._ledger.to_hand_back.update(outcome.upload for outcome in checked if outcome.error)
         return checked
 
-    def _without_removed(self, recorded: list[Outcome]) -> list[Outcome]:
+    def _erase_overtaken(self, ended: list[Outcome]) -> list[Outcome]:
         """Erases the record of every upload that a removal has overtaken."""
         erasure = self._erasure
         if not erasure:
-            return recorded
-        uploads = [outcome.upload for outcome in recorded]
+            return ended
+        uploads = [outcome.upload for outcome in ended]
         try:
-            erased = self._in_time(lambda: erasure.overtaken(uploads, self._invocation.patience))
+            erased = self._in_time(lambda: erasure.erase_overtaken(uploads, self._invocation.patience))
         except Exception as error:  # noqa: BLE001 (they come again, and are checked then)
-            return [replace(outcome, error=outcome.error or _as_try_again(error)) for outcome in recorded]
-        return [replace(outcome, erased=outcome.upload in erased) for outcome in recorded]
+            return [replace(outcome, error=outcome.error or _as_try_again(error)) for outcome in ended]
+        return [replace(outcome, erased=outcome.upload in erased) for outcome in ended]
 
     def _acknowledge_near_end(self) -> None:
         """After a death on the last receive, what is done would become a dead letter.
@@ -347,7 +347,7 @@ class Delivery:
 
     def _receives_left(self, upload: Upload) -> int:
         """After this delivery; may be negative where the queue allows more than `max_receives`."""
-        return self._max_receives - max(message.receives for message in self.named[upload])
+        return self._max_receives - max(message.receives for message in self.messages_naming[upload])
 
 
 def _messages_by_upload(batch: Batch) -> dict[Upload, list[Message]]:

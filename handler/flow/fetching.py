@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from handler.intake.messages import Removal, Upload
 
-CHUNK_BYTES = 2**20
+_CHUNK_BYTES = 2**20
 
 _DELETE_MARKER = {"MethodNotAllowed", "405"}  # the version is a delete marker
 # Without s3:ListBucket a missing object would be AccessDenied, and a missing version without s3:ListBucketVersions.
@@ -51,7 +51,7 @@ _GZIP_CHUNK_BYTES = 2**16
 _MOST_GZIP_MEMBERS = 10_000  # programs that compress in parallel write one for each 64 KB or more
 
 
-class ImageStore:
+class BucketReader:
     """Reads uploads from S3. Thread-safe."""
 
     def __init__(self, client: S3Client, max_bytes: int) -> None:
@@ -110,7 +110,7 @@ class ImageStore:
     def _read(self, body: Any, etag: str | None) -> tuple[bytes | Rejection, FileFacts]:
         buffer, digest = io.BytesIO(), hashlib.sha256()
         # Always to the end: only there does botocore compare length and checksum.
-        for chunk in body.iter_chunks(CHUNK_BYTES):
+        for chunk in body.iter_chunks(_CHUNK_BYTES):
             buffer.write(chunk)
             digest.update(chunk)
             if buffer.tell() > self._max_bytes:

@@ -43,7 +43,7 @@ class Pipeline:
         self._waiting: deque[Upload] = deque()
         self._fetching: dict[Future[Decoded | Finding], Upload] = {}
         self._decoded: deque[Decoded] = deque()
-        self._found: deque[Finding] = deque()
+        self._findings: deque[Finding] = deque()
         self._writing: dict[Future[Outcome], Finding] = {}
 
     def run(self, uploads: Collection[Upload]) -> Iterator[Outcome]:
@@ -51,14 +51,14 @@ class Pipeline:
         self._waiting.extend(uploads)
         return self._outcomes()
 
-    def refuse(self, uploads: Collection[Upload], error: TryAgainError) -> Iterator[Outcome]:
+    def skip(self, uploads: Collection[Upload], error: TryAgainError) -> Iterator[Outcome]:
         """Begins none of `uploads`; those near their end get their `failed` record."""
-        self._found.extend(Finding(upload, error) for upload in uploads)
+        self._findings.extend(Finding(upload, error) for upload in uploads)
         return self._outcomes()
 
     def _outcomes(self) -> Iterator[Outcome]:
         with self._fetchers, self._writers:
-            while self._waiting or self._fetching or self._decoded or self._found or self._writing:
+            while self._waiting or self._fetching or self._decoded or self._findings or self._writing:
                 if not self._invocation.seconds_to_begin():
                     self._hand_back()
                 self._fetch_ahead()
@@ -68,8 +68,8 @@ class Pipeline:
 
     def _hand_back(self) -> None:
         """Nothing new begins any more; only records that are being written are waited for."""
-        self._found.extend(Finding(upload, OUT_OF_TIME) for upload in (*self._waiting, *self._fetching.values()))
-        self._found.extend(Finding(one.upload, OUT_OF_TIME, one.file, one.timings_ms) for one in self._decoded)
+        self._findings.extend(Finding(upload, OUT_OF_TIME) for upload in (*self._waiting, *self._fetching.values()))
+        self._findings.extend(Finding(one.upload, OUT_OF_TIME, one.file, one.timings_ms) for one in self._decoded)
         self._waiting.clear()
         self._fetching.clear()
         self._decoded.clear()
@@ -81,21 +81,21 @@ class Pipeline:
 
     def _may_infer(self) -> bool:
         """False while many records wait for the table: what it does not take would be lost with this process."""
-        return bool(self._decoded) and len(self._found) + len(self._writing) < self._ahead
+        return bool(self._decoded) and len(self._findings) + len(self._writing) < self._ahead
 
     def _infer(self) -> None:
         if not self._may_infer():
             return
         batch = [self._decoded.popleft() for _ in range(min(self._stages.cores, len(self._decoded)))]
-        self._found.extend(self._stages.infer(batch))
+        self._findings.extend(self._stages.infer(batch))
 
     def _write_ahead(self) -> Iterator[Outcome]:
         """Hands findings to the writers, a few more than there are threads, so that none pile up behind a slow table.
 
         A finding that leaves no record is an outcome at once: an event of ten thousand uploads is handed back in time.
         """
-        while self._found and len(self._writing) < 2 * self._invocation.threads:
-            finding = self._found.popleft()
+        while self._findings and len(self._writing) < 2 * self._invocation.threads:
+            finding = self._findings.popleft()
             near_end = self._near_end(finding.upload)
             if isinstance(finding.answer, TryAgainError) and not near_end:
                 yield self._stages.conclude(finding, self._invocation, near_end)
@@ -115,7 +115,7 @@ class Pipeline:
             if isinstance(result, Decoded):
                 self._decoded.append(result)
             else:
-                self._found.append(result)
+                self._findings.append(result)
         for written in [write for write in self._writing if write in done]:
             del self._writing[written]
             yield written.result()
@@ -124,10 +124,10 @@ class Pipeline:
 
     def _give_up(self) -> Iterator[Outcome]:
         """No time is left to write; answers are kept in case their uploads come back to this process."""
-        for finding in [*self._writing.values(), *self._found]:
+        for finding in [*self._writing.values(), *self._findings]:
             error = finding.answer if isinstance(finding.answer, TryAgainError) else OUT_OF_TIME
             if error is not finding.answer:
                 self._stages.unwritten.keep(finding)
             yield Outcome(finding.upload, error=error, reasons=(error.code,), timings_ms=finding.timings_ms)
         self._writing.clear()
-        self._found.clear()
+        self._findings.clear()

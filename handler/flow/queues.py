@@ -28,16 +28,16 @@ _AT_ONCE = 10  # messages; SQS takes no more in one request
 _SECONDS = 5.0  # SQS takes milliseconds; images wait meanwhile
 _SECONDS_AT_THE_END = 15.0  # nothing waits any more, and on a busy machine making the client takes long
 
-_FIRST_WAIT = 1 / 64  # of the visibility timeout: 12 s of 13 minutes
+_FIRST_SHARE = 1 / 64  # of the visibility timeout: 12 s of 13 minutes
 _GROWTH = 4  # from one receive to the next: 12 s, 49 s, 195 s, and then the longest
-_LONGEST_WAIT = 1 / 2  # any longer, and the waits of a few hand-backs would look like a death
-_CLOCKS = 0.9  # SQS and the worker read two clocks
+_LONGEST_SHARE = 1 / 2  # any longer, and the waits of a few hand-backs would look like a death
+_CLOCK_ALLOWANCE = 0.9  # SQS and the worker read two clocks
 
 
 def hidden_seconds(receives: int, visibility_timeout: int) -> int:
     """How long a message stays hidden that is handed back at the end of its delivery number `receives`."""
-    share = _FIRST_WAIT * _GROWTH ** min(max(receives, 1) - 1, 10)
-    return int(visibility_timeout * min(share, _LONGEST_WAIT))
+    share = _FIRST_SHARE * _GROWTH ** min(max(receives, 1) - 1, 10)
+    return int(visibility_timeout * min(share, _LONGEST_SHARE))
 
 
 def may_have_killed(message: Message, visibility_timeout: int, now: float) -> bool:
@@ -50,7 +50,7 @@ def may_have_killed(message: Message, visibility_timeout: int, now: float) -> bo
     if message.first_received_at is None:
         return True
     hand_backs = sum(hidden_seconds(receives, visibility_timeout) for receives in range(1, message.receives - 1))
-    return now - message.first_received_at >= _CLOCKS * visibility_timeout + hand_backs
+    return now - message.first_received_at >= _CLOCK_ALLOWANCE * visibility_timeout + hand_backs
 
 
 class Queues:
@@ -106,7 +106,7 @@ class Ledger:
 
     def __init__(self, queues: Queues) -> None:
         self.done: set[Upload | Removal] = set()
-        self.failed: set[Upload | Removal] = set()
+        self.to_hand_back: set[Upload | Removal] = set()
         """Whatever must come again."""
         self._queues = queues
         self._acknowledged: set[str | None] = set()
@@ -116,13 +116,13 @@ class Ledger:
         """Whether everything that `message` names is done."""
         return not message.problems and self.done.issuperset((*message.uploads, *message.removals))
 
-    def is_done_in_vain(self, message: Message) -> bool:
+    def is_done_but_queued(self, message: Message) -> bool:
         """Whether `message` is done but still in the queue: if this process dies, it comes back all the same."""
         return self.is_done(message) and message.id not in self._acknowledged
 
     def waits(self, message: Message) -> bool:
         """Whether an upload of `message` has not had its turn yet."""
-        return not (self.done | self.failed).issuperset(message.uploads)
+        return not (self.done | self.to_hand_back).issuperset(message.uploads)
 
     def acknowledge(self, messages: Iterable[Message], seconds: float) -> None:
         """Deletes those of `messages` that are done from their queue, within `seconds`."""

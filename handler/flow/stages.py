@@ -1,11 +1,12 @@
 """The stages of one upload: prepare (fetch and decode), infer, conclude (write).
 
 These three never raise. An error becomes the finding of the upload that it struck, so that it touches no other upload
-of the batch. `states`, `begin` and `withdraw` do raise: they talk to the table before and after these stages.
+of the batch. `states`, `announce` and `withdraw` do raise: they talk to the table before and after these stages.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from contextlib import suppress
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from handler.aws import Patience
-    from handler.flow.fetching import ImageStore
+    from handler.flow.fetching import BucketReader
     from handler.flow.invocation import Invocation
     from handler.intake.messages import Upload
     from handler.store.table import PredictionsTable, State
     from model_layer import Classifier, DecodedImage, Prediction, Status
 
-_BEFORE_THE_LAST = 10.0
+_PATIENCE_BEFORE_THE_LAST_S = 10.0
 """Seconds that the last receive but one waits for a table that does not take its `failed` record."""
 _MOST_UNWRITTEN = 2000
 """Findings kept for uploads that come back, about 3 KB each."""
@@ -110,8 +111,8 @@ class Unwritten:
 class Stages:
     """The stages over one bucket reader, one model and one table. Thread-safe."""
 
-    def __init__(self, store: ImageStore, classifier: Classifier, table: PredictionsTable, cores: int) -> None:
-        self._store = store
+    def __init__(self, reader: BucketReader, classifier: Classifier, table: PredictionsTable, cores: int) -> None:
+        self._reader = reader
         self._classifier = classifier
         self._table = table
         self.cores = cores
@@ -131,7 +132,7 @@ class Stages:
         found = self._table.states(keys.values(), invocation.patience)
         return {upload: found[key] for upload, key in keys.items() if key in found}
 
-    def begin(self, upload: Upload, attempts: int, invocation: Invocation) -> bool:
+    def announce(self, upload: Upload, attempts: int, invocation: Invocation) -> bool:
         """Records that an attempt which may end this process has begun: `failed`, until the attempt reports back.
 
         Returns whether that was written. It is not where a record exists that does not give way to `failed`.
@@ -143,7 +144,7 @@ class Stages:
         return self._table.put(record, attempts=attempts, patience=invocation.patience)
 
     def withdraw(self, upload: Upload, invocation: Invocation) -> None:
-        """Takes back the record of `begin`, because the attempt has reported back with an error.
+        """Takes back the record of `announce`, because the attempt has reported back with an error.
 
         Raises:
             TryAgainError: the table cannot be written now.
@@ -157,7 +158,7 @@ class Stages:
         file, timings = FileFacts(), dict[str, float]()
         try:
             started = time.perf_counter()
-            content, file = self._store.fetch(upload)
+            content, file = self._reader.fetch(upload)
             timings["fetch"] = _ms_since(started)
             if isinstance(content, Rejection):
                 return Finding(upload, content, file, timings)
@@ -206,7 +207,7 @@ class Stages:
         Where the table takes it in the end, the answer that it had refused before is tried once more.
         """
         failed = replace(finding, answer=handed_back.error or UNFINISHED)
-        patience = invocation.patience.endless() if near_end.last else invocation.patience.endless(_BEFORE_THE_LAST)
+        patience = invocation.patience.stubborn(math.inf if near_end.last else _PATIENCE_BEFORE_THE_LAST_S)
         written = self._write(failed, invocation, patience, near_end.attempts)
         if not near_end.last:
             return handed_back  # it comes again, so it does not count as failed yet

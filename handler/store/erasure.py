@@ -52,7 +52,7 @@ class Erasure:
     client: DynamoDBClient
     table: str
     remaining: Callable[[Removal], str | None]
-    """Asks S3 what still exists of what a removal took away: `ImageStore.remaining`."""
+    """Asks S3 what still exists of what a removal took away: `BucketReader.remaining`."""
 
     def remove(self, removal: Removal, patience: Patience) -> int:
         """Erases every record that `removal` concerns, under every model; returns their number.
@@ -63,7 +63,7 @@ class Erasure:
         self._mark(removal, patience)
         return len(self._erase(removal, patience))
 
-    def overtaken(self, uploads: Collection[Upload], patience: Patience) -> set[Upload]:
+    def erase_overtaken(self, uploads: Collection[Upload], patience: Patience) -> set[Upload]:
         """Erases the records of those of `uploads`, all recorded, that were removed before; returns these uploads.
 
         Raises:

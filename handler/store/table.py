@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 Key = tuple[str, str]
 """`image` and `version` of an item."""
 
-MOST_KEYS = 100
+_MOST_KEYS = 100
 """Of one look-up request; BatchGetItem's limit."""
 # A response may leave keys out at any time. They are asked for again this often, however little time is left.
 _ATTEMPTS = 5
@@ -273,8 +273,8 @@ def look_up(
         "ExpressionAttributeNames": names,
     }
     wanted = [item_key(image, version) for image, version in dict.fromkeys(keys)]
-    for i in range(0, len(wanted), MOST_KEYS):
-        yield from _all(client, table, wanted[i : i + MOST_KEYS], asked, patience)
+    for i in range(0, len(wanted), _MOST_KEYS):
+        yield from _all(client, table, wanted[i : i + _MOST_KEYS], asked, patience)
 
 
 def _all(

@@ -13,7 +13,7 @@ from botocore.awsrequest import AWSResponse
 from worker_rig import BOTH_CLOUDS, Raw
 
 from handler.errors import SupersededError, TryAgainError
-from handler.flow.fetching import ImageStore
+from handler.flow.fetching import BucketReader
 from handler.intake.events import Upload
 from model_layer import Rejection, RejectionCode
 
@@ -42,12 +42,12 @@ def upload_of(put) -> Upload:
 )
 def test_any_key(bucket, key):
     put = bucket.put(key, b"content")
-    assert ImageStore(bucket.client, 100).fetch(upload_of(put))[0] == b"content"
+    assert BucketReader(bucket.client, 100).fetch(upload_of(put))[0] == b"content"
 
 
 def test_the_named_version_and_its_facts(bucket):
     first, _ = bucket.put("a.jpg", b"first"), bucket.put("a.jpg", b"second")
-    content, facts = ImageStore(bucket.client, 100).fetch(upload_of(first))
+    content, facts = BucketReader(bucket.client, 100).fetch(upload_of(first))
     assert content == b"first"
     assert facts.bytes == 5
     assert facts.etag == first.etag
@@ -55,12 +55,12 @@ def test_the_named_version_and_its_facts(bucket):
 
 
 def test_up_to_the_limit_and_no_further(bucket):
-    store = ImageStore(bucket.client, 100)
-    assert store.fetch(upload_of(bucket.put("a", bytes(100))))[0] == bytes(100)
-    content, facts = store.fetch(upload_of(bucket.put("b", bytes(101))))
+    reader = BucketReader(bucket.client, 100)
+    assert reader.fetch(upload_of(bucket.put("a", bytes(100))))[0] == bytes(100)
+    content, facts = reader.fetch(upload_of(bucket.put("b", bytes(101))))
     assert content == Rejection(RejectionCode.TOO_LARGE)
     assert facts.bytes == 101
-    assert store.fetch(upload_of(bucket.put("c", b"")))[0] == b""
+    assert reader.fetch(upload_of(bucket.put("c", b"")))[0] == b""
 
 
 def put_encoded(bucket, content, encoding):
@@ -84,7 +84,7 @@ ENCODED = {
 @pytest.mark.parametrize("kind", ENCODED)
 def test_content_encoding_is_undone_where_it_is_true(bucket, kind):
     encoding, stored = ENCODED[kind]
-    content, facts = ImageStore(bucket.client, len(PLAIN) + 1000).fetch(put_encoded(bucket, stored, encoding))
+    content, facts = BucketReader(bucket.client, len(PLAIN) + 1000).fetch(put_encoded(bucket, stored, encoding))
     assert content == PLAIN
     assert facts.bytes == len(stored)
     assert facts.sha256 == hashlib.sha256(stored).hexdigest()
@@ -102,7 +102,7 @@ def test_content_encoding_is_undone_where_it_is_true(bucket, kind):
     ids=["too large", "too large in members", "broken off", "wrong checksum", "two bytes only"],
 )
 def test_what_cannot_be_unpacked_says_why(bucket, stored, code):
-    assert ImageStore(bucket.client, 20_000).fetch(put_encoded(bucket, stored, "gzip"))[0] == Rejection(code)
+    assert BucketReader(bucket.client, 20_000).fetch(put_encoded(bucket, stored, "gzip"))[0] == Rejection(code)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_packed_bomb_costs_no_more_than_the_limit(bucket, stored, code):
     upload = put_encoded(bucket, stored, "gzip")
     tracemalloc.start()
     started = time.process_time()
-    content, _ = ImageStore(bucket.client, 2**23).fetch(upload)
+    content, _ = BucketReader(bucket.client, 2**23).fetch(upload)
     seconds, (_, peak) = time.process_time() - started, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert content == Rejection(code)
@@ -138,7 +138,7 @@ def test_an_endless_body_is_not_read_to_its_end(bucket, headers):
     put, body = bucket.put("a.jpg", b"x"), Endless()
     response = AWSResponse("https://s3.invalid/", 200, headers, body)
     bucket.client.meta.events.register_first("before-send.s3.GetObject", lambda **_: response)
-    assert ImageStore(bucket.client, 5 * 2**20).fetch(upload_of(put))[0] == Rejection(RejectionCode.TOO_LARGE)
+    assert BucketReader(bucket.client, 5 * 2**20).fetch(upload_of(put))[0] == Rejection(RejectionCode.TOO_LARGE)
     assert body.taken <= (0 if headers else 6 * 2**20)
     assert body.closed
 
@@ -153,20 +153,20 @@ def test_an_altered_body_is_tried_again(bucket):
 
     client.meta.events.register("after-call.s3.GetObject", alter)
     with pytest.raises(TryAgainError, match="GetObject failed with"):
-        ImageStore(client, 100).fetch(upload_of(put))
+        BucketReader(client, 100).fetch(upload_of(put))
 
 
 @pytest.mark.parametrize("versioned", [True, False])
 def test_a_missing_object_is_superseded(bucket, versioned):
     upload = Upload("dermbatch-images", "gone.jpg", "gone" if versioned else None, "a" * 32, None)
     with pytest.raises(SupersededError) as raised:
-        ImageStore(bucket.client, 100).fetch(upload)
+        BucketReader(bucket.client, 100).fetch(upload)
     assert raised.value.code == "deleted"
 
 
 def test_a_missing_bucket_is_no_deleted_object(bucket):
     with pytest.raises(TryAgainError, match="NoSuchBucket"):
-        ImageStore(bucket.client, 100).fetch(Upload("elsewhere", "a.jpg", None, "a" * 32, None))
+        BucketReader(bucket.client, 100).fetch(Upload("elsewhere", "a.jpg", None, "a" * 32, None))
 
 
 def test_a_forbidden_object_is_not_taken_for_a_deleted_one(bucket):
@@ -174,7 +174,7 @@ def test_a_forbidden_object_is_not_taken_for_a_deleted_one(bucket):
     refusal = AWSResponse("https://s3.invalid/", 403, {}, Raw(b"<Error><Code>AccessDenied</Code></Error>"))
     bucket.client.meta.events.register_first("before-send.s3.GetObject", lambda **_: refusal)
     with pytest.raises(TryAgainError) as raised:
-        ImageStore(bucket.client, 100).fetch(upload_of(put))
+        BucketReader(bucket.client, 100).fetch(upload_of(put))
     assert (raised.value.code, raised.value.sentence) == (
         "storage_unavailable",
         "GetObject failed with AccessDenied.",

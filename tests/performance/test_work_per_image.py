@@ -18,7 +18,7 @@ from convolutions import convolutions
 from PIL import ImageFile
 from sample_images import jpeg
 
-from handler.flow.fetching import ImageStore
+from handler.flow.fetching import BucketReader
 from handler.intake.messages import Upload
 from model_layer import decode
 from training.network.quantisation import quantise
@@ -94,10 +94,10 @@ def test_a_download_is_held_about_once():
         def get_object(self, **_):
             return {"Body": StreamingBody(_Raw(content), len(content)), "ContentLength": len(content), "ETag": '"e"'}
 
-    store = ImageStore(Client(), max_bytes=2**25)
+    reader = BucketReader(Client(), max_bytes=2**25)
     tracemalloc.start()
     try:
-        fetched, _ = store.fetch(Upload("bucket", "key", "version", "e", None))
+        fetched, _ = reader.fetch(Upload("bucket", "key", "version", "e", None))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
