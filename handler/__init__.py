@@ -2,25 +2,29 @@
 
     app ─► worker ─► intake/events           reads the event: the uploads and removals of its messages
                  └─► flow/delivery           the order of work: removals, new uploads, suspects
-                      ├─► flow/pipeline      many uploads at a time, through three of the flow/stages:
+                      ├─► flow/stages        looks up which uploads have a record already
+                      ├─► flow/pipeline      many uploads at a time, through three stages of flow/stages:
                       │     prepare          flow/fetching, then model_layer decodes
                       │     infer            model_layer classifies
                       │     conclude         store/record, written by store/table
                       ├─► flow/queues        which messages to acknowledge early or to show again soon
-                      └─► store/erasure      erases the records of removed objects, whichever event comes first
+                      └─► store/erasure      erases the records of removed objects: for each removal, and again after
+                                             records are written, for uploads whose removal came first
 
 The store imports neither the flow nor `app`, so that commands and services can read it without a worker.
 
 One noun for each thing, in the order in which an upload becomes them:
 
-    image      the name `<bucket>/<key>`, which all versions of an object share
+    image      as a field, the name `<bucket>/<key>`, which all versions of an object share; in prose, the picture
     upload     one version of one object, as an event names it (a removal is its opposite)
     message    the unit of acknowledgement: names uploads and removals; a batch holds an event's messages
     receive    one delivery of a message; an upload is near its end on the last two receives that its queue allows
+    announce   to write a `failed` record before an attempt, which stays if the process dies
     decoded    an upload whose pixels wait for the network
     finding    an upload and its answer: a prediction, a rejection, or an error
     record     a finding as it is kept under one model, with one of the five statuses; its state is the same in short
     outcome    what this invocation did with an upload or a removal: recorded, erased, or to be handed back
     suspect    an upload that may have killed a worker, or cannot come again; tried alone, each try is an attempt
     mark       what a removal leaves in the table, so that a later event of the removed upload is noticed
+    marker     S3's delete marker: a version without content, which hides the older ones
 """

@@ -79,35 +79,35 @@ class Patience:
     """Repeats requests that a table throttles, as long as `seconds_left` allows; full jitter, doubling up to 5 s."""
 
     def __init__(self, seconds_left: Callable[[], float], *, stubborn: bool = False) -> None:
-        """`stubborn`: repeats after any error that is not about the request's own item."""
+        """`stubborn`: repeats after every error except those that the request's own item causes."""
         self._seconds_left = seconds_left
         self._stubborn = stubborn
 
     def stubborn(self, most: float = math.inf) -> Patience:
-        """The time left, at most `most` seconds from now, for a request that is repeated after any error.
+        """The same patience for at most `most` seconds from now, but `stubborn`.
 
-        For the last receive: nothing comes back later that could repeat it.
+        For the last two receives: one later delivery or none could repeat the request.
         """
         end = time.monotonic() + min(most, self._seconds_left())
         return Patience(lambda: min(self._seconds_left(), end - time.monotonic()), stubborn=True)
 
     def call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
         """`operation(**arguments)`; raises its last error when waiting would not help or no time is left."""
-        attempt = 0
+        repetitions = 0
         while True:
             try:
                 return operation(**arguments)
             except AWS_ERRORS as error:
-                if not self._passes(aws_code(error)) or not self.wait(attempt):
+                if not self._passes(aws_code(error)) or not self.wait(repetitions):
                     raise
-            attempt += 1
+            repetitions += 1
 
     def _passes(self, code: str) -> bool:
         return code in PASSING or (self._stubborn and code not in _ABOUT_THE_ITEM)
 
-    def wait(self, attempt: int) -> bool:
-        """Sleeps before the repetition after `attempt` (from 0 on); returns False at once if no time is left for it."""
-        seconds = random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(attempt, 10)))
+    def wait(self, repetitions: int) -> bool:
+        """Sleeps before one more repetition, after so many; returns False at once if no time is left for it."""
+        seconds = random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(repetitions, 10)))
         if self._seconds_left() < seconds + _ONE_REQUEST:
             return False
         time.sleep(seconds)

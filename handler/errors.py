@@ -102,7 +102,7 @@ class SupersededError(HandlerError):
 class RefusedError(HandlerError):
     """S3 will refuse to give the object until its owner acts. Codes: the keys of `REFUSALS`.
 
-    Every other record may replace the one of a refusal, since the object may be restored or its key granted.
+    Any record except another refusal replaces its record, since the object may be restored or its key granted.
     """
 
     def __init__(self, code: ErrorCode) -> None:
@@ -112,5 +112,6 @@ class RefusedError(HandlerError):
 class TryAgainError(HandlerError):
     """Codes: `storage_unavailable`, `table_unavailable`, `out_of_time`, `out_of_memory`, `internal_error`.
 
-    For an upload that must be tried alone (`handler.flow.delivery`) also `unfinished`, `worker_died`, `bad_company`.
+    For a suspect (`handler.flow.delivery`) also `worker_died` and `bad_company`. `unfinished` is the code of a record
+    that announces an attempt, and of an event that came from no queue and must come again.
     """

@@ -1,4 +1,4 @@
-"""One worker: keeps what is costly to make, and answers one event after the other."""
+"""One worker: keeps the clients and the model, which are slow to make, and answers one event after the other."""
 
 from __future__ import annotations
 
@@ -90,7 +90,11 @@ class Worker:
 
 
 def _raise_if_unfinished(batch: Batch, errors: int) -> None:
-    """A part that is not understood is only logged, except for SNS, which keeps failed events for a person to see."""
+    """For events that came from no queue.
+
+    A part that is not understood raises only for SNS, which keeps failed events for a person to see. Elsewhere it is
+    only logged.
+    """
     if errors:
         parts = {part for message in batch.messages for part in (*message.uploads, *message.removals)}
         raise TryAgainError(ErrorCode.UNFINISHED, f"{errors} of {len(parts)} uploads must come again.")

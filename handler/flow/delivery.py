@@ -1,29 +1,32 @@
-"""One delivery of messages, in the order of work: removals, then what is new, then the suspects one by one.
+"""The messages of one invocation, in the order of work: removals, then what is new, then the suspects one by one.
 
-A killed process answers nothing, so all of its messages come back, and nothing says which upload killed it. A message
-that comes back is therefore suspect, unless its times show that it was handed back (`handler.flow.queues`). Suspects
-are tried one at a time, after all others, each behind a `failed` record that counts the attempt. If the process dies
-again, that record names the one upload responsible, and the next delivery finishes its neighbours first.
+A killed process answers nothing, so all of its messages come back, and nothing says which upload killed it. The uploads
+of a message that comes back are therefore suspects, unless its times show that it was handed back
+(`handler.flow.queues`). Suspects are tried one at a time, after all others. Each is announced before an attempt: it
+gets a `failed` record with the code `unfinished`, which counts the attempt. If the process dies again, that record
+shows which upload was being tried, and its neighbours are tried first when the messages come back.
 
     removals of the batch ──► records erased
 
     uploads of the batch
-       │ looked up in the table, 500 at a time; on the last two receives: recorded as `failed`, `unfinished`
+       │ looked up in the table, 500 at a time; on the last two receives: announced
        │
        ├── done: has a final record ───────────────────────────────────────────────────────────────────┐
        ├── new: no reason for suspicion ──► pipeline, side by side ──► recorded ───────────────────────┤
        └── suspect: its message may have killed a worker, or cannot come again                         │
               │ waits until nothing new is left; then one at a time:                                   │
+              ├── two attempts on it ended in a death, and it has neighbours ──► handed back           │
               ├── its neighbours could not survive another death ──► handed back                       │
-              └── recorded as `failed`, `unfinished`, attempts + 1 ──► pipeline, alone                 │
+              └── announced with attempts + 1 (not on the last receive) ──► pipeline, alone            │
                      ├── the process dies ──► all messages come back, only this one has the attempt    │
                      ├── an error ──► attempts as before, handed back                                  │
                      └── recorded ─────────────────────────────────────────────────────────────────────┤
                                                                                                        ▼
                                                             removed meanwhile: its record is erased ──► done
 
-An error at any point hands its upload back: its message comes again. Before every risk, messages that are
-done and could not survive a death are acknowledged. docs/decisions.md shows that `max_receives` deliveries suffice.
+An error at any point hands its upload back: its message comes again. Before anything that may end the process, messages
+are acknowledged that are done and have too few receives left to come back. docs/decisions.md shows, receive by receive,
+how many uploads that kill their worker a batch survives.
 """
 
 from __future__ import annotations
@@ -54,7 +57,7 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 _LOOKED_UP_AT_ONCE = 500  # uploads; five requests, and more than any batch of single uploads
-_CHECKED_AT_ONCE = 50  # uploads; two marks each, and one request looks up a hundred
+_CHECKED_AT_ONCE = 50  # uploads; each may have two marks, and one request looks up a hundred
 _WORKER_DIED = TryAgainError(
     ErrorCode.WORKER_DIED,
     "Attempts on this upload alone ended the worker's process. It is not tried again beside others.",
@@ -81,9 +84,9 @@ class _Suspect:
 
     upload: Upload
     attempts: int
-    """Attempts on it alone that were never heard of again."""
+    """On it alone, as far as they have not reported back."""
     state: State | None
-    """Of its record, if it has one: never a final one."""
+    """The state of its record, if it has one. It is not final."""
 
 
 class Delivery:
@@ -114,7 +117,7 @@ class Delivery:
         """Of each upload that has been looked up."""
 
     def run(self) -> Iterator[RemovalOutcome | Outcome]:
-        """Yields one outcome for each removal and each upload of the batch, as it is known. Raises for none."""
+        """Yields one outcome for each removal and each upload of the batch, as soon as it is known. Never raises."""
         yield from self._erase_removed()
         suspects: list[_Suspect] = []
         for uploads in self._slices():
@@ -144,7 +147,7 @@ class Delivery:
     # Removals
 
     def _erase_removed(self) -> Iterator[RemovalOutcome]:
-        """Removals have half of the time where there are uploads, which may be on their last receive."""
+        """Where there are uploads too, removals get half of the time, because an upload may be on its last receive."""
         removals = dict.fromkeys(removal for message in self._batch.messages for removal in message.removals)
         if not self._erasure:
             self._ledger.done.update(removals)
@@ -163,7 +166,10 @@ class Delivery:
     # Uploads: who is done, who is new, who is a suspect
 
     def _slices(self) -> Iterator[list[Upload]]:
-        """The uploads some hundred at a time, so that even a message of ten thousand gets further each delivery."""
+        """A few hundred uploads at a time, so that each receive of a message of ten thousand finishes some.
+
+        Once no time is left, the rest comes in one slice: it is only handed back.
+        """
         uploads = list(self.messages_naming)
         while uploads:
             size = _LOOKED_UP_AT_ONCE if self._invocation.seconds_to_begin() else len(uploads)
@@ -194,24 +200,24 @@ class Delivery:
         return done, new, suspects
 
     def _is_suspect(self, upload: Upload) -> bool:
-        """On the last receive everything is: no later receive could repair what a death does to its neighbours."""
+        """Every upload is a suspect on its last receive: no later one could finish what a death leaves undone."""
         return self._receives_left(upload) <= 0 or any(
             may_have_killed(message, self._visibility_timeout, self._began) for message in self.messages_naming[upload]
         )
 
     def _attempts_of(self, upload: Upload, state: State | None) -> int:
-        """Only attempts since the message came into the queue count: a redrive starts anew."""
+        """Only attempts since its message came into the queue count, so that a redrive starts at none."""
         if not state:
             return 0
         sent = [message.sent_at for message in self.messages_naming[upload] if message.sent_at]
         return state.attempts if not sent or state.since >= min(sent) else 0
 
     def _announce(self, uploads: Iterable[Upload]) -> None:
-        """Records those on their last two receives as begun, before anything can end this process or its time.
+        """Announces those on their last two receives, before anything can end this process or its time.
 
-        If it ended first, nothing would come back to say why they are in the dead-letter queue. It is done on the
-        receive before the last too, because the table may be out of reach on the last. An upload whose record cannot
-        be written is tried all the same.
+        Otherwise a message could reach the dead-letter queue without a record that says why. The receive before the
+        last does it too, because the table may be out of reach on the last. An upload whose record cannot be written is
+        tried all the same.
         """
 
         def announce(upload: Upload) -> bool:
@@ -223,7 +229,7 @@ class Delivery:
     # Suspects
 
     def _one_by_one(self, suspects: list[_Suspect]) -> Iterator[Outcome]:
-        """Those with the fewest deaths first; among them the most pressing, whose messages are then acknowledged."""
+        """Tries those with the fewest attempts first; among equals, those with the fewest receives left."""
         suspects = sorted(suspects, key=lambda suspect: (suspect.attempts, self._receives_left(suspect.upload)))
         for number, suspect in enumerate(suspects):
             if not self._invocation.seconds_to_begin():
@@ -237,13 +243,13 @@ class Delivery:
         if obstacle := self._obstacle(suspect):
             yield from self._pipeline().skip([upload], obstacle)
             return
-        if self._receives_left(upload) > 0:  # on the last receive it is announced, and no later attempt needs the count
+        if self._receives_left(upload) > 0:  # on the last it is announced already, and no later attempt needs the count
             try:
                 announced = self._in_time(lambda: self._stages.announce(upload, attempts + 1, self._invocation))
             except Exception as error:  # noqa: BLE001 (without that record nothing is tried)
                 yield from self._pipeline().skip([upload], _as_try_again(error))
                 return
-            # A superseded or refused record does not give way to `failed`, so only the other two cases mean a rival.
+            # A `superseded` record keeps `failed` out. If there was none, or a `failed` one, a rival's record does.
             if not announced and (not suspect.state or suspect.state.status == Status.FAILED):
                 yield Outcome(upload)  # another worker has finished it meanwhile
                 return
@@ -253,7 +259,7 @@ class Delivery:
             yield outcome
 
     def _take_back(self, upload: Upload, attempts: int) -> None:
-        """The attempt ended with an error and not with a death: restores the record from before, if that works."""
+        """The attempt ended with an error and not with a death: takes it out of the record again, if that works."""
         with suppress(Exception):
             if attempts:
                 self._in_time(lambda: self._stages.announce(upload, attempts, self._invocation))
@@ -263,9 +269,9 @@ class Delivery:
     def _obstacle(self, suspect: _Suspect) -> TryAgainError | None:
         """Why `suspect` is not tried now, if there is a reason.
 
-        If it kills this process, all messages that are still in the queue come back. Those that are done then need a
-        delivery more; those that are not begun need one more besides, for their own attempt. Messages that are done and
-        have no delivery left are acknowledged now.
+        If it kills this process, all messages that are still in the queue come back. Some have too few receives left to
+        bear that: those on their last receive, and before a second attempt also those on the one before. These are
+        weak. Those of them that are done are acknowledged now.
         """
         others = [message for message in self._batch.messages if suspect.upload not in message.uploads]
         if suspect.attempts > 1:
@@ -273,13 +279,13 @@ class Delivery:
         weak = [message for message in others if self._max_receives - message.receives < 1 + suspect.attempts]
         self._acknowledge(weak)
         last_chance = self._receives_left(suspect.upload) <= 0
-        # Whatever waits behind it had as many deaths or more, so it has no better claim to a last attempt.
-        harms_waiting = not last_chance and any(map(self._ledger.waits, weak))
-        if not harms_waiting and not any(map(self._ledger.is_done_but_queued, weak)):
-            return None
         if last_chance and not suspect.attempts:
             return None
-        return _WORKER_DIED if suspect.attempts else _BAD_COMPANY
+        # Those that wait behind it had as many attempts or more, so on its last chance it does not wait for them.
+        harms_waiting = not last_chance and any(map(self._ledger.waits, weak))
+        if harms_waiting or any(map(self._ledger.is_done_but_queued, weak)):
+            return _WORKER_DIED if suspect.attempts else _BAD_COMPANY
+        return None
 
     # The end of every upload
 
@@ -287,7 +293,7 @@ class Delivery:
         return self._settle(self._pipeline().skip(uploads, error))
 
     def _settle(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
-        """Notes how each upload ended; erases the records of those that were removed meanwhile, some at a time."""
+        """Notes how each upload ended, and erases the records of those that were removed meanwhile."""
         ended: list[Outcome] = []
         for outcome in outcomes:
             if outcome.error and self._receives_left(outcome.upload) > 0:
@@ -302,13 +308,14 @@ class Delivery:
             yield from self._checked(ended)
 
     def _checked(self, ended: list[Outcome]) -> list[Outcome]:
+        """`ended` after the check for removals, noted in the ledger. On the last receive it contains errors too."""
         checked = self._erase_overtaken(ended)
         self._ledger.done.update(outcome.upload for outcome in checked if not outcome.error)
         self._ledger.to_hand_back.update(outcome.upload for outcome in checked if outcome.error)
         return checked
 
     def _erase_overtaken(self, ended: list[Outcome]) -> list[Outcome]:
-        """Erases the record of every upload that a removal has overtaken."""
+        """Erases the record of every upload whose removal came before it."""
         erasure = self._erasure
         if not erasure:
             return ended
@@ -320,9 +327,10 @@ class Delivery:
         return [replace(outcome, erased=outcome.upload in erased) for outcome in ended]
 
     def _acknowledge_near_end(self) -> None:
-        """After a death on the last receive, what is done would become a dead letter.
+        """Acknowledges the messages that are done and on their last two receives.
 
-        So would what is done on the receive before, if the table could not be read on the last.
+        If the process died on the last, they would become dead letters. If it died on the one before, so would they
+        when the table cannot be read on the last.
         """
         self._acknowledge(one for one in self._batch.messages if one.receives >= self._max_receives - 1)
 

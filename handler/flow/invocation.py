@@ -1,7 +1,7 @@
 """One invocation: how long it may still work, its request id, and how many threads it may use.
 
 A Lambda that times out reports nothing, and all of its messages come back, even those that are done. So no new work
-begins in the last seconds, and whatever is unfinished shortly before the end is handed back by name:
+begins in the last seconds, and what is unfinished shortly before the end is handed back:
 
     ├────── new work may begin ──────┤── records are written ──┤─ removals are checked ─┤─ answer ─┤ Lambda's timeout
                                     6 s                       2 s                      1 s        0
@@ -63,7 +63,8 @@ class Invocation:
 class Threads(ThreadPoolExecutor):
     """Threads that are never waited for: a request that hangs must not hold up the invocation.
 
-    Calls that are still running at the end go on unobserved. Whatever they still do is right, and the retry finds it.
+    Calls that are still running at the end go on, and nobody reads their results. What they still write is valid, and
+    the next delivery of the message finds it.
     """
 
     def __exit__(self, *_: object) -> None:

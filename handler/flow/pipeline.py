@@ -1,4 +1,4 @@
-"""A batch on its overlapped way: threads fetch and decode, the network runs here, other threads write.
+"""Many uploads at a time: threads fetch and decode, the network runs in this thread, other threads write.
 
 The network runs on whatever has been decoded when it becomes free, at most one image for each core. Each image is a
 run of its own, so more of them together would be no faster, and would take longer than the time reserved for them at
@@ -32,7 +32,7 @@ class Pipeline:
     """Some uploads of one invocation. Used once."""
 
     def __init__(self, stages: Stages, invocation: Invocation, near_end: Callable[[Upload], NearEnd | None]) -> None:
-        """An upload that is `near_end` leaves a `failed` record when it fails. It is an error all the same."""
+        """An upload for which `near_end` is not None leaves a `failed` record when it fails. It still comes again."""
         self._stages = stages
         self._invocation = invocation
         self._near_end = near_end
@@ -52,7 +52,7 @@ class Pipeline:
         return self._outcomes()
 
     def skip(self, uploads: Collection[Upload], error: TryAgainError) -> Iterator[Outcome]:
-        """Begins none of `uploads`; those near their end get their `failed` record."""
+        """Begins none of `uploads` and hands them back for `error`; those near their end get their `failed` record."""
         self._findings.extend(Finding(upload, error) for upload in uploads)
         return self._outcomes()
 
@@ -86,13 +86,13 @@ class Pipeline:
     def _infer(self) -> None:
         if not self._may_infer():
             return
-        batch = [self._decoded.popleft() for _ in range(min(self._stages.cores, len(self._decoded)))]
-        self._findings.extend(self._stages.infer(batch))
+        images = [self._decoded.popleft() for _ in range(min(self._stages.cores, len(self._decoded)))]
+        self._findings.extend(self._stages.infer(images))
 
     def _write_ahead(self) -> Iterator[Outcome]:
-        """Hands findings to the writers, a few more than there are threads, so that none pile up behind a slow table.
+        """Hands findings to the writers, at most two for each thread, so that few wait behind a slow table.
 
-        A finding that leaves no record is an outcome at once: an event of ten thousand uploads is handed back in time.
+        A finding that leaves no record is an outcome at once, so that ten thousand uploads are handed back in time.
         """
         while self._findings and len(self._writing) < 2 * self._invocation.threads:
             finding = self._findings.popleft()

@@ -5,9 +5,10 @@ never answers: messages that were done in it come back, or go to the dead-letter
 something that may end its process, it deletes here what is done. Lambda's own deletion then finds nothing left to do.
 
 A message that is handed back would stay hidden for the queue's whole visibility timeout. Here it is shown again after
-seconds or minutes. A killed worker shortens nothing. So the time since a message's first receive, which SQS keeps,
-shows whether a worker may have died with it. A message that merely waited behind others can look the same; it is then
-tried alone, which costs time but is never wrong.
+seconds or minutes. A killed worker cannot do that, so its messages stay hidden for the whole timeout. SQS keeps the
+time of a message's first receive. If less time has passed since then than a death and the hand-backs take, no worker
+has died with it. If more has passed, a worker may have died, or the message has only waited behind others. It is tried
+alone in both cases, which costs time but is never wrong.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _SECONDS_AT_THE_END = 15.0  # nothing waits any more, and on a busy machine maki
 _FIRST_SHARE = 1 / 64  # of the visibility timeout: 12 s of 13 minutes
 _GROWTH = 4  # from one receive to the next: 12 s, 49 s, 195 s, and then the longest
 _LONGEST_SHARE = 1 / 2  # any longer, and the waits of a few hand-backs would look like a death
-_CLOCK_ALLOWANCE = 0.9  # SQS and the worker read two clocks
+_CLOCK_ALLOWANCE = 0.9  # of the visibility timeout: the clocks of SQS and of the worker differ
 
 
 def hidden_seconds(receives: int, visibility_timeout: int) -> int:
@@ -43,7 +44,8 @@ def hidden_seconds(receives: int, visibility_timeout: int) -> int:
 def may_have_killed(message: Message, visibility_timeout: int, now: float) -> bool:
     """Whether a worker may have died during an earlier delivery of `message`; `now` in epoch seconds.
 
-    Any one of the earlier deliveries may be the death. The others were handed back, after the shortest possible waits.
+    One of the earlier deliveries may be the death, which hides the message for the whole timeout. The others were
+    hand-backs. Nobody knows which one was the death, so the longest wait of a hand-back is not counted.
     """
     if message.receives <= 1:
         return False
@@ -102,12 +104,12 @@ class Queues:
 
 
 class Ledger:
-    """How the uploads and removals of one delivery have ended so far, and which messages are already acknowledged."""
+    """How the uploads and removals of one invocation have ended so far, and which messages are already acknowledged."""
 
     def __init__(self, queues: Queues) -> None:
         self.done: set[Upload | Removal] = set()
         self.to_hand_back: set[Upload | Removal] = set()
-        """Whatever must come again."""
+        """Uploads and removals that must come again. Their records, if any, need not be `failed`."""
         self._queues = queues
         self._acknowledged: set[str | None] = set()
         self._queue_is_out = False
@@ -117,7 +119,7 @@ class Ledger:
         return not message.problems and self.done.issuperset((*message.uploads, *message.removals))
 
     def is_done_but_queued(self, message: Message) -> bool:
-        """Whether `message` is done but still in the queue: if this process dies, it comes back all the same."""
+        """Whether `message` is done, but still in its queue: if this process dies, it comes back."""
         return self.is_done(message) and message.id not in self._acknowledged
 
     def waits(self, message: Message) -> bool:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from model_layer import Classifier, DecodedImage, Prediction, Status
 
 _PATIENCE_BEFORE_THE_LAST_S = 10.0
-"""Seconds that the last receive but one waits for a table that does not take its `failed` record."""
+"""How long the receive before the last repeats a `failed` record that the table does not take."""
 _MOST_UNWRITTEN = 2000
 """Findings kept for uploads that come back, about 3 KB each."""
 
@@ -57,7 +57,7 @@ class Outcome:
     status: Status | None = None
     """Of the record made for it; None if none was made, because of an error or because a final one exists."""
     written: bool = False
-    """Whether that record was written. It is not where one exists that outranks it."""
+    """Whether that record was written. It is not where a record exists that does not give way to it."""
     error: TryAgainError | None = None
     """Why the upload must come again; None when it is done."""
     reasons: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ class NearEnd:
     last: bool
     """Whether no receive is left after this one."""
     attempts: int | None
-    """How many attempts on it alone were never heard of again, which its record keeps; None where that is unknown."""
+    """How many attempts on it alone have not reported back, which its record keeps; None where that is unknown."""
 
 
 class Unwritten:
@@ -133,7 +133,7 @@ class Stages:
         return {upload: found[key] for upload, key in keys.items() if key in found}
 
     def announce(self, upload: Upload, attempts: int, invocation: Invocation) -> bool:
-        """Records that an attempt which may end this process has begun: `failed`, until the attempt reports back.
+        """Writes a `failed` record before an attempt that may end this process. The attempt's own record replaces it.
 
         Returns whether that was written. It is not where a record exists that does not give way to `failed`.
 
@@ -174,18 +174,18 @@ class Stages:
             return Finding(upload, pixels, file, timings)
         return Decoded(upload, pixels, file, timings)
 
-    def infer(self, batch: Sequence[Decoded]) -> list[Finding]:
+    def infer(self, images: Sequence[Decoded]) -> list[Finding]:
         """Runs the network over a few images, at most one for each core."""
         started = time.perf_counter()
-        answers = self._predict(batch)
-        share = _ms_since(started) / len(batch)
+        answers = self._predict(images)
+        share = _ms_since(started) / len(images)
         return [
             Finding(decoded.upload, answer, decoded.file, {**decoded.timings_ms, "infer": share})
-            for decoded, answer in zip(batch, answers, strict=True)
+            for decoded, answer in zip(images, answers, strict=True)
         ]
 
     def conclude(self, finding: Finding, invocation: Invocation, near_end: NearEnd | None) -> Outcome:
-        """Writes the record of `finding`. Of an error it writes one only near the end of its message's receives."""
+        """Writes the record of `finding`. An error gets a record only on the last two receives."""
         error = finding.answer if isinstance(finding.answer, TryAgainError) else None
         if error is None:
             try:
@@ -202,9 +202,9 @@ class Stages:
     def _leave_failed(
         self, finding: Finding, handed_back: Outcome, invocation: Invocation, near_end: NearEnd
     ) -> Outcome:
-        """Writes the `failed` record, repeating after any error; on the last receive for all the time that is left.
+        """Writes the `failed` record, and repeats after any error; on the last receive for all the time that is left.
 
-        Where the table takes it in the end, the answer that it had refused before is tried once more.
+        If the table takes it at last, an answer that could not be written before is written now, if that works.
         """
         failed = replace(finding, answer=handed_back.error or UNFINISHED)
         patience = invocation.patience.stubborn(math.inf if near_end.last else _PATIENCE_BEFORE_THE_LAST_S)
@@ -224,14 +224,14 @@ class Stages:
         codes = tuple(reason["code"] for reason in record["reasons"])
         return Outcome(finding.upload, finding.status, written=written, reasons=codes, timings_ms=timings)
 
-    def _predict(self, batch: Sequence[Decoded]) -> Sequence[Prediction | TryAgainError]:
+    def _predict(self, images: Sequence[Decoded]) -> Sequence[Prediction | TryAgainError]:
         """If the run over all of them fails, each image is run by itself, so that one does not fail its neighbours."""
         try:
-            return self._classifier.predict([decoded.pixels for decoded in batch])
+            return self._classifier.predict([decoded.pixels for decoded in images])
         except Exception as error:  # noqa: BLE001 (see the module's docstring)
-            if len(batch) == 1:
+            if len(images) == 1:
                 return [try_again(error)]
-            return [self._predict([decoded])[0] for decoded in batch]
+            return [self._predict([decoded])[0] for decoded in images]
 
 
 def try_again(error: Exception) -> TryAgainError:

@@ -6,13 +6,16 @@ So one of the two sees the other, in whatever order they come:
     removal   write the mark     read the records, ask S3, erase
     upload    write the record   read the marks, ask S3, erase its own record
 
+An upload whose removal came first usually finds its object gone. Its record is then `superseded`, and is erased all the
+same.
+
 S3 is asked before anything is erased, whether the object is really gone. No event, whether late, repeated or forged,
 erases the record of an object that still exists.
 
 A mark is an item of the table beside the records. It has no status, and so is in no index:
 
     image       S  `#<sha256 of bucket/key>`: the name of what was removed is not kept
-    version     S  `<object version>` that is gone for good, or `*` for all up to a time
+    version     S  `<object version>` that is gone for good, or `*` for all versions up to `removed_at`
     removed_at  S  UTC, ISO 8601
     marker      S  only where a delete marker hides the older versions: its version id, or `null`
     expires_at  N  epoch seconds; a mark outlives every message that may still name the object
@@ -64,7 +67,9 @@ class Erasure:
         return len(self._erase(removal, patience))
 
     def erase_overtaken(self, uploads: Collection[Upload], patience: Patience) -> set[Upload]:
-        """Erases the records of those of `uploads`, all recorded, that were removed before; returns these uploads.
+        """Erases the records of those of `uploads` whose removal left a mark before they were recorded.
+
+        Returns the uploads whose records it erased.
 
         Raises:
             TryAgainError: as for `remove`.

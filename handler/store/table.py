@@ -12,7 +12,7 @@ Attributes of an item:
     confidence_rank  S  `0.973114#<hash of image>`, only on classified and referred
     problem_shard    S  `<status>#<yyyy-mm-dd>#<shard>`, only on referred, rejected, superseded and failed
     expires_at       N  epoch seconds, the TTL attribute, only where records are kept for a limited time
-    attempts         N  only on `failed`: how many attempts on it alone were never heard of again
+    attempts         N  only on `failed`: how many attempts on it alone have not reported back
 
 Indexes, which `handler.store.record` explains and `handler.store.queries` reads:
 
@@ -22,7 +22,8 @@ Indexes, which `handler.store.record` explains and `handler.store.queries` reads
 When several events, workers or retries name one upload, one record remains:
 
     a prediction, or a rejection of the image           is final: nothing replaces it
-    `superseded`, or a rejection for what S3 refused    gives way to a final one: the object may come back
+    `superseded`                                        gives way to a final one: the object may come back
+    a rejection for what S3 refused                     gives way to all others: the object may become readable
     `failed`                                            gives way to all others, and to a later `failed`
 
 The marks of removed objects are items beside the records; `handler.store.erasure` describes them.
@@ -54,8 +55,8 @@ Key = tuple[str, str]
 
 _MOST_KEYS = 100
 """Of one look-up request; BatchGetItem's limit."""
-# A response may leave keys out at any time. They are asked for again this often, however little time is left.
-_ATTEMPTS = 5
+# A response may leave keys out at any time. They are asked for this often, however little time is left.
+_SURE_REQUESTS = 5
 _BRIEF = Patience(lambda: 10.0)
 
 _PROVISIONAL = (Status.FAILED, Status.SUPERSEDED)
@@ -95,7 +96,7 @@ class PredictionsTable:
     def put(self, record: Record, *, attempts: int | None = 0, patience: Patience = IMPATIENT) -> bool:
         """Writes `record`, unless there is one that does not give way to it; returns whether it was written.
 
-        `attempts` None means that their number is not known. Then no record at all is replaced: none is forgotten.
+        `attempts` None means that their number is not known. Then no record is replaced, so that no number is lost.
 
         Raises:
             TryAgainError: the table cannot be written now.
@@ -280,7 +281,7 @@ def look_up(
 def _all(
     client: DynamoDBClient, table: str, keys: list[dict[str, Any]], asked: dict[str, Any], patience: Patience
 ) -> Iterator[dict[str, Any]]:
-    attempt = 0
+    requests = 0  # since the last that brought something
     while True:
         try:
             answer = patience.call(client.batch_get_item, RequestItems={table: {"Keys": keys, **asked}})
@@ -290,7 +291,7 @@ def _all(
         if table not in answer["UnprocessedKeys"]:
             return
         left = cast("list[dict[str, Any]]", answer["UnprocessedKeys"][table]["Keys"])
-        attempt = 1 if len(left) < len(keys) else attempt + 1  # any progress starts the waits anew
+        requests = 1 if len(left) < len(keys) else requests + 1  # any progress starts the waits anew
         keys = left
-        if not (_BRIEF if attempt < _ATTEMPTS else patience).wait(attempt):
+        if not (_BRIEF if requests < _SURE_REQUESTS else patience).wait(requests):
             raise TryAgainError(ErrorCode.TABLE_UNAVAILABLE, f"BatchGetItem left {len(keys)} keys unread.")
