@@ -255,16 +255,16 @@ class Delivery:
                 return
         for outcome in self._pipeline().run([upload]):
             if outcome.error and not self._is_near_end(upload):
-                self._take_back(upload, attempts)
+                self._take_back(suspect)
             yield outcome
 
-    def _take_back(self, upload: Upload, attempts: int) -> None:
+    def _take_back(self, suspect: _Suspect) -> None:
         """The attempt ended with an error and not with a death: takes it out of the record again, if that works."""
         with suppress(Exception):
-            if attempts:
-                self._in_time(lambda: self._stages.announce(upload, attempts, self._invocation))
+            if suspect.state:  # the announcement has replaced that record, and every upload keeps one
+                self._in_time(lambda: self._stages.announce(suspect.upload, suspect.attempts, self._invocation))
             else:
-                self._in_time(lambda: self._stages.withdraw(upload, self._invocation))
+                self._in_time(lambda: self._stages.withdraw(suspect.upload, self._invocation))
 
     def _obstacle(self, suspect: _Suspect) -> TryAgainError | None:
         """Why `suspect` is not tried now, if there is a reason.

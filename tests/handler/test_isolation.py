@@ -248,6 +248,17 @@ def test_an_attempt_that_reports_an_error_leaves_no_record(rig, table, puts):
     assert states(table) == {}
 
 
+def test_an_attempt_that_reports_an_error_leaves_an_upload_that_had_a_record_with_one(rig, table, puts):
+    gets = [answer(403, "<Error><Code>InvalidObjectState</Code></Error>"), answer(403), None]
+    rig.break_call("s3.GetObject", lambda n: gets[n])
+    assert handed_back(rig.handle(batch((puts[0], 1)))) == []
+    assert states(table) == {"0.jpg": "rejected"}  # archived: it may become readable
+    assert handed_back(rig.handle(batch((puts[0], 2)))) == ["message-0"]
+    assert states(table) == {"0.jpg": "failed"}
+    assert handed_back(rig.handle(batch((puts[0], 3)))) == []
+    assert states(table)["0.jpg"] in {"classified", "referred"}
+
+
 def test_an_error_does_not_make_an_earlier_death_forgotten(rig, table, puts, died_on):
     died_on(puts[0], 1)
     rig.break_call("s3.GetObject", lambda n: answer(403) if n == 0 else None)
