@@ -19,7 +19,7 @@ SECONDS ?= 120
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-training test-all tests-that-wait tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine deploy smoke clean
+.PHONY: help demo test test-training test-all tests-that-wait tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine chromium deploy smoke clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -81,7 +81,7 @@ tests-that-wait: $(VENV)/.installed-development .venv-sam/.installed .venv-fuzz/
 	@$(BIN)/python -m pytest $(WAITING) -m "not pairs" -n 6 --dist loadgroup --unmarked-seconds 10
 	@echo "NOT RUN: pairs of faults on one upload (make soak SOAK_OPTIONS=--pairs)"
 
-tests-that-compute: $(VENV)/.installed-development .venv-sam/.installed
+tests-that-compute: $(VENV)/.installed-development $(VENV)/.installed-browser .venv-sam/.installed chromium
 	@$(PYTEST) tests $(WAITING:%=--ignore=%) --unmarked-seconds 10
 
 lint: $(VENV)/.installed-development
@@ -100,6 +100,12 @@ engine:
 	@if [ "$$CI" = true ] && [ "$$(id -u)" = 0 ] && [ -x /usr/bin/apt-get ] && ! { command -v dockerd && command -v debootstrap; } >/dev/null; then \
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends docker.io iptables debootstrap; } >/dev/null 2>&1 \
 	  || echo "no Docker engine can be installed here"; fi
+
+# Likewise a browser for the tests of the page; after the engine, since apt-get runs once at a time.
+chromium: engine
+	@if [ "$$CI" = true ] && [ "$$(id -u)" = 0 ] && [ -x /usr/bin/apt-get ] && ! command -v chromium >/dev/null; then \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1 \
+	  || echo "no Chromium can be installed here"; fi
 
 check: ## the gate: format, lint, types, template, audit, every test
 	@echo "Everything runs side by side; each part is printed when it has ended."

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 compile() { uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 "$@"; }
 compile development.in -o development.txt
-for set in worker service training fuzz bench; do compile "$set.in" -c development.txt -o "$set.txt"; done
+for set in worker service training fuzz bench browser; do compile "$set.in" -c development.txt -o "$set.txt"; done
 compile worker.in command.in -c development.txt -o command.txt # two files: pyproject.toml reads both, and no -r lines
 compile template.in -o template.txt
 compile audit.in -o audit.txt
