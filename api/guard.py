@@ -38,7 +38,8 @@ def content_security_policy(upload_origin: str | None) -> str:
     connect = " ".join(filter(None, ("'self'", upload_origin)))
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
-        f"connect-src {connect}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"connect-src {connect}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
     )
 
 
@@ -97,7 +98,9 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._headers = [*headers, (b"x-request-id", self.request_id.encode())]
-        self._is_private = scope["path"].startswith("/v1/")
+        # Answers are about people, so no cache keeps them; the page's files are asked for anew, or an old script could
+        # meet a new service.
+        self._caching = b"no-store" if scope["path"].startswith("/v1/") else b"no-cache"
         sent = {name.lower(): value for name, value in scope["headers"]}
         has_body = b"transfer-encoding" in sent or sent.get(b"content-length", b"0").strip() != b"0"
         self._state: dict[str, Any] = scope.setdefault("state", {})
@@ -112,8 +115,10 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            own = [(b"cache-control", b"no-store")] if self._is_private else []
-            message = {**message, "headers": [*message.get("headers", []), *self._headers, *own]}
+            headers = [*message.get("headers", []), *self._headers]
+            if not any(name.lower() == b"cache-control" for name, _ in headers):
+                headers.append((b"cache-control", self._caching))
+            message = {**message, "headers": headers}
         await self._send(message)
 
 

@@ -341,7 +341,7 @@ def test_an_unforeseen_error_is_500_and_its_text_is_nowhere(narrow, monkeypatch,
     ("method", "path", "status", "code"),
     [
         ("GET", "/v1/nothing", 404, "not_found"),
-        ("GET", "/", 404, "not_found"),
+        ("GET", "/nothing", 404, "not_found"),
         ("GET", "/docs", 404, "not_found"),
         ("PUT", "/v1/classify", 405, "method_not_allowed"),
         ("PUT", "/v1/prediction", 405, "method_not_allowed"),
