@@ -25,7 +25,7 @@ from api.problems import Problem, busy
 from handler import aws
 from handler.errors import HandlerError, RefusedError, SupersededError
 from handler.flow.fetching import BucketReader
-from handler.intake.messages import Removal, Upload, iso8601
+from handler.intake.messages import Upload, iso8601
 from handler.store import queries
 from handler.store.erasure import Erasure
 from handler.store.record import BY_LABEL, BY_PROBLEM, SHARDS, FileFacts, Finding, build_record
@@ -150,19 +150,11 @@ class Records:
         """
         key = self._own_key(image)
         with _problems():
-            recorded = {record["object"]["version"] for record in self._table.history(image)}
-            versions = list(self._versions(key))
-            for version in versions:
-                self._s3.delete_object(Bucket=self.bucket, Key=key, VersionId=version)
-            if not versions and not recorded:
-                raise Problem(404, "no_image", "There is neither an image nor a record under this name.")
-            now = iso8601(datetime.now(UTC))
             erasure = Erasure(self._dynamodb, self._name, self._reader.remaining)
-            # The bucket's own news of the deletion says the same to the worker; this is so that it is done by now, and
-            # where the worker is told to leave records alone.
-            gone = {*recorded, *(None if version == "null" else version for version in versions)}
-            removals = [Removal(self.bucket, key, version, marker=False, removed_at=now) for version in gone]
-            return len(versions), sum(erasure.remove(removal, aws.IMPATIENT) for removal in removals)
+            versions, records = erasure.remove_image(self._s3, self.bucket, key)
+        if not versions and not records:
+            raise Problem(404, "no_image", "There is neither an image nor a record under this name.")
+        return versions, records
 
     def fetch(self, image: str) -> bytes | Rejection:
         """The object that is stored under `image`.
@@ -216,11 +208,6 @@ class Records:
         with _problems():
             self._s3.put_object(Bucket=self.bucket, Key=key, Body=content)
         return f"{self.bucket}/{key}"
-
-    def _versions(self, key: str) -> Iterator[str]:
-        for page in self._s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=key):
-            listed = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
-            yield from (version["VersionId"] for version in listed if version["Key"] == key)
 
     def _own_key(self, image: str) -> str:
         bucket, _, key = image.partition("/")

@@ -1,6 +1,7 @@
 """The commands of `dermbatch` and their options.
 
-Exit codes: 0 done, 1 something failed or was rejected, 2 wrong usage, 4 credentials or stack, 130 interrupted.
+Exit codes: 0 done, 1 something failed or was rejected, 2 wrong usage, 3 the time of --wait ran out, 4 credentials or
+stack, 130 interrupted.
 
 Imports are inside the commands, so that `dermbatch --help` answers at once: boto3 and the model take seconds.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -18,6 +20,9 @@ from cli import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from cli.deployed import Account
+    from cli.output import Form
 
 NOTICE = "Research use only. Not a medical device."
 STOPPED_BY_SIGTERM = 143
@@ -31,7 +36,55 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Stack = Annotated[str, typer.Option(help="Name of the CloudFormation stack.")]
+_AWS = "AWS"
+Stack = Annotated[
+    str, typer.Option(envvar="DERMBATCH_STACK", help="Name of the CloudFormation stack.", rich_help_panel=_AWS)
+]
+Profile = Annotated[
+    str | None, typer.Option(metavar="NAME", help="AWS profile instead of the usual one.", rich_help_panel=_AWS)
+]
+Region = Annotated[
+    str | None, typer.Option(metavar="NAME", help="AWS region instead of the usual one.", rich_help_panel=_AWS)
+]
+Local = Annotated[
+    bool, typer.Option("--local", help="Use the local stack of this machine, and no account.", rich_help_panel=_AWS)
+]
+STACK = "dermbatch"
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="CSV that is safe to open in a spreadsheet.")]
+ExitZero = Annotated[bool, typer.Option("--exit-zero", help="End with 0 even if images were rejected or failed.")]
+Bundle = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        envvar="MODEL_BUNDLE",
+        exists=True,
+        file_okay=False,
+        help="Folder of the model bundle. Default: the one that comes with dermbatch.",
+    ),
+]
+Day = Annotated[
+    list[str] | None, typer.Option(metavar="DATE", help="Predictions of this day in UTC; repeatable. Default: today.")
+]
+Since = Annotated[str | None, typer.Option(metavar="DATE", help="Predictions of this day and later.")]
+WAIT = 600
+
+
+class Status(StrEnum):
+    """As `model_layer.Status`, which takes long to import."""
+
+    CLASSIFIED = "classified"
+    REFERRED = "referred"
+    REJECTED = "rejected"
+    SUPERSEDED = "superseded"
+    FAILED = "failed"
+
+
+class Triage(StrEnum):
+    """As in records."""
+
+    URGENT = "urgent"
+    ROUTINE = "routine"
 
 
 class TerminatedError(KeyboardInterrupt):
@@ -46,10 +99,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a file name that the terminal can't show must not fail
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="dermbatch")
+        app(args=_with_seconds(sys.argv[1:] if arguments is None else arguments), prog_name="dermbatch")
     except SystemExit as end:
         return int(end.code or 0)
     return 0
+
+
+def _with_seconds(arguments: Sequence[str]) -> list[str]:
+    """`--wait` may stand without its number, which typer knows no option for."""
+    found: list[str] = []
+    for number, argument in enumerate(arguments):
+        if argument == "--":
+            return [*found, *arguments[number:]]
+        following = arguments[number + 1] if number + 1 < len(arguments) else ""
+        given = following.removeprefix("-").replace(".", "", 1).isdecimal()
+        found.append(f"--wait={WAIT}" if argument == "--wait" and not given else argument)
+    return found
 
 
 @app.callback()
@@ -103,9 +168,215 @@ def demo(
 
 
 @app.command()
+def submit(
+    *,
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", exists=True, help="Images, or folders with everything below.")
+    ],
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            metavar="[SECONDS]", min=0, help=f"Wait until each image has its result, at most so long ({WAIT})."
+        ),
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="What the keys in the bucket begin with, such as clinic-7/.")] = "",
+    hash_keys: Annotated[
+        bool, typer.Option("--hash-keys", help="Name the images in the bucket by their SHA-256, not by their files.")
+    ] = False,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, help="Default: dermbatch-manifest.jsonl beside the images."),
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    exit_zero: ExitZero = False,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+) -> None:
+    """Upload images to be classified.
+
+    Writes a manifest beside them: each file with its SHA-256, key and version. The same command again sends only what
+    is missing. Prints the manifest's path, or with --wait what became of each image.
+    """
+    form = _form(as_json=as_json, as_csv=as_csv)
+    account = _account(profile, region, local=local)
+
+    def run() -> int:
+        from cli.submit import submit  # noqa: PLC0415
+
+        return submit(
+            paths,
+            stack,
+            account(),
+            manifest,
+            form(),
+            prefix=prefix,
+            hash_keys=hash_keys,
+            wait=wait,
+            exit_zero=exit_zero,
+        )
+
+    _run("submit", run, "stopped; what was sent is in the manifest, and the same command sends the rest.")
+
+
+@app.command()
+def results(
+    *,
+    label: Annotated[str | None, typer.Option(metavar="CODE", help="Only this label, such as mel.")] = None,
+    status: Annotated[
+        Status | None, typer.Option(help="Only this status. Without: those with a label, most confident first.")
+    ] = None,
+    day: Day = None,
+    since: Since = None,
+    min_confidence: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Only labels with at least this confidence.")
+    ] = None,
+    triage: Annotated[Triage | None, typer.Option(help="Only this triage.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, max=10_000, metavar="N", help="Most rows (100; all of a manifest).")
+    ] = None,
+    cursor: Annotated[str | None, typer.Option(help="Where the page before ended, as it said.")] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, help="What became of each file of this submission."),
+    ] = None,
+    bundle: Bundle = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+) -> None:
+    """See what became of images: of a submission, or of days.
+
+    Asks the table's indexes and never scans. Without --status it lists the images with a label, most confident first;
+    with --status alone the latest first.
+    """
+    form = _form(as_json=as_json, as_csv=as_csv)
+    account = _account(profile, region, local=local)
+    if manifest and (day or since or cursor):
+        raise typer.BadParameter("--manifest names its files; it goes with neither --day, --since nor --cursor")
+
+    def run() -> int:
+        from cli.results import Asked, days_of, results, results_of  # noqa: PLC0415
+
+        asked = Asked(label, status.value if status else None, triage.value if triage else None, min_confidence)
+        if manifest:
+            return results_of(manifest, stack, account(), asked, limit, form())
+        days = days_of(day or [], since)
+        return results(stack, account(), asked, days, limit or 100, cursor, bundle, form())
+
+    _run("results", run)
+
+
+@app.command()
+def show(
+    *,
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="Key, BUCKET/KEY or s3://BUCKET/KEY.")],
+    png: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Draw the heat map over the image.")
+    ] = None,
+    as_json: AsJson = False,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+) -> None:
+    """Read the record of one image in words, under every model that has seen it."""
+    account = _account(profile, region, local=local)
+
+    def run() -> int:
+        from cli.show import show  # noqa: PLC0415
+
+        return show(image, stack, account(), png, as_json=as_json)
+
+    _run("show", run)
+
+
+@app.command()
+def classify(
+    *,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", exists=True, help="Images, or folders of them.")],
+    png: Annotated[
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Draw the heat map of each image into DIR.")
+    ] = None,
+    bundle: Bundle = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    exit_zero: ExitZero = False,
+) -> None:
+    """Classify images here and now, without AWS. The answers are the worker's."""
+    form = _form(as_json=as_json, as_csv=as_csv)
+
+    def run() -> int:
+        from cli.classify import classify  # noqa: PLC0415
+
+        return classify(files, bundle, png, form(), exit_zero=exit_zero)
+
+    _run("classify", run)
+
+
+@app.command()
+def erase(
+    *,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Key, BUCKET/KEY or s3://BUCKET/KEY.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+) -> None:
+    """Erase images: every version of the object, and its records under every model."""
+    account = _account(profile, region, local=local)
+
+    def run() -> int:
+        from cli.erase import erase  # noqa: PLC0415
+
+        return erase(images, stack, account(), yes=yes)
+
+    _run("erase", run, "stopped; the same command erases what is left.")
+
+
+@app.command()
+def export(
+    *,
+    day: Day = None,
+    since: Since = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE|DIR", help="A file, or a folder that gets day=.../records. Default: stdout."),
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of JSON Lines.")] = False,
+    bundle: Bundle = None,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+) -> None:
+    """Write the records of days as JSON Lines or CSV, for pandas, Athena or a spreadsheet."""
+    account = _account(profile, region, local=local)
+
+    def run() -> int:
+        from cli.export import export  # noqa: PLC0415
+        from cli.output import Form  # noqa: PLC0415
+        from cli.results import days_of  # noqa: PLC0415
+
+        form = Form.CSV if as_csv or (out and out.suffix == ".csv") else Form.JSON
+        return export(days_of(day or [], since), stack, account(), out, bundle, form)
+
+    _run("export", run)
+
+
+@app.command()
 def smoke(
     *,
-    stack: Stack,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
     seconds: Annotated[float, typer.Option(help="How long to wait for the records.")] = 300,
     keep: Annotated[bool, typer.Option("--keep", help="Leave images and records in place.")] = False,
 ) -> None:
@@ -114,11 +385,12 @@ def smoke(
     The images are synthetic. They go under smoke/RANDOM/ in the stack's bucket and are deleted at the end, and their
     records with them, unless the stack keeps records of deleted images (EraseRemoved).
     """
+    account = _account(profile, region, local=local)
 
     def run() -> int:
         from cli.smoke import smoke  # noqa: PLC0415
 
-        return smoke(stack, seconds, keep=keep)
+        return smoke(stack, seconds, keep=keep, account=account())
 
     _run("smoke", run)
 
@@ -126,7 +398,10 @@ def smoke(
 @app.command()
 def backfill(
     *,
-    stack: Stack,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
     prefix: Annotated[str, typer.Option(help="Only keys that begin with this. Default: all.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what is left to send, and send nothing.")] = False,
     per_second: Annotated[float, typer.Option(min=0, help="Average messages a second; 0 means no limit.")] = 0,
@@ -142,6 +417,7 @@ def backfill(
     costs a look-up and no inference. Run the same command again to continue after an interruption.
     """
     file = state or Path("build") / f"backfill-{stack}.json"
+    account = _account(profile, region, local=local)
     advice = "" if dry_run else f" The same command without --restart continues from {file}."
 
     def run() -> int:
@@ -149,9 +425,42 @@ def backfill(
         from cli.deployed import aws_calls  # noqa: PLC0415
 
         with aws_calls(advice):
-            return backfill(stack, prefix, file, dry_run=dry_run, per_second=per_second, restart=restart)
+            return backfill(
+                stack,
+                prefix,
+                file,
+                dry_run=dry_run,
+                per_second=per_second,
+                restart=restart,
+                account=account(),
+            )
 
     _run("backfill", run, f"stopped.{advice}")
+
+
+def _account(profile: str | None, region: str | None, *, local: bool) -> Callable[[], Account]:
+    """Checks the options now; loads boto3 when called."""
+    if local and (profile or region):
+        raise typer.BadParameter("--local is this machine's own stack; it goes with neither --profile nor --region")
+
+    def load() -> Account:
+        from cli.deployed import Account  # noqa: PLC0415
+
+        return Account(profile, region, local)
+
+    return load
+
+
+def _form(*, as_json: bool, as_csv: bool) -> Callable[[], Form]:
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv don't go together")
+
+    def load() -> Form:
+        from cli.output import Form  # noqa: PLC0415
+
+        return Form.chosen(json=as_json, csv=as_csv)
+
+    return load
 
 
 def _run(name: str, command: Callable[[], int], stopped: str = "stopped.") -> NoReturn:

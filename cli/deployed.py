@@ -1,24 +1,43 @@
 """A deployed stack, on AWS or on an emulator: its outputs, and clients that reach it.
 
-boto3's usual set-up decides the account: profile, keys, region, and AWS_ENDPOINT_URL for an emulator.
+boto3's usual set-up decides the account: profile, keys, region, and AWS_ENDPOINT_URL for an emulator. `--profile` and
+`--region` override it, and `--local` replaces all of it by the address of the local stack.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+)
 
+from infra.standing import standing_endpoint
 from model_layer.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 AWS_ERRORS = (BotoCoreError, ClientError)
+CONNECTIONS = 32
+
+_ADVICE = {
+    NoCredentialsError: "set up AWS credentials, choose some with --profile, or use --local",
+    PartialCredentialsError: "set up AWS credentials, choose some with --profile, or use --local",
+    NoRegionError: "give --region, or set AWS_DEFAULT_REGION",
+    EndpointConnectionError: "check AWS_ENDPOINT_URL, --region and the network",
+}
 
 
 class DeployedError(UserError):
@@ -33,42 +52,101 @@ def aws_calls(advice: str = "") -> Iterator[None]:
     try:
         yield
     except AWS_ERRORS as error:
-        raise DeployedError(f"{str(error).removesuffix('.')}.{advice}") from error
+        raise DeployedError(f"{_sentence(error)}.{advice}") from error
 
 
-@dataclass(frozen=True, slots=True)
+def _sentence(error: Exception) -> str:
+    """Without its full stop."""
+    told = str(error).strip().removesuffix(".")
+    return f"{told}; {_ADVICE[type(error)]}" if type(error) in _ADVICE else told
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where AWS is: `profile` and `region` instead of boto3's usual set-up, or the local stack."""
+
+    profile: str | None = None
+    region: str | None = None
+    local: bool = False
+
+    def client(self, service: str, attempts: int = 8) -> Any:
+        """A boto3 client that makes so many patient attempts at each request; clients are thread-safe.
+
+        Raises:
+            DeployedError: the profile, the region or AWS_ENDPOINT_URL are missing or wrong.
+            StandingError: no local stack runs.
+        """
+        if self.local:
+            return standing_endpoint().client(service)
+        emulated = any(name.startswith("AWS_ENDPOINT_URL") for name in os.environ)
+        config = Config(
+            retries={"mode": "adaptive", "total_max_attempts": attempts},
+            connect_timeout=10,
+            max_pool_connections=CONNECTIONS,
+            # An emulator on localhost has no host name for each bucket.
+            s3={"addressing_style": "path"} if emulated else None,
+        )
+        try:
+            with aws_calls():
+                return self._session.client(service, config=config)  # type: ignore[call-overload]
+        except ValueError as error:
+            raise DeployedError(f"{error}; AWS_ENDPOINT_URL must begin with http:// or https://.") from error
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words."""
+        url = str(self.client("cloudformation").meta.endpoint_url)
+        return "AWS" if ".amazonaws." in url else url
+
+    @cached_property
+    def _session(self) -> boto3.Session:
+        return boto3.Session(profile_name=self.profile, region_name=self.region)
+
+
+@dataclass(frozen=True)
 class Deployed:
-    """The stack's outputs that the command needs, and one parameter."""
+    """A stack: its outputs that the command needs, one parameter, and where it is."""
 
+    name: str
+    id: str
+    """Its ARN, which no later stack of the same name has."""
+    account: Account
     bucket: str
     table: str
     bulk_queue_url: str
     erases_removed: bool
     """Whether records are erased with their images (the parameter EraseRemoved)."""
+    outputs: dict[str, str]
+    """All of its outputs."""
+
+    def client(self, service: str) -> Any:
+        """A boto3 client that reaches this stack; see `Account.client`."""
+        return self.account.client(service)
 
 
-def find(stack: str) -> Deployed:
+def find(stack: str, account: Account | None = None) -> Deployed:
     """Raises DeployedError when the stack is missing, unfinished or not dermbatch's, or cannot be described."""
+    account = account or Account()
     try:
-        (described,) = client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        (described,) = account.client("cloudformation", attempts=3).describe_stacks(StackName=stack)["Stacks"]
     except AWS_ERRORS as error:
-        raise DeployedError(f"The stack {stack} can't be described: {error}") from error
+        raise DeployedError(f"The stack {stack} can't be described: {_sentence(error)}.") from error
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
     given = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in described.get("Parameters", [])}
     erases = given.get("EraseRemoved", "true") == "true"
     try:
-        return Deployed(outputs["BucketName"], outputs["TableName"], outputs["BulkQueueUrl"], erases)
+        return Deployed(
+            stack,
+            described["StackId"],
+            account,
+            outputs["BucketName"],
+            outputs["TableName"],
+            outputs["BulkQueueUrl"],
+            erases,
+            outputs,
+        )
     except KeyError as missing:
         raise DeployedError(
             f"The stack {stack} ({described['StackStatus']}) has no output {missing}: it is not dermbatch's, or not "
             "finished."
         ) from missing
-
-
-def client(service: str) -> Any:
-    """A boto3 client that retries patiently. Raises DeployedError for a wrong AWS_ENDPOINT_URL."""
-    config = Config(retries={"mode": "adaptive", "total_max_attempts": 8})
-    try:
-        return boto3.client(service, config=config)  # type: ignore[call-overload]
-    except ValueError as error:
-        raise DeployedError(f"{error}; AWS_ENDPOINT_URL must begin with http:// or https://.") from error

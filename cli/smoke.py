@@ -5,13 +5,12 @@ make smoke STACK=dermbatch
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from cli.deployed import Deployed, aws_calls, client, find
+from cli.deployed import Account, Deployed, aws_calls, find
 from demo.lesions import BAD_FILES, demo_images
 from handler.store.record import NOTICE
 from pictures.names import one_line
@@ -117,17 +116,18 @@ class Smoke:
         return found[-1] if found else None
 
 
-def smoke(stack: str, seconds: float, *, keep: bool) -> int:
+def smoke(stack: str, seconds: float, *, keep: bool, account: Account | None = None) -> int:
     """Returns 0 if every upload got the record it must get, and its record was erased with it; otherwise 1.
 
     Raises:
         DeployedError: the stack is not there, or AWS refuses.
     """
     with aws_calls():
-        deployed = find(stack)
-        run = Smoke(deployed, client("s3"), client("dynamodb"), f"smoke/{uuid.uuid4()}/")
-        where = os.environ.get("AWS_ENDPOINT_URL") or "AWS"
-        print(f"{len(run.checks)} uploads to s3://{deployed.bucket}/{run.prefix} at {where}", flush=True)
+        deployed = find(stack, account)
+        run = Smoke(deployed, deployed.client("s3"), deployed.client("dynamodb"), f"smoke/{uuid.uuid4()}/")
+        print(
+            f"{len(run.checks)} uploads to s3://{deployed.bucket}/{run.prefix} at {deployed.account.place}", flush=True
+        )
         try:
             run.upload()
             run.wait_for_records(seconds, lambda check: print(f"  {one_line(check.name)}", flush=True))

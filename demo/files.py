@@ -56,13 +56,13 @@ def _walk(folder: Path, left_out: set[Path]) -> Iterator[Path]:
                 yield path
 
 
-def key_of(name: str) -> str:
-    """The object key of a file: its `name`, unless S3 would refuse that.
+def key_of(name: str, prefix: str = "") -> str:
+    """The object key of a file: `prefix` and its `name`, unless S3 would refuse that.
 
     File systems allow names that are not UTF-8, and paths longer than a key may be.
     """
-    key = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return key if len(key.encode()) <= MAX_KEY_BYTES else _digested(name)
+    key = prefix + name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return key if len(key.encode()) <= MAX_KEY_BYTES else prefix + _digested(name)
 
 
 def _digested(name: str) -> str:

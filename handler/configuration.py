@@ -75,7 +75,7 @@ class Settings:
         """
         return cls(
             predictions_table=_table(environment),
-            model_bundle=_bundle(environment),
+            model_bundle=bundle_folder(environment),
             max_image_bytes=_whole(environment, "MAX_IMAGE_BYTES", 32 * 2**20, 1, 2**30),
             max_image_pixels=_whole(environment, "MAX_IMAGE_PIXELS", 51_000_000, 1, 10**9),
             download_threads=_whole(environment, "DOWNLOAD_THREADS", 8, 1, 64),
@@ -136,7 +136,12 @@ def _table(environment: Mapping[str, str]) -> str:
     return text
 
 
-def _bundle(environment: Mapping[str, str]) -> Path:
+def bundle_folder(environment: Mapping[str, str]) -> Path:
+    """The folder that MODEL_BUNDLE names, or the one bundle in `models/`.
+
+    Raises:
+        ConfigurationError: there is no such folder, or not one bundle.
+    """
     text = environment.get("MODEL_BUNDLE", "").strip()
     if text:
         if not Path(text).is_dir():

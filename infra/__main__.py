@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from infra.embedded_aws import embedded_aws
 from infra.stack import Stack, deploy
+from infra.standing import standing
 from infra.worker_loop import load_handler, run_worker
 from model_layer.errors import run_command
 
@@ -49,16 +50,17 @@ def _stand(host: str, env: Path, *, worker: bool) -> int:
         print("export", *(f"{name}={settings[name]}" for name in TOLD))
         print(f"export BUCKET={stack.bucket} TABLE={stack.table}")
         print(f"{env} is written. Nothing here outlives Ctrl-C.", flush=True)
-        if worker:
-            _work(stack)
-        signal.pause()
+        with standing(stack):
+            if worker:
+                _work(stack)
+            signal.pause()
     return 0
 
 
 def _work(stack: Stack) -> NoReturn:
     """Runs the worker on both lanes in turn, forever."""
     handler = load_handler(stack)
-    print(f"The worker runs. Try: make smoke STACK={stack.name}", flush=True)
+    print(f"The worker runs. Try: make smoke STACK={stack.name}, or dermbatch submit --local FILE", flush=True)
     while True:
         for lane in stack.lanes.values():
             run_worker(stack, handler, lane=lane, until=lambda: True)

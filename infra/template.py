@@ -13,7 +13,9 @@ import yaml
 
 from model_layer.errors import UserError
 
-TEMPLATE = Path(__file__).resolve().parent.parent / "template.yaml"
+_IN_CLONE = Path(__file__).resolve().parent.parent / "template.yaml"
+TEMPLATE = _IN_CLONE if _IN_CLONE.exists() else Path(__file__).with_name("template.yaml")
+"""In an installed package it lies beside this module, where a clone has a link to it."""
 
 _DEPLOYED = ("AWS::S3::", "AWS::SQS::", "AWS::DynamoDB::")
 _FUNCTION = "AWS::Serverless::Function"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cli.backfill.objects import Current, Page, Place, message, pages
 from cli.backfill.sending import send
-from cli.deployed import Deployed, client, find
+from cli.deployed import Account, Deployed, find
 from model_layer.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,13 +55,22 @@ def load(file: Path, bucket: str, prefix: str) -> Progress:
     return progress
 
 
-def backfill(stack: str, prefix: str, file: Path, *, dry_run: bool, per_second: float, restart: bool) -> int:
+def backfill(
+    stack: str,
+    prefix: str,
+    file: Path,
+    *,
+    dry_run: bool,
+    per_second: float,
+    restart: bool,
+    account: Account | None = None,
+) -> int:
     """Returns 0 when everything was sent, or counted.
 
     Raises:
         UserError: the stack, the progress file or SQS does not allow it.
     """
-    deployed = find(stack)
+    deployed = find(stack, account)
     begun = Progress(deployed.bucket, prefix) if restart else load(file, deployed.bucket, prefix)
     if begun.sent:
         print(f"Continues after {begun.sent:,} messages ({file}).")
@@ -82,7 +91,7 @@ def backfill(stack: str, prefix: str, file: Path, *, dry_run: bool, per_second: 
 def _count(stack: Deployed, progress: Progress) -> int:
     """Prints how much is left to send; returns how many archived objects are among it."""
     objects = size = archived = 0
-    for page in pages(client("s3"), stack.bucket, progress.prefix, progress.place):
+    for page in pages(stack.client("s3"), stack.bucket, progress.prefix, progress.place):
         readable = _readable(page)
         objects += len(readable)
         size += sum(found.size for found in readable)
@@ -93,9 +102,9 @@ def _count(stack: Deployed, progress: Progress) -> int:
 
 def _send(stack: Deployed, progress: Progress, file: Path, per_second: float) -> int:
     """Sends what is left; returns how many archived objects were skipped in the whole backfill."""
-    sqs = client("sqs")
+    sqs = stack.client("sqs")
     started, before = time.monotonic(), progress.sent
-    for page in pages(client("s3"), stack.bucket, progress.prefix, progress.place):
+    for page in pages(stack.client("s3"), stack.bucket, progress.prefix, progress.place):
         readable = _readable(page)
         send(sqs, stack.bulk_queue_url, [message(stack.bucket, found) for found in readable])
         progress = replace(

@@ -145,7 +145,7 @@ def _message(identifier: str | None, notification: object, scope: _Scope, **fact
             problems.setdefault(problem.sentence, problem.with_traceback(None))
         else:
             match found:
-                case Upload(key=key) if scope.ignore_system_files and _is_system_file(key, _size(part)):
+                case Upload(key=key) if scope.ignore_system_files and is_system_file(key, _size(part)):
                     ignored += 1
                 case Upload():
                     uploads.append(found)
@@ -185,7 +185,7 @@ def _ours(found: Upload | Removal | None, scope: _Scope) -> Upload | Removal | N
     return found
 
 
-def _is_system_file(key: str, size: object) -> bool:
+def is_system_file(key: str, size: object) -> bool:
     """Whether S3's console, Hadoop, macOS or Windows made the object, and not a person.
 
     A key that ends in a slash is a folder marker only if it has a name and almost no content. If it contains a picture,

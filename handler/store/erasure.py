@@ -28,9 +28,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from handler.aws import AWS_ERRORS, aws_code, unavailable
+from handler.aws import AWS_ERRORS, IMPATIENT, aws_code, unavailable
 from handler.errors import ErrorCode
-from handler.intake.messages import Removal
+from handler.intake.messages import Removal, iso8601
 from handler.store.record import object_version
 from handler.store.table import Key, item_key, look_up, plain, typed
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
 
     from handler.aws import Patience
     from handler.intake.messages import Upload
@@ -65,6 +66,26 @@ class Erasure:
         """
         self._mark(removal, patience)
         return len(self._erase(removal, patience))
+
+    def remove_image(self, s3: S3Client, bucket: str, key: str) -> tuple[int, int]:
+        """Deletes every version of an object and erases its records; returns the numbers of both.
+
+        After an interruption the same call erases what is left.
+
+        Raises:
+            TryAgainError: the table or S3 failed while records were erased.
+        """
+        everything = Removal(bucket, key, None, marker=True, removed_at="")
+        recorded = {record["object"]["version"] for record in self._records(everything, IMPATIENT)}
+        deleted = 0
+        for version in _object_versions(s3, bucket, key):
+            s3.delete_object(Bucket=bucket, Key=key, VersionId=version)
+            recorded.add(None if version == "null" else version)
+            deleted += 1
+        now = iso8601(datetime.now(UTC))
+        # The bucket's own news of the deletion says the same to the worker; this is so that it is done by now.
+        removals = [Removal(bucket, key, version, marker=False, removed_at=now) for version in recorded]
+        return deleted, sum(self.remove(removal, IMPATIENT) for removal in removals)
 
     def erase_overtaken(self, uploads: Collection[Upload], patience: Patience) -> set[Upload]:
         """Erases the records of those of `uploads` whose removal left a mark before they were recorded.
@@ -156,6 +177,13 @@ class Erasure:
             if "LastEvaluatedKey" not in page:
                 return
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+
+def _object_versions(s3: S3Client, bucket: str, key: str) -> Iterator[str]:
+    """The ids of all versions and delete markers of one object."""
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key):
+        listed = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+        yield from (version["VersionId"] for version in listed if version["Key"] == key)
 
 
 def _mark_partition(image: str) -> str:

@@ -11,6 +11,7 @@ import heapq
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from handler.store.record import BY_LABEL, BY_PROBLEM, INDEX_KEYS, shards
 from handler.store.table import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from datetime import date
 
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -51,6 +52,57 @@ def latest_problems(
     return page(client, table, BY_PROBLEM, [status], days, limit)[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which predictions a person asks for; None: any. `days` are of `predicted_at`, in UTC."""
+
+    days: Collection[date]
+    label: str | None = None
+    status: str | None = None
+    triage: str | None = None
+    least_confidence: float | None = None
+
+    @property
+    def about_problems(self) -> bool:
+        """Whether it is answered latest first, by status; else by label, most confident first.
+
+        Only images with a label have a confidence and a triage. `referred` ones are found either way.
+        """
+        unlabelled = self.label is None and self.triage is None and self.least_confidence is None
+        return self.status not in {None, "classified"} and unlabelled
+
+    def subjects(self, labels: Collection[str]) -> list[str]:
+        """What the index is asked for; `labels` are all that the model knows."""
+        if self.about_problems:
+            return [str(self.status)]
+        return [self.label] if self.label else list(labels)
+
+    def page(
+        self,
+        client: DynamoDBClient,
+        table: str,
+        labels: Collection[str],
+        size: int,
+        cursor: str | None = None,
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """See the function `page`, which has the same errors."""
+        return page(
+            client,
+            table,
+            BY_PROBLEM if self.about_problems else BY_LABEL,
+            self.subjects(labels),
+            self.days,
+            size,
+            cursor,
+            least_confidence=self.least_confidence or 0,
+            wanted=self._wants,
+        )
+
+    def _wants(self, entry: Mapping[str, Any]) -> bool:
+        asked = (("status", self.status), ("triage", self.triage))
+        return all(value is None or entry.get(name) == value for name, value in asked)
+
+
 def page(
     client: DynamoDBClient,
     table: str,
@@ -81,14 +133,21 @@ def page(
     lowest = f"{math.floor(least_confidence * 1e6) / 1e6:.6f}" if least_confidence else "0"
     found: list[dict[str, Any]] = []
     last = after
-    entries = _entries(client, table, index, subjects, days, lowest, after, min(size + 1, _MOST_AT_ONCE))
-    for read, entry in enumerate(entries):
+    ordered = _entries(client, table, index, subjects, days, lowest, after, min(size + 1, _MOST_AT_ONCE))
+    for read, entry in enumerate(ordered):
         if last and (len(found) == size or read == MOST_READ):
             return found, _cursor(index, last)
         last = _place(entry, index)
         if entry.get("confidence", 1) >= least_confidence and wanted(entry):
             found.append({k: v for k, v in entry.items() if k not in INDEX_KEYS})
     return found, None
+
+
+def entries(
+    client: DynamoDBClient, table: str, index: str, subjects: Collection[str], days: Iterable[date]
+) -> Iterator[dict[str, Any]]:
+    """Every entry of `index` about `subjects` on `days`, as `page` orders them, with the index's own keys."""
+    return _entries(client, table, index, subjects, days, "0", None, _MOST_AT_ONCE)
 
 
 def _entries(

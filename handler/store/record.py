@@ -13,17 +13,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from handler.errors import RefusedError, SupersededError, TryAgainError
-from handler.intake.messages import iso8601
+from handler.intake.messages import Upload, iso8601
 from model_layer import Prediction, Rejection, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
 
-    from handler.intake.messages import Upload
     from model_layer import Bundle
 
 SCHEMA = 1
@@ -225,6 +224,24 @@ def build_record(finding: Finding, bundle: Bundle, request_id: str, now: datetim
         request_id=request_id,
         notice=NOTICE,
     )
+
+
+def unstored_record(
+    answer: Prediction | Rejection,
+    file: FileFacts,
+    timings_ms: dict[str, float],
+    bundle: Bundle,
+    request_id: str,
+    key: str | None = None,
+) -> dict[str, Any]:
+    """The record of an image that is in no bucket: as schema 1, but `image` and what names an object are None.
+
+    `key` is the name under which a person knows the file.
+    """
+    finding = Finding(Upload("", "", None, None, None), answer, file, timings_ms)
+    record: dict[str, Any] = {**build_record(finding, bundle, request_id)}
+    nameless = {**record["object"], "bucket": None, "key": key, "version": None, "etag": None}
+    return {**record, "image": None, "version": None, "object": nameless}
 
 
 def _prediction(answer: Answer) -> PredictionFields:

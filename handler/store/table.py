@@ -40,15 +40,13 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from handler.aws import AWS_ERRORS, IMPATIENT, Patience, aws_code, unavailable
 from handler.errors import REFUSALS, ErrorCode, TryAgainError
-from handler.store.record import INDEX_KEYS, index_keys
+from handler.store.record import INDEX_KEYS, Record, index_keys
 from model_layer import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from mypy_boto3_dynamodb import DynamoDBClient
-
-    from handler.store.record import Record
 
 Key = tuple[str, str]
 """`image` and `version` of an item."""
@@ -61,6 +59,7 @@ _BRIEF = Patience(lambda: 10.0)
 
 _PROVISIONAL = (Status.FAILED, Status.SUPERSEDED)
 _HIDDEN = INDEX_KEYS | {"expires_at", "attempts"}
+_FIELDS = tuple(Record.__annotations__)  # the inherited ones too
 _SECONDS_PER_DAY = 86_400
 
 _serialize = TypeSerializer().serialize
@@ -154,6 +153,15 @@ class PredictionsTable:
         )
         for page in pages:
             yield from map(_record, page["Items"])
+
+    def get_many(self, keys: Iterable[Key]) -> Iterator[Record]:
+        """The records under those of `keys` that have one, in no order.
+
+        Raises:
+            TryAgainError: the table cannot be read now.
+        """
+        found = look_up(self._client, self._name, keys, _FIELDS, patience=_BRIEF)
+        yield from map(_record, found)
 
     def everything(self) -> Iterator[Record]:
         """Every record of the table, in no order. Reads every byte of it: for exports and small tables."""

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+import model_layer
 from cli import __version__
-from cli.app import NOTICE, main
+from cli.app import NOTICE, Status, _with_seconds, main
 from handler.store import record
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("demo", "smoke", "backfill")
+COMMANDS = ("submit", "results", "show", "classify", "erase", "export", "demo", "smoke", "backfill")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
@@ -46,7 +47,18 @@ def test_help_names_every_command_and_the_notice(capsys):
     "arguments",
     [
         ["nothing-like-this"],
-        ["smoke"],
+        ["smoke", "--local", "--region", "eu-central-1"],
+        ["submit"],
+        ["submit", "no-such-folder"],
+        ["submit", ".", "--wait", "-1"],
+        ["results", "--status", "lost"],
+        ["results", "--json", "--csv"],
+        ["results", "--min-confidence", "2"],
+        ["results", "--manifest", "m", "--day", "2026-11-25"],
+        ["show"],
+        ["show", "a.jpg", "--local", "--profile", "x"],
+        ["erase"],
+        ["export", "--out"],
         ["smoke", "--stack", "x", "--seconds", "soon"],
         ["smoke", "--sta", "x"],
         ["backfill", "--stack", "x", "--per-second", "-1"],
@@ -60,6 +72,25 @@ def test_wrong_usage_ends_with_2_before_anything_starts(arguments, capsys):
     captured = capsys.readouterr()
     assert captured.err
     assert not captured.out
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (["--wait"], ["--wait=600"]),
+        (["--wait", "photos"], ["--wait=600", "photos"]),
+        (["--wait", "2.5", "photos"], ["--wait", "2.5", "photos"]),
+        (["--wait=3"], ["--wait=3"]),
+        (["--wait", "-1"], ["--wait", "-1"]),
+        (["--", "--wait"], ["--", "--wait"]),
+    ],
+)
+def test_wait_goes_with_and_without_seconds(given, read):
+    assert _with_seconds(["submit", *given]) == ["submit", *read]
+
+
+def test_the_statuses_to_choose_from_are_the_models():
+    assert [*Status] == [str(status) for status in model_layer.Status]
 
 
 def test_the_installed_script_is_this_command():

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def standing(tiny_bundle: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
     """`python -m infra --worker`; the variables that it tells a person to set."""
     command = [sys.executable, "-m", "infra", "--worker", "--env", str(tmp_path / "env.json")]
-    environment = os.environ | {"MODEL_BUNDLE": str(tiny_bundle)}
+    environment = os.environ | {"MODEL_BUNDLE": str(tiny_bundle), "DERMBATCH_STATE": str(tmp_path)}
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
     try:
@@ -49,9 +49,10 @@ def standing(tiny_bundle: Path, tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def test_a_worker_that_cannot_start_is_one_sentence(tmp_path: Path):
+    environment = os.environ | {"INFERENCE_THREADS": "x", "DERMBATCH_STATE": str(tmp_path)}
     run = subprocess.run(
         [sys.executable, "-m", "infra", "--worker", "--env", str(tmp_path / "env.json")],
-        cwd=ROOT, env=os.environ | {"INFERENCE_THREADS": "x"}, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert run.returncode == 1
     assert run.stderr.startswith("infra: INFERENCE_THREADS must be")

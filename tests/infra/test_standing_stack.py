@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -25,7 +26,8 @@ def client(service: str, url: str):
 
 def test_it_stands_until_it_is_stopped_and_the_event_files_fit_it(tmp_path):
     command = [sys.executable, "-m", "infra", "--env", str(tmp_path / "env.json")]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    environment = os.environ | {"DERMBATCH_STATE": str(tmp_path)}
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert any("env.json" in line for line in process.stdout)
         variables = json.loads((tmp_path / "env.json").read_text())["Worker"]

@@ -1,0 +1,118 @@
+"""The records of days as JSON Lines or CSV, for pandas, Athena and spreadsheets. Asks the indexes and never scans."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from cli.deployed import Account, DeployedError, aws_calls, find
+from cli.output import Form, Progress, count, say, write_csv, write_json
+from cli.results import labels_of
+from cli.rows import codes
+from handler.errors import TryAgainError
+from handler.store.queries import entries
+from handler.store.record import BY_LABEL, BY_PROBLEM, NOTICE
+from handler.store.table import PredictionsTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import date
+    from pathlib import Path
+
+    from cli.deployed import Deployed
+
+PROBLEMS = ("referred", "rejected", "superseded", "failed")
+_TOGETHER = 1000  # records that are looked up before the first of them is written
+
+COLUMNS: dict[str, Callable[[Any], str] | None] = {
+    "image": None, "version": None, "status": None, "label": None, "label_name": None, "confidence": None,
+    "triage": None, "prediction_set": ", ".join, "reasons": codes, "probabilities": None, "bucket": None, "key": None,
+    "object_version": None, "bytes": None, "sha256": None, "format": None, "width": None, "height": None,
+    "model": None, "model_version": None, "uploaded_at": None, "predicted_at": None,
+}  # fmt: skip
+"""Of a CSV. `probabilities` is a JSON object."""
+
+
+def export(
+    days: Sequence[date], stack: str, account: Account, out: Path | None, bundle: Path | None, form: Form
+) -> int:
+    """Writes the records of `days` to the file `out`, to `day=.../records` below the folder `out`, or to stdout.
+
+    Raises:
+        UserError: the stack cannot be reached.
+    """
+    written = 0
+    with aws_calls(), contextlib.ExitStack() as files:
+        deployed = find(stack, account)
+        table = PredictionsTable(deployed.client("dynamodb"), deployed.table)
+        labels = set(labels_of(bundle, ()))
+        progress = files.enter_context(Progress("exporting", None, quiet=out is None))
+
+        def told(records: Iterator[Any]) -> Iterator[Any]:
+            for record in records:
+                progress.advance()
+                yield record
+
+        try:
+            if out is not None and (out.is_dir() or not out.suffix):
+                for day in days:
+                    file = out / f"day={day}" / f"records.{'csv' if form is Form.CSV else 'jsonl'}"
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    written += _write(file, told(_records(deployed, table, day, labels)), form)
+            else:
+                every = (record for day in days for record in _records(deployed, table, day, labels))
+                written = _write(out, told(every), form)
+        except TryAgainError as error:
+            raise DeployedError(error.sentence) from error
+    span = f"{days[0]} to {days[-1]}" if len(days) > 1 else str(days[0])
+    say(f"{count(written, 'record')} of {span} (UTC){f' in {out}' if out else ''}. {NOTICE}")
+    return 0
+
+
+def _write(file: Path | None, records: Iterator[Any], form: Form) -> int:
+    """A file appears when it is complete: an interruption leaves none, or the one of before."""
+    if file is None:
+        return _write_to(sys.stdout, records, form)
+    unfinished = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        with unfinished.open("w", encoding="utf-8", newline="\n") as out:
+            written = _write_to(out, records, form)
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return written
+
+
+def _write_to(out: Any, records: Iterator[Any], form: Form) -> int:
+    if form is Form.CSV:
+        return write_csv(map(flat, records), COLUMNS, out)
+    return write_json(records, out)
+
+
+def flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as a row of `COLUMNS`."""
+    facts = {name: record["object"][name] for name in ("bucket", "key", "bytes", "sha256", "format", "width", "height")}
+    model = {"model": record["model"]["name"], "model_version": record["model"]["version"]}
+    return {**record, **facts, **model, "object_version": record["object"]["version"] or record["object"]["etag"]}
+
+
+def _records(stack: Deployed, table: PredictionsTable, day: date, labels: set[str]) -> Iterator[Any]:
+    """Every record of `day`. Labels of other models are learnt from the records, and added to `labels`."""
+    dynamodb = stack.client("dynamodb")
+    asked: set[str] = set()
+    found = entries(dynamodb, stack.table, BY_PROBLEM, PROBLEMS, [day])
+    while True:
+        keys = (
+            (entry["image"], entry["version"]) for entry in found if asked == set() or entry["status"] == "classified"
+        )
+        while group := list(islice(keys, _TOGETHER)):
+            for record in table.get_many(group):
+                labels.update(record["probabilities"] or ())
+                yield record
+        if not (new := labels - asked):
+            return
+        asked |= new
+        found = entries(dynamodb, stack.table, BY_LABEL, sorted(new), [day])
