@@ -1,10 +1,23 @@
 """The `dermbatch` command. Each of its commands is a thin layer over the other folders.
 
 app        all commands with their options; imports nothing else until a command runs
-deployed   finds a deployed stack by its name, on AWS or on this machine
-output     rows on stdout as a table, JSON or CSV; progress and questions on stderr
+
+submit     uploads files, and writes a manifest
+results    what became of a submission, or of days
+show       one image's records in words
+classify   files here and now, without AWS
+erase      an image with its records
+export     the records of days, for other programs
 backfill   sends what is already in the bucket through the bulk lane
 smoke      checks a deployed stack with known images
+
+deployed   finds a deployed stack by its name, on AWS or on this machine
+output     rows on stdout as a table, JSON or CSV; progress and questions on stderr
+rows       records in short, as several commands print them
+files      the files below the paths that a person names
+manifest   which file of a submission went where
+following  the records of a submission, now or as they come
+images     an image as a person names it
 """
 
 __version__ = "0.1.0"

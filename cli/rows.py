@@ -23,6 +23,16 @@ def codes(reasons: Any) -> str:
     return ", ".join(str(reason["code"]) for reason in reasons)
 
 
+def key(image: Any) -> str:
+    """Of `<bucket>/<key>` what a person knows the image by."""
+    return str(image).partition("/")[2]
+
+
+def second(moment: Any) -> str:
+    """`2026-11-23 09:30:00` of a record's time."""
+    return str(moment)[:19].replace("T", " ")
+
+
 COLUMNS: dict[str, Callable[[Any], str] | None] = {
     "file": None,
     "status": None,
@@ -34,13 +44,13 @@ COLUMNS: dict[str, Callable[[Any], str] | None] = {
 """Of a row about a file."""
 
 QUERY_COLUMNS: dict[str, Callable[[Any], str] | None] = {
-    "image": None,
+    "image": key,
     "status": None,
     "label": None,
     "confidence": percent,
     "triage": None,
     "reasons": codes,
-    "predicted_at": None,
+    "predicted_at": second,
 }
 """Of a row that a query found."""
 

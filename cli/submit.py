@@ -37,7 +37,9 @@ BAD_STATES = ("rejected", "superseded", "failed")
 
 _TAKEN = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 _GONE = frozenset({"404", "NoSuchKey", "NoSuchVersion"})
-_ABOUT_THE_FILE = frozenset({"EntityTooLarge", "BadDigest", "XAmzContentChecksumMismatch", "IncompleteBody"})
+_ABOUT_THE_FILE = frozenset(
+    {"EntityTooLarge", "KeyTooLongError", "BadDigest", "XAmzContentChecksumMismatch", "IncompleteBody"}
+)
 
 
 class PrefixError(UserError):

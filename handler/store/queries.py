@@ -7,6 +7,7 @@ are unique: entries with equal sort keys are ordered by image and version.
 from __future__ import annotations
 
 import base64
+import hashlib
 import heapq
 import json
 import math
@@ -85,18 +86,32 @@ class Question:
         size: int,
         cursor: str | None = None,
     ) -> tuple[list[dict[str, Any]], str | None]:
-        """See the function `page`, which has the same errors."""
-        return page(
+        """See the function `page`. A cursor belongs to the question that gave it.
+
+        Raises:
+            CursorError: `cursor` is of another question.
+        """
+        asked, _, inner = (cursor or "").partition(".")
+        if cursor and (asked != self._digest or not inner):
+            raise CursorError("The cursor is of another question.")
+        found, following = page(
             client,
             table,
             BY_PROBLEM if self.about_problems else BY_LABEL,
             self.subjects(labels),
             self.days,
             size,
-            cursor,
+            inner or None,
             least_confidence=self.least_confidence or 0,
             wanted=self._wants,
         )
+        return found, f"{self._digest}.{following}" if following else None
+
+    @property
+    def _digest(self) -> str:
+        days = [day.isoformat() for day in sorted(set(self.days))]
+        asked = json.dumps([days, self.label, self.status, self.triage, self.least_confidence])
+        return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
     def _wants(self, entry: Mapping[str, Any]) -> bool:
         asked = (("status", self.status), ("triage", self.triage))

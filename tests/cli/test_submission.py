@@ -264,6 +264,13 @@ def test_results_by_status_and_day(run, submitted):
     assert run("results", "--since", today - timedelta(days=1), "--status", "rejected", "--csv").out == rejected.out
 
 
+def test_a_table_names_images_by_their_keys(run, submitted):
+    head, *rows = run("results", "--status", "rejected", "--limit", "1000").out.splitlines()
+    assert head.split() == ["image", "status", "reasons", "predicted", "at"]
+    key = read(submitted)["broken.jpg"].key
+    assert [row.split()[1:3] for row in rows if row.startswith(f"{key} ")] == [["rejected", "truncated"]]
+
+
 def test_a_label_that_the_bundle_does_not_have_is_said(run):
     told = run("results", "--label", "melanoma")
     assert told.code == 0

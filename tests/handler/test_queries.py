@@ -128,3 +128,52 @@ def test_a_cursor_of_the_other_index_is_an_error(filled):
     _, cursor = page(boto3.client("dynamodb"), TABLE, BY_PROBLEM, ["referred"], DAYS, 3)
     with pytest.raises(CursorError):
         page(boto3.client("dynamodb"), TABLE, BY_LABEL, ["mel"], DAYS, 3, cursor)
+
+
+@pytest.mark.parametrize(
+    ("asked", "about_problems", "versions"),
+    [
+        ({}, False, lambda one: one["label"]),
+        ({"label": "mel"}, False, lambda one: one["label"] == "mel"),
+        ({"status": "rejected"}, True, lambda one: one["status"] == "rejected"),
+        ({"status": "referred"}, True, lambda one: one["status"] == "referred"),
+        ({"status": "classified"}, False, lambda one: one["status"] == "classified"),
+        (
+            {"status": "referred", "least_confidence": 0.25},
+            False,
+            lambda one: one["status"] == "referred" and one["confidence"] >= 0.25,
+        ),
+        ({"triage": "urgent"}, False, lambda one: one["triage"] == "urgent"),
+        ({"status": "rejected", "triage": "urgent"}, False, lambda _: False),
+    ],
+)
+def test_a_question_takes_the_index_that_can_answer_it(filled, asked, about_problems, versions):
+    question = queries.Question(DAYS, **asked)
+    assert question.about_problems is about_problems
+    found, cursor = question.page(boto3.client("dynamodb"), TABLE, ["mel", "nv"], 100)
+    assert sorted(entry["version"] for entry in found) == sorted(one["version"] for one in filled if versions(one))
+    assert cursor is None
+
+
+def test_every_entry_leads_to_its_record(filled, table):
+    found = queries.entries(boto3.client("dynamodb"), TABLE, BY_PROBLEM, ["referred", "rejected"], DAYS)
+    keys = [(entry["image"], entry["version"]) for entry in found]
+    assert {(one["image"], one["version"]) for one in table.get_many([*keys, ("no", "record")])} == set(keys)
+    (whole,) = table.get_many(keys[:1])
+    assert whole == table.get(*keys[0])
+    assert len(keys) == len(filled)
+
+
+def test_a_cursor_belongs_to_its_question(filled):
+    client = boto3.client("dynamodb")
+    question = queries.Question(DAYS, status="referred")
+    first, cursor = question.page(client, TABLE, ["mel"], 2)
+    rest, end = question.page(client, TABLE, ["mel"], 100, cursor)
+    assert end is None
+    assert len(first + rest) == sum(one["status"] == "referred" for one in filled)
+    for other in (queries.Question(DAYS[:1], status="referred"), queries.Question(DAYS, status="rejected")):
+        with pytest.raises(CursorError):
+            other.page(client, TABLE, ["mel"], 2, cursor)
+    for wrong in ("x", ".", f"{cursor.partition('.')[0]}.", f"{cursor}x!"):
+        with pytest.raises(CursorError):
+            question.page(client, TABLE, ["mel"], 2, wrong)
