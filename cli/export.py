@@ -57,7 +57,7 @@ def export(
                 yield record
 
         try:
-            if out is not None and (out.is_dir() or not out.suffix):
+            if out is not None and (out.is_dir() or not (out.suffix or out.exists())):
                 for day in days:
                     file = out / f"day={day}" / f"records.{'csv' if form is Form.CSV else 'jsonl'}"
                     file.parent.mkdir(parents=True, exist_ok=True)
@@ -76,6 +76,9 @@ def _write(file: Path | None, records: Iterator[Any], form: Form) -> int:
     """A file appears when it is complete: an interruption leaves none, or the one of before."""
     if file is None:
         return _write_to(sys.stdout, records, form)
+    if file.exists() and not file.is_file():  # a pipe or a device is written to, not replaced
+        with file.open("w", encoding="utf-8", newline="\n") as out:
+            return _write_to(out, records, form)
     unfinished = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
         with unfinished.open("w", encoding="utf-8", newline="\n") as out:

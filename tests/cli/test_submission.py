@@ -364,6 +364,15 @@ def test_export_has_every_record_of_the_day_once(run, submitted, tmp_path, local
     assert len(_rows(file.read_text(encoding="utf-8"))) == len(everything)
 
 
+def test_export_into_a_pipe_writes_to_it(run, submitted, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", str(tmp_path / "pipe")], stdout=subprocess.PIPE, text=True) as reader:
+        assert run("export", "--out", tmp_path / "pipe").code == 0
+        out, _ = reader.communicate(timeout=30)
+    assert len(_rows(out)) == len(run("export").rows)
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_export_learns_the_labels_of_other_models_from_the_records(run, submitted, local_stack, tmp_path):
     """A bundle of one's own has labels that the shipped one lacks; none of its records is left out."""
     folder = tmp_path / "other-labels"
