@@ -15,11 +15,12 @@ BENCH_OPTIONS ?=
 STACK ?= dermbatch
 DEPLOY_OPTIONS ?=
 SMOKE_OPTIONS ?=
+SERVE_OPTIONS ?=
 SECONDS ?= 120
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-training test-all tests-that-wait tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine chromium deploy smoke clean
+.PHONY: help demo test test-training test-all tests-that-wait tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine chromium serve deploy smoke clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -131,6 +132,9 @@ soak: $(VENV)/.installed-development ## uploads images under injected faults and
 
 bench: $(VENV)/.installed-bench ## compares performance with a Keras worker, in one table: OUT=build/bench BENCH_OPTIONS="--thorough --commit"
 	@$(BIN)/python -m benchmarks.side_by_side --out "$(or $(OUT),build/bench)" $(BENCH_OPTIONS)
+
+serve: $(VENV)/.installed-dermbatch $(VENV)/.installed-service ## starts a stack of this machine's own with worker, service and page, and prints its address: SERVE_OPTIONS="--state DIR --port 8000"
+	@$(BIN)/dermbatch serve --local $(SERVE_OPTIONS)
 
 deploy: .venv-sam/.installed ## builds the image (needs Docker), shows the changes on AWS, deploys when you agree: STACK=dermbatch DEPLOY_OPTIONS=--guided
 	@SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam build

@@ -9,6 +9,10 @@ classify   files here and now, without AWS
 erase      an image with its records
 export     the records of days, for other programs
 backfill   sends what is already in the bucket through the bulk lane
+serve      the service with its page, over a deployed stack or one of this machine's own
+work       the worker as a process that polls a queue
+dlq        dead letters: list, show, redrive
+compare    two versions of the model on their stored records
 smoke      checks a deployed stack with known images
 
 deployed   finds a deployed stack by its name, on AWS or on this machine

@@ -405,6 +405,20 @@ def backfill(
     prefix: Annotated[str, typer.Option(help="Only keys that begin with this. Default: all.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what is left to send, and send nothing.")] = False,
     per_second: Annotated[float, typer.Option(min=0, help="Average messages a second; 0 means no limit.")] = 0,
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Only objects that were uploaded on this day (UTC) or later.")
+    ] = None,
+    model_version: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="Only objects without a record under this version of the model."),
+    ] = None,
+    inventory: Annotated[
+        str | None,
+        typer.Option(metavar="s3://...", help="manifest.json of an S3 Inventory (CSV) to read instead of the bucket."),
+    ] = None,
+    max_waiting: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Pause while the bulk queue holds more messages.")
+    ] = None,
     state: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Progress file. Default: build/backfill-STACK.json.")
     ] = None,
@@ -421,6 +435,7 @@ def backfill(
     advice = "" if dry_run else f" The same command without --restart continues from {file}."
 
     def run() -> int:
+        from cli.backfill.choice import Choice  # noqa: PLC0415
         from cli.backfill.run import backfill  # noqa: PLC0415
         from cli.deployed import aws_calls  # noqa: PLC0415
 
@@ -433,9 +448,223 @@ def backfill(
                 per_second=per_second,
                 restart=restart,
                 account=account(),
+                choice=Choice.of(since, model_version),
+                inventory=inventory,
+                max_waiting=max_waiting,
             )
 
     _run("backfill", run, f"stopped.{advice}")
+
+
+@app.command()
+def work(
+    queue_urls: Annotated[list[str], typer.Argument(metavar="QUEUE_URL...", help="Several are served in turn.")],
+    *,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+    batch_size: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Messages of a batch.")] = 10,
+    batch_seconds: Annotated[
+        float, typer.Option(min=10, max=36_000, help="What is left of a batch then goes back into the queue.")
+    ] = 900,
+    grace: Annotated[
+        float, typer.Option(min=1, max=3600, help="Seconds that the batch has after SIGTERM or Ctrl-C.")
+    ] = 20,
+    with_parent: Annotated[
+        bool, typer.Option("--with-parent", hidden=True, help="End when standard input is closed.")
+    ] = False,
+) -> None:
+    """Run the worker as a process that polls a queue: for ECS, Batch, Kubernetes or a big server.
+
+    Settings come from the environment, as on Lambda (PREDICTIONS_TABLE, UPLOADS_BUCKET, MODEL_BUNDLE, ...). Without
+    PREDICTIONS_TABLE they are those of the stack. Messages stay hidden as long as the worker works on them. SIGTERM
+    finishes the batch; a second one stops at once, and the messages come back later.
+    """
+    account = _account(profile, region, local=local)
+
+    def run() -> int:
+        from cli.work import work  # noqa: PLC0415
+
+        return work(
+            queue_urls,
+            stack,
+            account(),
+            batch_size=batch_size,
+            batch_seconds=batch_seconds,
+            grace=grace,
+            with_parent=with_parent,
+        )
+
+    _run("work", run, "stopped at once; unfinished messages come back when their visibility timeout has passed.")
+
+
+@app.command()
+def serve(
+    *,
+    local: Annotated[
+        bool, typer.Option("--local", help="Start a stack of this machine's own, with its worker, and serve that.")
+    ] = False,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", envvar="DERMBATCH_STATE", help="With --local: folder of photographs, records and queues."
+        ),
+    ] = None,
+    ephemeral: Annotated[
+        bool, typer.Option("--ephemeral", help="With --local: keep everything in memory; it is gone at the end.")
+    ] = False,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; others than loopback demand the key.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8000,
+    name: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Host name under which others reach it; repeatable.")
+    ] = None,
+) -> None:
+    """Serve the page and the HTTP service, over a deployed stack or (--local) over one of this machine's own.
+
+    Prints an address that works once. With --local, photographs, records and queues are kept in a folder that only you
+    may read, and are there again at the next start. Ctrl-C or SIGTERM ends everything in order.
+    """
+    if not local and ephemeral:
+        raise typer.BadParameter("--ephemeral goes only with --local")
+    account = _account(profile, region, local=local)
+    signal.signal(signal.SIGTERM, _terminate)
+
+    def run() -> int:
+        from cli.serve import Listen, serve_local, serve_stack  # noqa: PLC0415
+
+        listen = Listen(host, port, frozenset(one.lower() for one in name or ()))
+        if local:
+            return serve_local(state, listen, ephemeral=ephemeral)
+        return serve_stack(stack, account(), listen)
+
+    _run("serve", run)
+
+
+@app.command()
+def compare(
+    model_a: Annotated[str, typer.Argument(metavar="MODEL_A", help="A version of the model, as records name it.")],
+    model_b: Annotated[str, typer.Argument(metavar="MODEL_B", help="The version to compare it with.")],
+    *,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+    day: Day = None,
+    since: Since = None,
+    bundle: Bundle = None,
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="Show so many images that differ; 0: all.")] = 20,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """Compare two versions of the model on their stored records.
+
+    Takes the uploads that MODEL_A answered on the chosen days, and the records of the same uploads under MODEL_B of any
+    day. Prints agreement, a matrix of labels, the change of the shares of referred and urgent images with 95 %
+    intervals, and the images where the two differ. --json and --csv print only these images.
+    """
+    account, form = _account(profile, region, local=local), _form(as_json=as_json, as_csv=as_csv)
+
+    def run() -> int:
+        from cli.compare import compare  # noqa: PLC0415
+        from cli.results import days_of  # noqa: PLC0415
+
+        return compare(model_a, model_b, days_of(day or [], since), stack, account(), bundle, limit, form())
+
+    _run("compare", run)
+
+
+dlq = typer.Typer(no_args_is_help=True, help="Look at dead letters, and send them back to the worker.")
+app.add_typer(dlq, name="dlq")
+
+
+class Lane(StrEnum):
+    """Where uploads come from: S3's own events, or a backfill."""
+
+    LIVE = "live"
+    BULK = "bulk"
+
+
+LaneOption = Annotated[Lane | None, typer.Option("--lane", help="Only the dead letters of this lane.")]
+Only = Annotated[str | None, typer.Option("--only", metavar="CODE", help="Only those with this reason.")]
+
+
+@dlq.command("list")
+def dlq_list(
+    *,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+    lane: LaneOption = None,
+    only: Only = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Look at no more than so many.")] = 1000,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """List dead letters with the reason of their record; they stay where they are.
+
+    A letter is hidden from others while this command looks at it.
+    """
+    account, form = _account(profile, region, local=local), _form(as_json=as_json, as_csv=as_csv)
+
+    def run() -> int:
+        from cli.dlq import list_letters  # noqa: PLC0415
+
+        return list_letters(stack, account(), lane, only, limit, form())
+
+    _run("dlq list", run)
+
+
+@dlq.command("show")
+def dlq_show(
+    message: Annotated[str, typer.Argument(metavar="MESSAGE_ID", help="As the list shows it.")],
+    *,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+) -> None:
+    """Print one dead letter as JSON: its body, its reasons, and the records of the uploads that it names."""
+    account = _account(profile, region, local=local)
+
+    def run() -> int:
+        from cli.dlq import show_letter  # noqa: PLC0415
+
+        return show_letter(stack, account(), message)
+
+    _run("dlq show", run)
+
+
+@dlq.command("redrive")
+def dlq_redrive(
+    *,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+    lane: LaneOption = None,
+    only: Only = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count them, and send nothing back.")] = False,
+    per_second: Annotated[float, typer.Option(min=0, help="At most so many a second; 0 means no limit.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Send back no more than so many.")] = None,
+) -> None:
+    """Send dead letters back to the worker: all of them, or those with one reason.
+
+    Each letter is put into its queue before it is deleted here, so that an interruption loses nothing. A record
+    `failed` gives way to the new one.
+    """
+    account = _account(profile, region, local=local)
+
+    def run() -> int:
+        from cli.dlq import redrive  # noqa: PLC0415
+
+        return redrive(stack, account(), lane, only, dry_run=dry_run, per_second=per_second, limit=limit)
+
+    _run("dlq redrive", run, "stopped. No letter is lost: the rest is still in the dead-letter queue.")
 
 
 def _account(profile: str | None, region: str | None, *, local: bool) -> Callable[[], Account]:

@@ -118,6 +118,8 @@ class Deployed:
     """Whether records are erased with their images (the parameter EraseRemoved)."""
     outputs: dict[str, str]
     """All of its outputs."""
+    parameters: dict[str, str]
+    """All of its parameters."""
 
     def client(self, service: str) -> Any:
         """A boto3 client that reaches this stack; see `Account.client`."""
@@ -144,6 +146,7 @@ def find(stack: str, account: Account | None = None) -> Deployed:
             outputs["BulkQueueUrl"],
             erases,
             outputs,
+            given,
         )
     except KeyError as missing:
         raise DeployedError(

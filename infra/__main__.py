@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from infra.embedded_aws import embedded_aws
+from infra.local_stack import BUCKET
 from infra.stack import Stack, deploy
 from infra.standing import standing
 from infra.worker_loop import load_handler, run_worker
@@ -19,8 +20,7 @@ from model_layer.errors import run_command
 if TYPE_CHECKING:
     from types import FrameType
 
-BUCKET = "dermbatch-images"
-"""The bucket named in the files of events/."""
+
 TOLD = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 """What another terminal needs to reach the embedded AWS and not your own account."""
 

@@ -32,6 +32,7 @@ REGION = "eu-central-1"
 LOCAL = "127.0.0.1"
 START_SECONDS = 60.0  # usually 2; a busy machine needs far longer to import the emulator
 STOP_SECONDS = 5.0
+SAVE_SECONDS = 300.0  # for an emulator that writes its state at the end: a table of a million records takes minutes
 
 # Variables that the emulator inherits. It reads dozens of others (state folders, init scripts, listening addresses,
 # Docker), and a clean start needs none of them.
@@ -41,6 +42,21 @@ _SERVICES = "s3,sqs,dynamodb,cloudformation,iam,sts,lambda,logs,kms,sns,monitori
 
 class EmulatorError(UserError):
     """The embedded AWS did not start. The message ends with the emulator's last lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where an embedded AWS keeps what it holds: objects at once, everything else when it ends in order."""
+
+    objects: Path
+    everything_else: Path
+    lock: int
+    """A file descriptor that the emulator inherits, so that a lock on it lasts until the emulator has ended."""
+
+    @property
+    def in_order(self) -> Path:
+        """A file that the emulator writes once everything is saved. Without it, the folder must not be loaded."""
+        return self.everything_else / "ended-in-order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +124,13 @@ def _client(url: str, region: str, service: str) -> Any:
 
 
 @contextlib.contextmanager
-def embedded_aws(host: str = LOCAL, docker: Mapping[str, str] | None = None) -> Iterator[Endpoint]:
-    """Start an empty AWS on a free port of 127.0.0.1, and stop it at the end, whatever happens.
+def embedded_aws(
+    host: str = LOCAL, docker: Mapping[str, str] | None = None, state: State | None = None
+) -> Iterator[Endpoint]:
+    """Start an AWS on a free port of 127.0.0.1, and stop it at the end, whatever happens.
 
-    Another `host` is for containers, which reach this machine by the address of their bridge (172.17.0.1 in Docker).
+    It is empty, unless `state` holds what another one has saved. Another `host` is for containers, which reach this
+    machine by the address of their bridge (172.17.0.1 in Docker).
     `docker` holds the variables that lead to an engine (`DOCKER_HOST`); with it, functions run as their images. Raises
     EmulatorError if it does not answer within START_SECONDS.
     """
@@ -124,17 +143,19 @@ def embedded_aws(host: str = LOCAL, docker: Mapping[str, str] | None = None) -> 
         except OSError as error:
             raise EmulatorError(f"{host}: {error.strerror}.") from error
         port = listener.getsockname()[1]
-        process = _start(listener, Path(scratch), docker)
+        process = _start(listener, Path(scratch), docker, state)
         try:
             endpoint = Endpoint(url=f"http://{host}:{port}", region=REGION, pid=process.pid)
             listener.close()  # only the child holds it now, so connections are refused if it dies
             _wait_until_healthy(endpoint, process, Path(scratch))
             yield endpoint
         finally:
-            _stop(process)
+            _stop(process, SAVE_SECONDS if state else STOP_SECONDS)
 
 
-def _start(listener: socket.socket, scratch: Path, docker: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+def _start(
+    listener: socket.socket, scratch: Path, docker: Mapping[str, str] | None, state: State | None
+) -> subprocess.Popen[bytes]:
     host, port = listener.getsockname()
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ} | {
         "HOME": str(scratch),
@@ -152,6 +173,13 @@ def _start(listener: socket.socket, scratch: Path, docker: Mapping[str, str] | N
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
     }
+    if state is not None:
+        environment |= {
+            "S3_PERSIST": "1",
+            "S3_DATA_DIR": str(state.objects),
+            "PERSIST_STATE": "1",
+            "STATE_DIR": str(state.everything_else),
+        }
     if docker is not None:
         environment |= {
             **docker,
@@ -160,15 +188,16 @@ def _start(listener: socket.socket, scratch: Path, docker: Mapping[str, str] | N
             "LAMBDA_ACCOUNT_CONCURRENCY": "2",  # containers at a time: each loads the model
         }
     program = Path(__file__).with_name("emulator_process.py")
+    arguments = [str(program), str(listener.fileno()), str(scratch), str(state.in_order if state else "")]
     with _log_file(scratch).open("wb") as log:
         return subprocess.Popen(
-            [sys.executable, "-P", str(program), str(listener.fileno()), str(scratch)],
+            [sys.executable, "-P", *arguments],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             env=environment,
             cwd=scratch,
-            pass_fds=[listener.fileno()],
+            pass_fds=[listener.fileno(), *([state.lock] if state else [])],
             start_new_session=True,  # Ctrl-C in the terminal is for us; the emulator stops when we are done
         )
 
@@ -196,12 +225,12 @@ def _last_lines(scratch: Path) -> str:
     return "Its last lines: " + " | ".join(lines) if lines else "It wrote nothing."
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], seconds: float) -> None:
     if process.stdin:
         with contextlib.suppress(OSError):
             process.stdin.close()
     try:
-        process.wait(STOP_SECONDS)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -24,6 +24,7 @@ from infra.template import (
 from model_layer.errors import UserError
 
 ACCOUNT = "000000000000"  # ministack's
+_WAITING = {"Delay": 0.1, "MaxAttempts": 300}
 
 
 class StackError(UserError):
@@ -83,8 +84,9 @@ def deploy(
     *,
     name: str = "dermbatch",
     parameters: Mapping[str, str | int] | None = None,
+    exists: bool = False,
 ) -> Stack:
-    """Create the stack on the embedded AWS. `parameters` override the template's defaults.
+    """Create the stack on the embedded AWS, or update the one that `exists`. `parameters` override the defaults.
 
     Raises StackError with CloudFormation's reason if a resource can't be created.
     """
@@ -92,7 +94,8 @@ def deploy(
     function_id, function = worker_function(source)
     settings = function_settings(function["Properties"])
     given = {"EndpointUrl": endpoint.url} if "EndpointUrl" in source.get("Parameters", {}) else {}
-    outputs = _create(
+    put = _update if exists else _create
+    outputs = put(
         endpoint, name, without_function(source, settings), given | {k: str(v) for k, v in (parameters or {}).items()}
     )
     value = {path: outputs[output] for output, (path, _) in settings.items() if output in outputs}
@@ -115,19 +118,40 @@ def _create(
 ) -> dict[str, str]:
     cloudformation = endpoint.client("cloudformation")
     try:
-        cloudformation.create_stack(
-            StackName=name,
-            TemplateBody=json.dumps({key: section for key, section in template.items() if section}),
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-            OnFailure="DO_NOTHING",
-        )
-        cloudformation.get_waiter("stack_create_complete").wait(
-            StackName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300}
-        )
+        cloudformation.create_stack(**_stack_arguments(name, template, parameters), OnFailure="DO_NOTHING")
+        cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig=_WAITING)
     except ClientError as error:
         raise StackError(f"The stack was refused: {error.response['Error']['Message']}") from error
     except WaiterError as error:
         raise StackError(f"The stack could not be created: {_first_failure(cloudformation, name)}") from error
+    return _outputs(cloudformation, name)
+
+
+def _update(
+    endpoint: Endpoint, name: str, template: Mapping[str, Any], parameters: Mapping[str, str]
+) -> dict[str, str]:
+    """Changes what differs from the template and parameters that the stack has; often that is nothing."""
+    cloudformation = endpoint.client("cloudformation")
+    try:
+        cloudformation.update_stack(**_stack_arguments(name, template, parameters))
+        cloudformation.get_waiter("stack_update_complete").wait(StackName=name, WaiterConfig=_WAITING)
+    except ClientError as error:
+        if "No updates are to be performed" not in error.response["Error"]["Message"]:
+            raise StackError(f"The stack was refused: {error.response['Error']['Message']}") from error
+    except WaiterError as error:
+        raise StackError(f"The stack could not be updated: {_first_failure(cloudformation, name)}") from error
+    return _outputs(cloudformation, name)
+
+
+def _stack_arguments(name: str, template: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "StackName": name,
+        "TemplateBody": json.dumps({key: section for key, section in template.items() if section}),
+        "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+    }
+
+
+def _outputs(cloudformation: Any, name: str) -> dict[str, str]:
     described = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
     return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
 
@@ -153,9 +177,24 @@ def _only(resources: list[tuple[str, str]], kind: str) -> str:
 
 
 def _lane(endpoint: Endpoint, name: str, value: Mapping[SettingPath, str]) -> Lane:
-    """The lane: receives, visibility and dead-letter queue are attributes of its queue."""
-    sqs = endpoint.client("sqs")
-    queue_url = value[name, "queue_url"]
+    return lane_of(
+        endpoint.client("sqs"),
+        value[name, "queue_url"],
+        name,
+        batch_size=int(value[name, "BatchSize"]),
+        window=float(value[name, "Window"]),
+        reports_item_failures=value[name, "Reports"] == "true",
+    )
+
+
+def lane_of(
+    sqs: Any, queue_url: str, name: str, *, batch_size: int, window: float, reports_item_failures: bool = True
+) -> Lane:
+    """The lane of a queue that exists: receives, visibility and dead-letter queue are among its attributes.
+
+    Raises:
+        KeyError: the queue has no dead-letter queue.
+    """
     attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])["Attributes"]
     redrive = json.loads(attributes["RedrivePolicy"])
     dlq_name = redrive["deadLetterTargetArn"].rsplit(":", 1)[1]
@@ -164,9 +203,9 @@ def _lane(endpoint: Endpoint, name: str, value: Mapping[SettingPath, str]) -> La
         queue_url=queue_url,
         queue_arn=attributes["QueueArn"],
         dlq_url=sqs.get_queue_url(QueueName=dlq_name)["QueueUrl"],
-        batch_size=int(value[name, "BatchSize"]),
-        window=float(value[name, "Window"]),
+        batch_size=batch_size,
+        window=window,
         max_receives=int(redrive["maxReceiveCount"]),
         visibility_timeout=int(attributes["VisibilityTimeout"]),
-        reports_item_failures=value[name, "Reports"] == "true",
+        reports_item_failures=reports_item_failures,
     )

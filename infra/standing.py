@@ -1,6 +1,6 @@
 """The address of the local stack that stands on this machine, written where other shells find it.
 
-    DERMBATCH_STATE (default: ~/.local/state/dermbatch)/local.json      only its owner may read it
+    DERMBATCH_STATE/local.json      by default in ~/.local/share/dermbatch; only its owner may read it
 
 The program that runs the stack writes the file at its start and removes it at its end.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from infra.stack import Stack
 
-HOW_TO_START = "start one with: python -m infra --worker"
+HOW_TO_START = "start one with: dermbatch serve --local"
 
 
 class StandingError(UserError):
@@ -32,13 +33,17 @@ class StandingError(UserError):
 
 def state_folder() -> Path:
     """Where programs of this person find the local stack, and it keeps its state."""
-    return Path(os.environ.get("DERMBATCH_STATE") or Path.home() / ".local/state/dermbatch")
+    if given := os.environ.get("DERMBATCH_STATE"):
+        return Path(given)
+    data = os.environ.get("XDG_DATA_HOME", "")
+    usual = Path.home() / ("Library/Application Support" if sys.platform == "darwin" else ".local/share")
+    return (Path(data) if Path(data).is_absolute() else usual) / "dermbatch"
 
 
 @contextlib.contextmanager
-def standing(stack: Stack) -> Iterator[Path]:
+def standing(stack: Stack, folder: Path | None = None) -> Iterator[Path]:
     """Publishes the address of `stack` as long as the block runs; a later one replaces an earlier one."""
-    file = state_folder() / "local.json"
+    file = (folder or state_folder()) / "local.json"
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     told = {"url": stack.endpoint.url, "region": stack.endpoint.region, "stack": stack.name, "pid": os.getpid()}
     unfinished = file.with_suffix(f".{os.getpid()}")

@@ -94,11 +94,11 @@ def run_worker(
     the handler left them. `on_batch` is called after every batch.
     """
     lane = lane or stack.live
-    source = _EventSource(stack, lane, handler, stack.endpoint.client("sqs"), retry_after, after_death)
+    source = _EventSource(stack, handler, Poller(lane, stack.endpoint.client("sqs")), retry_after, after_death)
     done = until or (lambda: waiting(stack.endpoint, lane) == 0)
     invocations = []
     while True:
-        batch = source.gather()
+        batch = source.poller.gather()
         if batch:
             invocation = source.invoke(batch)
             invocations.append(invocation)
@@ -120,60 +120,42 @@ def waiting(endpoint: Endpoint, lane: Lane) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _EventSource:
-    """The poller of one lane: gathers batches, invokes the handler, settles the messages."""
+class Poller:
+    """Takes messages out of one lane's queue, and settles them once the handler has answered."""
 
-    stack: Stack
     lane: Lane
-    handler: Handler
     sqs: Any
-    retry_after: int | None
-    after_death: int | None
 
-    def gather(self) -> list[dict[str, Any]]:
-        """One batch, complete once it is full or the window has passed since its first message."""
-        batch = self._receive(self.lane.batch_size, IDLE_WAIT)
+    def gather(self, idle: float = IDLE_WAIT) -> list[dict[str, Any]]:
+        """One batch, complete once it is full or the window has passed since its first message.
+
+        Empty if none came for `idle` seconds.
+        """
+        batch = self._receive(self.lane.batch_size, idle)
         closes = time.monotonic() + self.lane.window
         while batch and len(batch) < self.lane.batch_size and (left := closes - time.monotonic()) > 0:
             batch += self._receive(self.lane.batch_size - len(batch), min(IDLE_WAIT, left))
         return batch
 
-    def invoke(self, batch: Sequence[dict[str, Any]]) -> Invocation:
-        """Run the handler on a batch, delete the messages it finished, and leave the rest for a retry."""
-        started = time.monotonic()
-        error = None
-        try:
-            failed = self._answer(batch, started)
-        except (Exception, SystemExit) as exception:  # noqa: BLE001 - whatever is raised, Lambda keeps the batch
-            error = "".join(traceback.format_exception_only(exception)).strip()
-            failed = {message["MessageId"] for message in batch}
-        for group in _groups([message for message in batch if message["MessageId"] not in failed]):
-            self.sqs.delete_message_batch(QueueUrl=self.lane.queue_url, Entries=_entries(group))
-        shown_after = self.retry_after if self.after_death is None or not error else self.after_death
-        if shown_after is not None:
-            for group in _groups([message for message in batch if message["MessageId"] in failed]):
-                self.sqs.change_message_visibility_batch(
-                    QueueUrl=self.lane.queue_url, Entries=_entries(group, VisibilityTimeout=shown_after)
-                )
-        return Invocation(len(batch), len(failed), (time.monotonic() - started) * 1000, error)
-
-    def _answer(self, batch: Sequence[dict[str, Any]], started: float) -> set[str]:
-        context = LambdaContext(
-            function_name=self.stack.function,
-            memory_limit_in_mb=self.stack.memory,
-            invoked_function_arn=self.stack.function_arn,
-            deadline=started + self.stack.timeout,
-        )
-        # Through JSON and back, as between Lambda and a runtime, so that other values fail here too.
-        event = json.loads(json.dumps(lambda_event(batch, self.lane)))
-        response = json.loads(json.dumps(self.handler(event, context)))
-        if time.monotonic() > context.deadline:
-            raise TimeoutError(f"The handler took longer than the function's {self.stack.timeout} s.")
+    def failed(self, response: Any, batch: Sequence[dict[str, Any]]) -> set[str]:
+        """Ids of the messages of `batch` that a handler's response leaves in the queue; see `failed_messages`."""
         return failed_messages(
             response,
             [message["MessageId"] for message in batch],
             reports_item_failures=self.lane.reports_item_failures,
         )
+
+    def delete(self, messages: Sequence[dict[str, Any]]) -> None:
+        """For messages that are done."""
+        for group in _groups(messages):
+            self.sqs.delete_message_batch(QueueUrl=self.lane.queue_url, Entries=_entries(group))
+
+    def hide(self, messages: Sequence[dict[str, Any]], seconds: int) -> None:
+        """Keeps messages hidden for so many seconds from now; 0 shows them at once."""
+        for group in _groups(messages):
+            self.sqs.change_message_visibility_batch(
+                QueueUrl=self.lane.queue_url, Entries=_entries(group, VisibilityTimeout=seconds)
+            )
 
     def _receive(self, most: int, wait: float) -> list[dict[str, Any]]:
         answer = self.sqs.receive_message(
@@ -185,6 +167,50 @@ class _EventSource:
         )
         messages: list[dict[str, Any]] = answer.get("Messages", [])
         return messages
+
+
+@dataclass(frozen=True, slots=True)
+class _EventSource:
+    """What Lambda does with one batch: invokes the handler, settles the messages."""
+
+    stack: Stack
+    handler: Handler
+    poller: Poller
+    retry_after: int | None
+    after_death: int | None
+
+    def invoke(self, batch: Sequence[dict[str, Any]]) -> Invocation:
+        """Run the handler on a batch, delete the messages it finished, and leave the rest for a retry."""
+        started = time.monotonic()
+        error = None
+        try:
+            failed = self._answer(batch, started)
+        except (Exception, SystemExit) as exception:  # noqa: BLE001 - whatever is raised, Lambda keeps the batch
+            error = "".join(traceback.format_exception_only(exception)).strip()
+            failed = {message["MessageId"] for message in batch}
+        self.poller.delete([message for message in batch if message["MessageId"] not in failed])
+        shown_after = self.retry_after if self.after_death is None or not error else self.after_death
+        if shown_after is not None:
+            self.poller.hide([message for message in batch if message["MessageId"] in failed], shown_after)
+        return Invocation(len(batch), len(failed), (time.monotonic() - started) * 1000, error)
+
+    def _answer(self, batch: Sequence[dict[str, Any]], started: float) -> set[str]:
+        context = LambdaContext(
+            function_name=self.stack.function,
+            memory_limit_in_mb=self.stack.memory,
+            invoked_function_arn=self.stack.function_arn,
+            deadline=started + self.stack.timeout,
+        )
+        response = answer(self.handler, batch, self.poller.lane, context)
+        if time.monotonic() > context.deadline:
+            raise TimeoutError(f"The handler took longer than the function's {self.stack.timeout} s.")
+        return self.poller.failed(response, batch)
+
+
+def answer(handler: Handler, batch: Sequence[dict[str, Any]], lane: Lane, context: LambdaContext) -> Any:
+    """The handler's response. Through JSON and back, as between Lambda and a runtime, so that other values fail too."""
+    event = json.loads(json.dumps(lambda_event(batch, lane)))
+    return json.loads(json.dumps(handler(event, context)))
 
 
 def _entries(messages: Sequence[Mapping[str, Any]], **more: Any) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 PAGE = 1000  # objects; S3's own limit
 # Unreadable until restored, unlike GLACIER_IR. A listing does not show what Intelligent-Tiering has archived.
-_ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def _current(item: Any) -> Current:
         etag=item["ETag"].strip('"'),
         size=item["Size"],
         uploaded_at=item["LastModified"],
-        archived=item.get("StorageClass") in _ARCHIVES and "RestoreExpiryDate" not in item.get("RestoreStatus", {}),
+        archived=item.get("StorageClass") in ARCHIVES and "RestoreExpiryDate" not in item.get("RestoreStatus", {}),
     )
 
 

@@ -5,15 +5,28 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cli.backfill.objects import Current, Page, Place, message, pages
+from cli.backfill.choice import Choice
+from cli.backfill.estimate import MEGABYTES_A_CORE, in_words
+from cli.backfill.inventory import Inventory, InventoryError, fetch_manifest
+from cli.backfill.inventory import pages as inventory_pages
+from cli.backfill.objects import Page, Place, message, pages
 from cli.backfill.sending import send
 from cli.deployed import Account, Deployed, find
+from cli.output import say
+from handler.store.table import PredictionsTable
 from model_layer.errors import UserError
 
+PAUSE = 5.0
+"""Seconds between two looks at a queue that is too deep."""
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from cli.backfill.objects import Current
+    from infra.embedded_aws import Endpoint
 
 
 class ProgressError(UserError):
@@ -29,6 +42,8 @@ class Progress:
     place: Place = field(default_factory=Place)
     sent: int = 0
     archived: int = 0
+    question: str = ""
+    """What else chose the objects: inventory, `--since`, `--model-version`."""
 
     def save(self, file: Path) -> None:
         """Writes the whole file or nothing. Only its owner may read it, because it holds a key."""
@@ -39,18 +54,23 @@ class Progress:
         unfinished.replace(file)
 
 
-def load(file: Path, bucket: str, prefix: str) -> Progress:
+def load(file: Path, bucket: str, prefix: str, question: str = "") -> Progress:
     """The progress kept in `file`, or a new one if there is no file."""
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
         progress = Progress(
-            held["bucket"], held["prefix"], Place(**held["place"]), int(held["sent"]), int(held.get("archived", 0))
+            held["bucket"],
+            held["prefix"],
+            Place(**held["place"]),
+            int(held["sent"]),
+            int(held.get("archived", 0)),
+            held.get("question", ""),
         )
     except FileNotFoundError:
-        return Progress(bucket, prefix)
+        return Progress(bucket, prefix, question=question)
     except (ValueError, KeyError, TypeError) as error:
         raise ProgressError(f"{file} can't be read; --restart starts again.") from error
-    if (progress.bucket, progress.prefix) != (bucket, prefix):
+    if (progress.bucket, progress.prefix, progress.question) != (bucket, prefix, question):
         raise ProgressError(f"{file} belongs to another backfill; give --state another file, or --restart.")
     return progress
 
@@ -64,22 +84,32 @@ def backfill(
     per_second: float,
     restart: bool,
     account: Account | None = None,
+    choice: Choice | None = None,
+    inventory: str | None = None,
+    max_waiting: int | None = None,
 ) -> int:
     """Returns 0 when everything was sent, or counted.
 
     Raises:
-        UserError: the stack, the progress file or SQS does not allow it.
+        UserError: the stack, the inventory, the progress file or SQS does not allow it.
     """
     deployed = find(stack, account)
-    begun = Progress(deployed.bucket, prefix) if restart else load(file, deployed.bucket, prefix)
+    choice = choice or Choice()
+    source = _Source(deployed, choice, _inventory(deployed, inventory))
+    question = f"{choice.since or ''};{choice.model_version or ''};{inventory or ''}".strip(";")
+    begun = (
+        Progress(deployed.bucket, prefix, question=question)
+        if restart
+        else load(file, deployed.bucket, prefix, question)
+    )
     if begun.sent:
         print(f"Continues after {begun.sent:,} messages ({file}).")
     if dry_run:
-        archived = _count(deployed, begun)
+        archived = _count(source, begun)
     else:
         if restart:
             file.unlink(missing_ok=True)
-        archived = _send(deployed, begun, file, per_second)
+        archived = _send(source, begun, file, per_second, max_waiting)
     if archived:
         print(
             f"{archived:,} archived objects were skipped (GLACIER, DEEP_ARCHIVE). "
@@ -88,30 +118,68 @@ def backfill(
     return 0
 
 
-def _count(stack: Deployed, progress: Progress) -> int:
-    """Prints how much is left to send; returns how many archived objects are among it."""
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where the objects are found, and which of them are meant."""
+
+    stack: Deployed
+    choice: Choice
+    inventory: Inventory | None
+
+    def pages(self, progress: Progress) -> Iterator[tuple[Page, list[Current]]]:
+        """Each page that is left, with those of its objects that are to be sent."""
+        table = PredictionsTable(self.stack.client("dynamodb"), self.stack.table)
+        s3, bucket = self.stack.client("s3"), self.stack.bucket
+        if self.inventory:
+            found = inventory_pages(s3, self.inventory, progress.prefix, progress.place)
+        else:
+            found = pages(s3, bucket, progress.prefix, progress.place)
+        for page in found:
+            yield page, self.choice.of_page(page.objects, bucket, table)
+
+
+def _inventory(stack: Deployed, address: str | None) -> Inventory | None:
+    if address is None:
+        return None
+    found = fetch_manifest(stack.client("s3"), address)
+    if found.bucket != stack.bucket:
+        raise InventoryError(f"The inventory is of the bucket {found.bucket}, not of the stack's ({stack.bucket}).")
+    return found
+
+
+def _archived(page: Page) -> int:
+    return sum(found.archived for found in page.objects)
+
+
+def _count(source: _Source, progress: Progress) -> int:
+    """Prints how much is left to send, and what that will cost; returns how many archived objects are among it."""
     objects = size = archived = 0
-    for page in pages(stack.client("s3"), stack.bucket, progress.prefix, progress.place):
-        readable = _readable(page)
-        objects += len(readable)
-        size += sum(found.size for found in readable)
-        archived += len(page.objects) - len(readable)
+    for page, chosen in source.pages(progress):
+        objects += len(chosen)
+        size += sum(found.size for found in chosen)
+        archived += _archived(page)
+    stack = source.stack
     print(f"{objects:,} objects of {size / 2**20:,.1f} MB would be sent to {stack.bulk_queue_url}. Nothing was sent.")
+    if objects:
+        workers, memory = stack.parameters.get("BulkMaximumConcurrency"), stack.parameters.get("MemorySize")
+        print(in_words(objects, int(workers or 20), int(memory or MEGABYTES_A_CORE)))
     return archived
 
 
-def _send(stack: Deployed, progress: Progress, file: Path, per_second: float) -> int:
+def _send(source: _Source, progress: Progress, file: Path, per_second: float, max_waiting: int | None) -> int:
     """Sends what is left; returns how many archived objects were skipped in the whole backfill."""
+    stack = source.stack
     sqs = stack.client("sqs")
     started, before = time.monotonic(), progress.sent
-    for page in pages(stack.client("s3"), stack.bucket, progress.prefix, progress.place):
-        readable = _readable(page)
-        send(sqs, stack.bulk_queue_url, [message(stack.bucket, found) for found in readable])
+    for page, chosen in source.pages(progress):
+        if max_waiting is not None and chosen:
+            _wait_for_room(sqs, stack.bulk_queue_url, max_waiting)
+        send(sqs, stack.bulk_queue_url, [message(stack.bucket, found) for found in chosen])
         progress = replace(
             progress,
             place=page.after or progress.place,
-            sent=progress.sent + len(readable),
-            archived=progress.archived + len(page.objects) - len(readable),
+            sent=progress.sent + len(chosen),
+            archived=progress.archived + _archived(page),
         )
         # Saved after sending: an interruption between the two sends a page twice, which the worker recognises.
         progress.save(file)
@@ -125,5 +193,25 @@ def _send(stack: Deployed, progress: Progress, file: Path, per_second: float) ->
     return progress.archived
 
 
-def _readable(page: Page) -> list[Current]:
-    return [found for found in page.objects if not found.archived]
+def _wait_for_room(sqs: Any, queue_url: str, most: int) -> None:
+    """Returns once the queue holds at most so many messages that nobody works on."""
+    told = False
+    while (waiting := _waiting(sqs, queue_url)) > most:
+        if not told:
+            say(f"Paused: {waiting:,} messages wait in the bulk lane, more than {most:,}.")
+            told = True
+        time.sleep(PAUSE)
+
+
+def _waiting(sqs: Any, queue_url: str) -> int:
+    name = "ApproximateNumberOfMessages"
+    return int(sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=[name])["Attributes"][name])
+
+
+def send_everything(endpoint: Endpoint, bucket: str, queue_url: str) -> int:
+    """Sends what is in a bucket of an emulator, and keeps no progress; returns the number of messages."""
+    sent = 0
+    for page in pages(endpoint.client("s3"), bucket, "", Place()):
+        send(endpoint.client("sqs"), queue_url, [message(bucket, found) for found in page.objects])
+        sent += len(page.objects)
+    return sent

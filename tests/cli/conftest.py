@@ -1,4 +1,4 @@
-"""A standing local stack with a real worker and a tiny bundle, as `python -m infra --worker` runs it."""
+"""A stack of a test's own; and a standing one with a real worker and a tiny bundle, as `python -m infra --worker`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import pytest
 from infra.standing import standing_endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from infra.embedded_aws import Endpoint
+    from infra.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,3 +45,14 @@ def local_stack(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         finally:
             process.kill()
             process.wait()
+
+
+@pytest.fixture
+def reached(fresh_stack: Callable[..., Stack], monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """A stack of its own, found by the command as a person's shell would find it."""
+    stack = fresh_stack()
+    for name, value in stack.endpoint.environment().items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_PROFILE", "DERMBATCH_STACK", "DERMBATCH_STATE"):
+        monkeypatch.delenv(name, raising=False)
+    return stack

@@ -161,7 +161,7 @@ def test_a_progress_file_that_cannot_be_one_is_one_sentence(state, bucket, tmp_p
 
 
 def test_progress_that_cannot_be_kept_is_one_sentence(bucket, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(run, "load", lambda _file, name, prefix: run.Progress(name, prefix))
+    monkeypatch.setattr(run, "load", lambda _file, name, prefix, _question: run.Progress(name, prefix))
     (tmp_path / "file").touch()
     assert main(["backfill", "--stack", bucket.stack.name, "--state", str(tmp_path / "file" / "state.json")]) == 1
     error = capsys.readouterr().err

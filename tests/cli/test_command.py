@@ -17,7 +17,9 @@ from cli.app import NOTICE, Status, _with_seconds, main
 from handler.store import record
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("submit", "results", "show", "classify", "erase", "export", "demo", "smoke", "backfill")
+COMMANDS = (
+    "submit", "results", "show", "classify", "erase", "export", "demo", "smoke", "backfill", "serve", "work", "compare",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
@@ -62,6 +64,8 @@ def test_help_names_every_command_and_the_notice(capsys):
         ["smoke", "--stack", "x", "--seconds", "soon"],
         ["smoke", "--sta", "x"],
         ["backfill", "--stack", "x", "--per-second", "-1"],
+        ["backfill", "--stack", "x", "--max-waiting", "0"],
+        ["compare", "1"],
         ["demo", "--count", "0"],
         ["demo", "--seed", "1000000000"],
         ["demo", "--images", ".", "--count", "3"],

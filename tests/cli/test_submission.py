@@ -400,7 +400,7 @@ def test_without_credentials_region_or_stack_one_sentence_and_4(tmp_path):
             "Unable to locate credentials; set up AWS credentials, choose some with --profile, or use --local.",
         ),
         (["--profile", "none", *region], {}, "The config profile (none) could not be found."),
-        (["--local"], {}, "No local stack runs on this machine; start one with: python -m infra --worker"),
+        (["--local"], {}, "No local stack runs on this machine; start one with: dermbatch serve --local"),
         (region, dead, "Could not connect to the endpoint URL"),
     ):
         command = [sys.executable, "-m", "cli", "results", *options]
