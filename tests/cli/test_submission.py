@@ -366,10 +366,16 @@ def test_export_has_every_record_of_the_day_once(run, submitted, tmp_path, local
 
 def test_export_into_a_pipe_writes_to_it(run, submitted, tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with subprocess.Popen(["cat", str(tmp_path / "pipe")], stdout=subprocess.PIPE, text=True) as reader:
-        assert run("export", "--out", tmp_path / "pipe").code == 0
-        out, _ = reader.communicate(timeout=30)
-    assert len(_rows(out)) == len(run("export").rows)
+    # Into a file: a pipe that nobody reads yet would fill, and this process would wait for it for ever.
+    with (tmp_path / "read").open("wb") as read_into:
+        reader = subprocess.Popen(["cat", str(tmp_path / "pipe")], stdout=read_into)
+        try:
+            assert run("export", "--out", tmp_path / "pipe").code == 0
+            reader.wait(30)
+        finally:
+            reader.kill()
+            reader.wait()
+    assert len(_rows((tmp_path / "read").read_text(encoding="utf-8"))) == len(run("export").rows)
     assert (tmp_path / "pipe").is_fifo()
 
 
