@@ -20,7 +20,7 @@ SECONDS ?= 120
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-training test-all tests-that-wait tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine chromium serve deploy smoke clean
+.PHONY: help demo test test-training test-all tests-that-wait tests-in-docker tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine chromium serve deploy smoke clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -70,20 +70,23 @@ test: $(VENV)/.installed-development ## all tests except those marked slow, dock
 test-training: $(VENV)/.installed-development ## the tests that train with TensorFlow
 	@$(PYTEST) -m training
 
-# Of the gate's two halves one waits most of its time, for queues, killed processes and Docker, so six processes share
-# it test by test; the other computes. Unmarked tests that take over ten seconds fail.
-WAITING := tests/faults tests/docker tests/proof/test_fuzz.py
+# The gate has three parts side by side. One computes. One waits most of its time, for queues and killed processes, so
+# six processes share it test by test. One needs Docker, and has one engine. Unmarked tests that take over ten seconds fail.
+WAITING := tests/faults tests/proof/test_fuzz.py
 SIDE_BY_SIDE := --no-print-directory --jobs 3 --output-sync=target --keep-going
 
 test-all: ## every test except pairs of faults; what cannot run here says why
-	@$(MAKE) $(SIDE_BY_SIDE) tests-that-compute tests-that-wait
+	@$(MAKE) $(SIDE_BY_SIDE) tests-that-compute tests-that-wait tests-in-docker
 
-tests-that-wait: $(VENV)/.installed-development .venv-sam/.installed .venv-fuzz/.installed engine
-	@$(BIN)/python -m pytest $(WAITING) -m "not pairs" -n 6 --dist loadgroup --unmarked-seconds 10
+tests-that-wait: $(VENV)/.installed-development .venv-fuzz/.installed
+	@$(BIN)/python -m pytest $(WAITING) -m "not pairs" -n 6 --dist load --unmarked-seconds 10
 	@echo "NOT RUN: pairs of faults on one upload (make soak SOAK_OPTIONS=--pairs)"
 
+tests-in-docker: $(VENV)/.installed-development .venv-sam/.installed engine
+	@$(BIN)/python -m pytest tests/docker
+
 tests-that-compute: $(VENV)/.installed-development $(VENV)/.installed-browser .venv-sam/.installed chromium
-	@$(PYTEST) tests $(WAITING:%=--ignore=%) --unmarked-seconds 10
+	@$(PYTEST) tests $(patsubst %,--ignore=%,$(WAITING) tests/docker) --unmarked-seconds 10
 
 lint: $(VENV)/.installed-development
 	@$(BIN)/ruff format --check .
@@ -110,7 +113,7 @@ chromium: engine
 
 check: ## the gate: format, lint, types, template, audit, every test
 	@echo "Everything runs side by side; each part is printed when it has ended."
-	@$(MAKE) $(SIDE_BY_SIDE) tests-that-compute tests-that-wait lint template-lint audit
+	@$(MAKE) $(SIDE_BY_SIDE) tests-that-compute tests-in-docker tests-that-wait lint template-lint audit
 
 train: $(VENV)/.installed-training ## makes a bundle from labelled images: DATA="DIR DIR" WEIGHTS=imagenet|FILE OUT=DIR
 	@: $(or $(DATA),$(error DATA=DIR is missing: folders with metadata.csv and images/)) $(or $(WEIGHTS),$(error WEIGHTS=imagenet or WEIGHTS=FILE is missing))

@@ -20,12 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [
-    pytest.mark.docker,
-    pytest.mark.slow,
-    pytest.mark.timeout(3600),
-    pytest.mark.xdist_group("docker"),  # one engine
-]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 BRIDGE = "172.17.0.1"  # this machine, as containers of Docker's default bridge reach it
 BUCKET = "dermbatch-images"  # the one that the files in events/ name

@@ -21,12 +21,7 @@ from infra.template import read_template
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [
-    pytest.mark.docker,
-    pytest.mark.slow,
-    pytest.mark.timeout(3600),
-    pytest.mark.xdist_group("docker"),  # one engine
-]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 BRIDGE = "172.17.0.1"
 UPLOADS = 50

@@ -18,12 +18,7 @@ from infra.stack import Stack, deploy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [
-    pytest.mark.docker,
-    pytest.mark.slow,
-    pytest.mark.timeout(3600),
-    pytest.mark.xdist_group("docker"),  # one engine
-]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 BRIDGE = "172.17.0.1"  # this machine, as containers of Docker's default bridge reach it
 OWN_MEGABYTES = 320  # what the worker adds to its base: dependencies, code, the bundle (measured 236 on 2026-11-23)
