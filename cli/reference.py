@@ -95,14 +95,18 @@ def _attributes(cls: type) -> list[tuple[str, str]]:
 def _fields(cls: type) -> list[tuple[str, str, str]]:
     """Name, JSON type and meaning of each field of a TypedDict, those of its bases first."""
     rows = []
-    for part in (*_typed_dicts(cls), cls):
+    for part in (*_bases(cls), cls):
         types: dict[str, Any] = part.__annotations__
         rows += [(f"`{name}`", _json_type(types[name]), meaning) for name, meaning in _attributes(part)]
     return rows
 
 
-def _typed_dicts(cls: type) -> list[type]:
-    return [base for base in getattr(cls, "__orig_bases__", ()) if hasattr(base, "__total__")]
+def _bases(cls: type) -> list[type]:
+    """The TypedDicts that `cls` extends; before Python 3.12 only its source knows them."""
+    (body,) = ast.parse(inspect.getsource(cls)).body
+    bases = body.bases if isinstance(body, ast.ClassDef) else []
+    names = [base.id for base in bases if isinstance(base, ast.Name) and base.id != "TypedDict"]
+    return [getattr(record, name) for name in names]
 
 
 def _json_type(annotation: Any) -> str:
