@@ -35,6 +35,9 @@ $(VENV)/.installed-%: requirements/%.txt | $(BIN)/python
 	@$(BIN)/python $(INSTALL) -r requirements/$*.txt
 	@touch $@
 
+# One pip at a time in one environment.
+$(VENV)/.installed-browser: | $(VENV)/.installed-development
+
 .venv-sam/.installed: requirements/template.txt
 	@echo "installing requirements/template.txt into .venv-sam"
 	@$(PYTHON) -m venv .venv-sam
