@@ -40,7 +40,7 @@ class Settings:
     scale and may have four times as many.
     """
     download_threads: int
-    """Images fetched at a time. Each takes at most `max_image_bytes` of memory until it is decoded."""
+    """Images fetched at a time. Each takes at most `MAX_IMAGE_BYTES` of memory until it is decoded."""
     inference_threads: int
     """Cores to compute on: the number of images decoded at a time, and of images in the network at a time. On Lambda
     the default is one for every 1,769 MB of memory, rounded up.
