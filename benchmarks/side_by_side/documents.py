@@ -43,7 +43,7 @@ def refreshed(text: str, result: Path = RESULT) -> str:
     for prefix, bench in (("", result), ("avx2-", AVX2_ONLY / "bench.json")):
         tables |= {prefix + name: table for name, table in sections(_read(bench)).items()}
         folder = AVX2_ONLY if prefix else RESULT.parent
-        for name, table in (("engines", engines_table), ("layers", layers_table)):
+        for name, table in (("engines", engines_table), ("layers", layers_table), ("service", service_table)):
             if (file := folder / f"{name}.json").exists():
                 tables[prefix + name] = table(_read(file))
 
@@ -163,6 +163,17 @@ def layers_table(result: Mapping[str, Any]) -> str:
     lines.append(f"| the whole network | {result['whole_ms']:g} | | |")
     if result["floor_ms"]:
         lines.append(f"| the same at the core's peak | {result['floor_ms']:g} | | 100 % |")
+    return "\n".join(lines)
+
+
+def service_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows of `benchmarks.service`."""
+    lines = ["| what | ours | baseline | ratio | target | holds |", "|---|---:|---:|---:|---|---|"]
+    for row in rows:
+        ours, baseline = (f"{number(row[name])} {row['unit']}" for name in ("ours", "baseline"))
+        target = "" if row["target"] is None else f"at least {row['target']} times better"
+        holds = {None: "", True: "yes", False: "**no**"}[row["holds"]]
+        lines.append(f"| {row['what']} | {ours} | {baseline} | {number(row['ratio'])} | {target} | {holds} |")
     return "\n".join(lines)
 
 
