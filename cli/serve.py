@@ -26,8 +26,7 @@ from cli.work import choose_account, stack_environment
 from infra.local_stack import ephemeral_stack, kept_stack
 from infra.standing import standing, state_folder
 from infra.state_folder import taken
-from infra.worker_loop import function_environment
-from model_layer import available_cores
+from infra.worker_loop import become, function_environment, worker_environment
 from model_layer.errors import UserError
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def serve_local(folder: Path | None, listen: Listen, *, ephemeral: bool) -> int:
         running.enter_context(standing(stack, kept.path))
         if kept.path != state_folder().expanduser().absolute():
             say(f"For --local in other shells: export DERMBATCH_STATE='{kept.path}'")
-        _become(function_environment(stack))
+        become(function_environment(stack))  # the service reads the same settings as the worker
         watch = running.enter_context(_watched(stack.endpoint.url))
         code = _serve(listen)
         say("Ending in order.")
@@ -227,15 +226,7 @@ class _Supervisor:
 
 
 def _worker_environment(stack: Stack) -> dict[str, str]:
-    environment = function_environment(stack)
+    """Lets the worker's process find this clone's packages too."""
+    environment = worker_environment(stack)
     paths = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
-    # The memory that the template gives the function pays for a core or two; this machine's are all there.
-    threads = environment.get("INFERENCE_THREADS") or str(available_cores())
-    return environment | {"PYTHONPATH": os.pathsep.join(paths), "INFERENCE_THREADS": threads}
-
-
-def _become(environment: dict[str, str]) -> None:
-    """The service reads the same settings as the worker, and reaches no other AWS."""
-    for name in set(os.environ) - set(environment):
-        del os.environ[name]
-    os.environ.update(environment)
+    return environment | {"PYTHONPATH": os.pathsep.join(paths)}

@@ -50,12 +50,7 @@ def load_handler(stack: Stack) -> Handler:
 
     Changes this process's environment for good, because the worker reads it at import: one stack a process.
     """
-    environment = function_environment(stack)
-    # The memory that the template gives the function pays for a core or two; this machine's are all there.
-    environment.setdefault("INFERENCE_THREADS", str(available_cores()))
-    for name in set(os.environ) - set(environment):
-        del os.environ[name]
-    os.environ.update(environment)
+    become(worker_environment(stack))
     handler: Handler = importlib.import_module("handler.app").lambda_handler
     return handler
 
@@ -71,6 +66,22 @@ def function_environment(stack: Stack, base: Mapping[str, str] | None = None) ->
         }
         | dict(stack.environment)
     )
+
+
+def worker_environment(stack: Stack) -> dict[str, str]:
+    """`function_environment`, with a thread for each core.
+
+    The memory that the template gives the function pays for a core or two; this machine's are all there.
+    """
+    environment = function_environment(stack)
+    return environment | {"INFERENCE_THREADS": environment.get("INFERENCE_THREADS") or str(available_cores())}
+
+
+def become(environment: Mapping[str, str]) -> None:
+    """Makes `environment` the whole of this process's, so that it has these settings and reaches no other AWS."""
+    for name in set(os.environ) - set(environment):
+        del os.environ[name]
+    os.environ.update(environment)
 
 
 def run_worker(
