@@ -223,13 +223,6 @@ class Progress:
             self._told = time.monotonic()
             say(f"{self._doing}: {done:,}{f' of {self._total:,}' if self._total is not None else ''}")
 
-    def note(self, line: str) -> None:
-        """Writes a line above the bar."""
-        if self._bar:
-            self._bar.console.print(line, markup=False, highlight=False)
-        elif not self._quiet:
-            say(line)
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
