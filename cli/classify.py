@@ -100,12 +100,10 @@ def _records(
                     unread[name] = one.strerror or str(one)
                 else:
                     opened.append(one)
-            images = [one for one in opened if isinstance(one.decoded, DecodedImage)]
+            decoded = [one.decoded for one in opened if isinstance(one.decoded, DecodedImage)]
             began = time.perf_counter()
-            predictions = iter(
-                classifier.predict([one.decoded for one in images if isinstance(one.decoded, DecodedImage)])
-            )
-            share = (time.perf_counter() - began) * 1000 / max(1, len(images))
+            predictions = iter(classifier.predict(decoded))
+            share = (time.perf_counter() - began) * 1000 / max(1, len(decoded))
             for one in opened:
                 answer = one.decoded if isinstance(one.decoded, Rejection) else next(predictions)
                 timings = one.timings_ms | ({} if isinstance(answer, Rejection) else {"infer": share})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cli.deployed import Account, Deployed, aws_calls, find
 from demo.lesions import BAD_FILES, demo_images
 from handler.store.record import NOTICE
+from handler.store.table import plain
 from pictures.names import one_line
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Smoke:
         while time.monotonic() < deadline:
             for check in self.checks:
                 if check.status in {None, "failed"} and (record := self._record(check)):
-                    check.status = record["status"]["S"]
+                    check.status = str(record["status"])
                     check.found = _summary(record)
                     check.seconds = time.monotonic() - check.uploaded
                     if check.status != "failed":
@@ -113,10 +114,10 @@ class Smoke:
             KeyConditionExpression="image = :image",
             ExpressionAttributeValues={":image": {"S": f"{self.stack.bucket}/{check.key}"}},
         )["Items"]
-        return found[-1] if found else None
+        return plain(found[-1]) if found else None
 
 
-def smoke(stack: str, seconds: float, *, keep: bool, account: Account | None = None) -> int:
+def smoke(stack: str, seconds: float, *, keep: bool, account: Account) -> int:
     """Returns 0 if every upload got the record it must get, and its record was erased with it; otherwise 1.
 
     Raises:
@@ -158,8 +159,6 @@ def report(checks: Sequence[Check]) -> int:
 
 def _summary(record: dict[str, Any]) -> str:
     """The label, or the code of the reason if there is no label."""
-    label = record.get("label", {}).get("S")
-    if label:
-        return f"{label} {float(record['confidence']['N']):.0%}"
-    reasons = record.get("reasons", {}).get("L", [])
-    return f"({reasons[0]['M']['code']['S']})" if reasons else ""
+    if record.get("label"):
+        return f"{record['label']} {record['confidence']:.0%}"
+    return "".join(f"({reason['code']})" for reason in record.get("reasons", ())[:1])
