@@ -15,21 +15,20 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
     EndpointConnectionError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
 )
 
+from handler.aws import AWS_ERRORS
+from handler.store.table import PredictionsTable
 from infra.standing import standing_endpoint
 from model_layer.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-AWS_ERRORS = (BotoCoreError, ClientError)
 CONNECTIONS = 32
 
 _ADVICE = {
@@ -105,7 +104,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Deployed:
-    """A stack: its outputs that the command needs, one parameter, and where it is."""
+    """A stack: its outputs and parameters, and where it is."""
 
     name: str
     id: str
@@ -114,8 +113,6 @@ class Deployed:
     bucket: str
     table: str
     bulk_queue_url: str
-    erases_removed: bool
-    """Whether records are erased with their images (the parameter EraseRemoved)."""
     outputs: dict[str, str]
     """All of its outputs."""
     parameters: dict[str, str]
@@ -124,6 +121,15 @@ class Deployed:
     def client(self, service: str) -> Any:
         """A boto3 client that reaches this stack; see `Account.client`."""
         return self.account.client(service)
+
+    @property
+    def erases_removed(self) -> bool:
+        """Whether records are erased with their images (the parameter EraseRemoved)."""
+        return self.parameters.get("EraseRemoved", "true") == "true"
+
+    def predictions(self) -> PredictionsTable:
+        """The stack's table."""
+        return PredictionsTable(self.client("dynamodb"), self.table)
 
 
 def find(stack: str, account: Account | None = None) -> Deployed:
@@ -135,7 +141,6 @@ def find(stack: str, account: Account | None = None) -> Deployed:
         raise DeployedError(f"The stack {stack} can't be described: {_sentence(error)}.") from error
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
     given = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in described.get("Parameters", [])}
-    erases = given.get("EraseRemoved", "true") == "true"
     try:
         return Deployed(
             stack,
@@ -144,7 +149,6 @@ def find(stack: str, account: Account | None = None) -> Deployed:
             outputs["BucketName"],
             outputs["TableName"],
             outputs["BulkQueueUrl"],
-            erases,
             outputs,
             given,
         )

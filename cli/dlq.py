@@ -9,16 +9,17 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from cli.deployed import AWS_ERRORS, Account, aws_calls, find
+from cli.deployed import Account, aws_calls, find
+from cli.following import latest
 from cli.output import Form, Progress, count, say, write_rows
+from handler.aws import AWS_ERRORS
 from handler.intake.events import read_event
 from handler.intake.messages import iso8601
-from handler.store.record import object_version
-from handler.store.table import PredictionsTable
 from model_layer.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from cli.deployed import Deployed
     from handler.intake.messages import Message
     from handler.store.record import Record
+    from handler.store.table import PredictionsTable
 
 LANES = ("live", "bulk")
 HIDDEN = 300
@@ -115,7 +117,7 @@ class Letter:
     lane: str
     raw: dict[str, Any]
     message: Message
-    records: tuple[Record, ...] = field(default=())
+    records: tuple[Record, ...]
     """The newest record of each of its uploads that has one."""
 
     @property
@@ -201,7 +203,7 @@ def redrive(
     moved = 0
     with aws_calls(" What was sent back so far stays sent; the rest is still in the dead-letter queue."):
         deployed = find(stack, account)
-        table = _table(deployed)
+        table = deployed.predictions()
         for queue in _queues(deployed, lane):
             with Progress(f"{queue.lane}: sent back", None) as progress, queue.hidden() as receipts:
                 seen: set[str] = set()
@@ -226,33 +228,24 @@ def redrive(
 @contextlib.contextmanager
 def _looked_at(deployed: Deployed, lane: str | None, limit: int | None) -> Iterator[list[Letter]]:
     """At most `limit` letters, which are shown again at the end."""
-    table = _table(deployed)
-    letters: list[Letter] = []
     with contextlib.ExitStack() as hidden:
-        for queue in _queues(deployed, lane):
-            receipts = hidden.enter_context(queue.hidden())
-            for raw in queue.receive(receipts, set()):
-                letters.append(_letter(queue.lane, raw, table, deployed.bucket))
-                if limit is not None and len(letters) >= limit:
-                    break
-            if limit is not None and len(letters) >= limit:
-                break
-        yield letters
+        yield list(islice(_letters(deployed, lane, hidden), limit))
+
+
+def _letters(deployed: Deployed, lane: str | None, hidden: contextlib.ExitStack) -> Iterator[Letter]:
+    """Each letter once; they stay hidden until the end of `hidden`."""
+    table = deployed.predictions()
+    for queue in _queues(deployed, lane):
+        receipts = hidden.enter_context(queue.hidden())
+        for raw in queue.receive(receipts, set()):
+            yield _letter(queue.lane, raw, table, deployed.bucket)
 
 
 def _letter(lane: str, raw: dict[str, Any], table: PredictionsTable, bucket: str) -> Letter:
     event = {"Records": [{"messageId": raw["MessageId"], "body": raw["Body"], "eventSource": "aws:sqs"}]}
     (message,) = read_event(event, bucket).messages
-    records = []
-    for upload in message.uploads:
-        own = [
-            record
-            for record in table.history(upload.image)
-            if object_version(record["version"]) == upload.object_version
-        ]
-        if own:
-            records.append(max(own, key=lambda record: record["predicted_at"]))
-    return Letter(lane, raw, message, tuple(records))
+    records = (latest(table, upload.image, upload.object_version) for upload in message.uploads)
+    return Letter(lane, raw, message, tuple(record for record in records if record))
 
 
 def _queues(deployed: Deployed, lane: str | None) -> list[DeadLetters]:
@@ -265,10 +258,6 @@ def _queues(deployed: Deployed, lane: str | None) -> list[DeadLetters]:
         )
         for name in ([lane] if lane else LANES)
     ]
-
-
-def _table(deployed: Deployed) -> PredictionsTable:
-    return PredictionsTable(deployed.client("dynamodb"), deployed.table)
 
 
 def _sent_at(raw: dict[str, Any]) -> str | None:

@@ -14,8 +14,7 @@ from cli.results import labels_of
 from cli.rows import codes
 from handler.errors import TryAgainError
 from handler.store.queries import entries
-from handler.store.record import BY_LABEL, BY_PROBLEM, NOTICE
-from handler.store.table import PredictionsTable
+from handler.store.record import BY_LABEL, BY_PROBLEM, NOTICE, object_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cli.deployed import Deployed
+    from handler.store.table import PredictionsTable
 
 PROBLEMS = ("referred", "rejected", "superseded", "failed")
 _TOGETHER = 1000  # records that are looked up before the first of them is written
@@ -47,7 +47,7 @@ def export(
     written = 0
     with aws_calls(), contextlib.ExitStack() as files:
         deployed = find(stack, account)
-        table = PredictionsTable(deployed.client("dynamodb"), deployed.table)
+        table = deployed.predictions()
         labels = set(labels_of(bundle, ()))
         progress = files.enter_context(Progress("exporting", None, quiet=out is None))
 
@@ -99,7 +99,7 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record as a row of `COLUMNS`."""
     facts = {name: record["object"][name] for name in ("bucket", "key", "bytes", "sha256", "format", "width", "height")}
     model = {"model": record["model"]["name"], "model_version": record["model"]["version"]}
-    return {**record, **facts, **model, "object_version": record["object"]["version"] or record["object"]["etag"]}
+    return {**record, **facts, **model, "object_version": object_version(record["version"])}
 
 
 def _records(stack: Deployed, table: PredictionsTable, day: date, labels: set[str]) -> Iterator[Any]:

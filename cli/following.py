@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from handler.store.record import object_version
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
@@ -32,7 +34,9 @@ def look_up(table: PredictionsTable, sent: Collection[Sent]) -> Iterator[tuple[S
     with ThreadPoolExecutor(THREADS, "look-up") as threads:
         for start in range(0, len(asked), TOGETHER):
             group = asked[start : start + TOGETHER]
-            yield from zip(group, threads.map(lambda one: _latest(table, one), group), strict=True)
+            yield from zip(
+                group, threads.map(lambda one: latest(table, one.image, one.object_version), group), strict=True
+            )
 
 
 def gone(s3: Any, sent: Sequence[Sent]) -> set[Sent]:
@@ -86,10 +90,7 @@ def _is_settled(record: Any) -> bool:
     return record["status"] != "failed" or datetime.now(UTC) - since > _FAILED_FOR
 
 
-def _latest(table: PredictionsTable, sent: Sent) -> Record | None:
-    records = [
-        record
-        for record in table.history(sent.image)
-        if (record["object"]["version"] or record["object"]["etag"]) == sent.object_version
-    ]
+def latest(table: PredictionsTable, image: str, upload_version: str) -> Record | None:
+    """The newest record of one upload, under whichever model."""
+    records = [record for record in table.history(image) if object_version(record["version"]) == upload_version]
     return max(records, key=lambda record: record["predicted_at"], default=None)

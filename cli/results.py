@@ -18,7 +18,6 @@ from handler.configuration import bundle_folder
 from handler.errors import ConfigurationError
 from handler.store.queries import CursorError, Question
 from handler.store.record import NOTICE
-from handler.store.table import PredictionsTable
 from model_layer.errors import UserError
 
 if TYPE_CHECKING:
@@ -61,11 +60,10 @@ def results_of(manifest: Path, stack: str, account: Account, asked: Asked, limit
     sent = sorted(read(manifest).values(), key=lambda one: one.file)
     with aws_calls():
         deployed = find(stack, account)
-        table = PredictionsTable(deployed.client("dynamodb"), deployed.table)
         others = sum(one.bucket != deployed.bucket for one in sent)
         if others:
             say(f"results: {count(others, 'file')} went to another bucket than this stack's; give its --stack.")
-        found = look_up(table, [one for one in sent if one.bucket == deployed.bucket])
+        found = look_up(deployed.predictions(), [one for one in sent if one.bucket == deployed.bucket])
         s3 = deployed.client("s3")
         rows = (
             in_short(record, one.file) if record else without_record(one, away=bool(gone(s3, [one])))

@@ -12,7 +12,6 @@ from cli.deployed import Account, Deployed, aws_calls, find
 from cli.images import ImageError, bucket_and_key
 from cli.output import say, write_json
 from handler.store.record import NOTICE
-from handler.store.table import PredictionsTable
 from model_layer import DecodingLimits, ImageRejectedError, Status
 from pictures.names import one_line
 from pictures.overlay import overlay_png
@@ -36,8 +35,8 @@ def show(image: str, stack: str, account: Account, picture: Path | None, *, as_j
     with aws_calls():
         deployed = find(stack, account)
         bucket, key = bucket_and_key(image, deployed)
-        table = PredictionsTable(deployed.client("dynamodb"), deployed.table)
-        records = sorted(table.history(f"{bucket}/{key}"), key=lambda record: record["predicted_at"], reverse=True)
+        history = deployed.predictions().history(f"{bucket}/{key}")
+        records = sorted(history, key=lambda record: record["predicted_at"], reverse=True)
         if not records:
             raise ImageError(
                 f"There is no record of {one_line(key)} in {deployed.table}. An image that was just uploaded has one "

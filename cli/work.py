@@ -20,8 +20,9 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cli.deployed import AWS_ERRORS, Account, DeployedError, aws_calls, find
+from cli.deployed import Account, DeployedError, aws_calls, find
 from cli.output import count, say
+from handler.aws import AWS_ERRORS
 from infra.lambda_contract import LambdaContext
 from infra.stack import lane_of
 from infra.standing import standing_endpoint

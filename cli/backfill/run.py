@@ -7,7 +7,6 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from cli.backfill.choice import Choice
 from cli.backfill.estimate import MEGABYTES_A_CORE, in_words
 from cli.backfill.inventory import Inventory, InventoryError, fetch_manifest
 from cli.backfill.inventory import pages as inventory_pages
@@ -15,7 +14,6 @@ from cli.backfill.objects import Page, Place, message, pages
 from cli.backfill.sending import send
 from cli.deployed import Account, Deployed, find
 from cli.output import say
-from handler.store.table import PredictionsTable
 from model_layer.errors import UserError
 
 PAUSE = 5.0
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from cli.backfill.choice import Choice
     from cli.backfill.objects import Current
     from infra.embedded_aws import Endpoint
 
@@ -83,10 +82,10 @@ def backfill(
     dry_run: bool,
     per_second: float,
     restart: bool,
-    account: Account | None = None,
-    choice: Choice | None = None,
-    inventory: str | None = None,
-    max_waiting: int | None = None,
+    account: Account,
+    choice: Choice,
+    inventory: str | None,
+    max_waiting: int | None,
 ) -> int:
     """Returns 0 when everything was sent, or counted.
 
@@ -94,7 +93,6 @@ def backfill(
         UserError: the stack, the inventory, the progress file or SQS does not allow it.
     """
     deployed = find(stack, account)
-    choice = choice or Choice()
     source = _Source(deployed, choice, _inventory(deployed, inventory))
     question = f"{choice.since or ''};{choice.model_version or ''};{inventory or ''}".strip(";")
     begun = (
@@ -128,7 +126,7 @@ class _Source:
 
     def pages(self, progress: Progress) -> Iterator[tuple[Page, list[Current]]]:
         """Each page that is left, with those of its objects that are to be sent."""
-        table = PredictionsTable(self.stack.client("dynamodb"), self.stack.table)
+        table = self.stack.predictions()
         s3, bucket = self.stack.client("s3"), self.stack.bucket
         if self.inventory:
             found = inventory_pages(s3, self.inventory, progress.prefix, progress.place)
