@@ -176,7 +176,7 @@ def submit(
     wait: Annotated[
         float | None,
         typer.Option(
-            metavar="[SECONDS]", min=0, help=f"Wait until each image has its result, at most so long ({WAIT})."
+            metavar="[SECONDS]", min=0, help=f"Wait until each image has its result, at most so many seconds ({WAIT})."
         ),
     ] = None,
     prefix: Annotated[str, typer.Option(help="What the keys in the bucket begin with, such as clinic-7/.")] = "",
@@ -185,7 +185,11 @@ def submit(
     ] = False,
     manifest: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", dir_okay=False, help="Default: dermbatch-manifest.jsonl beside the images."),
+        typer.Option(
+            metavar="FILE",
+            dir_okay=False,
+            help="Where to note what was sent. Default: dermbatch-manifest.jsonl beside the images.",
+        ),
     ] = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -226,7 +230,7 @@ def results(
     *,
     label: Annotated[str | None, typer.Option(metavar="CODE", help="Only this label, such as mel.")] = None,
     status: Annotated[
-        Status | None, typer.Option(help="Only this status. Without: those with a label, most confident first.")
+        Status | None, typer.Option(help="Only this status. Default: images with a label, most confident first.")
     ] = None,
     day: Day = None,
     since: Since = None,
@@ -235,9 +239,12 @@ def results(
     ] = None,
     triage: Annotated[Triage | None, typer.Option(help="Only this triage.")] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, max=10_000, metavar="N", help="Most rows (100; all of a manifest).")
+        int | None,
+        typer.Option(min=1, max=10_000, metavar="N", help="Show at most so many rows (100; of a manifest, all)."),
     ] = None,
-    cursor: Annotated[str | None, typer.Option(help="Where the page before ended, as it said.")] = None,
+    cursor: Annotated[
+        str | None, typer.Option(help="Continue after the previous page, which gave this cursor.")
+    ] = None,
     manifest: Annotated[
         Path | None,
         typer.Option(metavar="FILE", dir_okay=False, help="What became of each file of this submission."),
@@ -458,7 +465,9 @@ def backfill(
 
 @app.command()
 def work(
-    queue_urls: Annotated[list[str], typer.Argument(metavar="QUEUE_URL...", help="Several are served in turn.")],
+    queue_urls: Annotated[
+        list[str], typer.Argument(metavar="QUEUE_URL...", help="Address of a queue; several are served in turn.")
+    ],
     *,
     stack: Stack = STACK,
     profile: Profile = None,
@@ -466,7 +475,10 @@ def work(
     local: Local = False,
     batch_size: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Messages of a batch.")] = 10,
     batch_seconds: Annotated[
-        float, typer.Option(min=10, max=36_000, help="What is left of a batch then goes back into the queue.")
+        float,
+        typer.Option(
+            min=10, max=36_000, help="Seconds that a batch may take; what is left of it then goes back into the queue."
+        ),
     ] = 900,
     grace: Annotated[
         float, typer.Option(min=1, max=3600, help="Seconds that the batch has after SIGTERM or Ctrl-C.")
@@ -518,9 +530,10 @@ def serve(
     profile: Profile = None,
     region: Region = None,
     host: Annotated[str, typer.Option(help="Address to listen on; others than loopback demand the key.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0 takes a free one.")] = 8000,
     name: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Host name under which others reach it; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Host name under which others reach the service; repeatable."),
     ] = None,
 ) -> None:
     """Serve the page and the HTTP service, over a deployed stack or (--local) over one of this machine's own.
@@ -556,7 +569,9 @@ def compare(
     day: Day = None,
     since: Since = None,
     bundle: Bundle = None,
-    limit: Annotated[int, typer.Option(min=0, metavar="N", help="Show so many images that differ; 0: all.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Show at most so many images that differ; 0 shows all.")
+    ] = 20,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -589,7 +604,7 @@ class Lane(StrEnum):
 
 
 LaneOption = Annotated[Lane | None, typer.Option("--lane", help="Only the dead letters of this lane.")]
-Only = Annotated[str | None, typer.Option("--only", metavar="CODE", help="Only those with this reason.")]
+Only = Annotated[str | None, typer.Option("--only", metavar="CODE", help="Only dead letters with this reason.")]
 
 
 @dlq.command("list")
@@ -601,7 +616,7 @@ def dlq_list(
     local: Local = False,
     lane: LaneOption = None,
     only: Only = None,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Look at no more than so many.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Look at no more than so many letters.")] = 1000,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -621,7 +636,7 @@ def dlq_list(
 
 @dlq.command("show")
 def dlq_show(
-    message: Annotated[str, typer.Argument(metavar="MESSAGE_ID", help="As the list shows it.")],
+    message: Annotated[str, typer.Argument(metavar="MESSAGE_ID", help="Id of the letter, as the list shows it.")],
     *,
     stack: Stack = STACK,
     profile: Profile = None,
@@ -648,9 +663,11 @@ def dlq_redrive(
     local: Local = False,
     lane: LaneOption = None,
     only: Only = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count them, and send nothing back.")] = False,
-    per_second: Annotated[float, typer.Option(min=0, help="At most so many a second; 0 means no limit.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Send back no more than so many.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the letters, and send nothing back.")] = False,
+    per_second: Annotated[float, typer.Option(min=0, help="At most so many letters a second; 0 means no limit.")] = 0,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Send back no more than so many letters.")
+    ] = None,
 ) -> None:
     """Send dead letters back to the worker: all of them, or those with one reason.
 
