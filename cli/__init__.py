@@ -22,6 +22,7 @@ files      the files below the paths that a person names
 manifest   which file of a submission went where
 following  the records of a submission, now or as they come
 images     an image as a person names it
+reference  writes docs/reference.md from the code
 """
 
 __version__ = "0.1.0"

@@ -4,5 +4,8 @@
 
 run        counts or sends page by page, and keeps the progress in a file
 objects    lists the current versions in the bucket, and builds the message for each
+inventory  reads an S3 Inventory instead of a listing
+choice     which of the objects are sent
 sending    puts messages into a queue
+estimate   what a backfill will cost, and how long it will take
 """
