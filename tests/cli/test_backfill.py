@@ -13,7 +13,6 @@ from cli.backfill import objects, run, sending
 from handler.intake.events import read_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from infra.stack import Stack
@@ -46,19 +45,15 @@ class Bucket:
 
 
 @pytest.fixture
-def bucket(fresh_stack: Callable[..., Stack], monkeypatch: pytest.MonkeyPatch) -> Bucket:
-    stack = fresh_stack()
-    for name, value in stack.endpoint.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("AWS_PROFILE", raising=False)
-    s3 = stack.endpoint.client("s3")
-    s3.put_object(Bucket=stack.bucket, Key="2026/overwritten.jpg", Body=b"first")
+def bucket(reached: Stack) -> Bucket:
+    s3 = reached.endpoint.client("s3")
+    s3.put_object(Bucket=reached.bucket, Key="2026/overwritten.jpg", Body=b"first")
     keys = ["2025/old.jpg", *(f"2026/{number:02}.jpg" for number in range(12)), "2026/overwritten.jpg", UGLY]
-    versions = {key: s3.put_object(Bucket=stack.bucket, Key=key, Body=b"image")["VersionId"] for key in keys}
-    s3.put_object(Bucket=stack.bucket, Key="2026/deleted.jpg", Body=b"gone")
-    s3.delete_object(Bucket=stack.bucket, Key="2026/deleted.jpg")
-    stack.endpoint.client("sqs").purge_queue(QueueUrl=stack.queue_url)
-    return Bucket(stack, versions)
+    versions = {key: s3.put_object(Bucket=reached.bucket, Key=key, Body=b"image")["VersionId"] for key in keys}
+    s3.put_object(Bucket=reached.bucket, Key="2026/deleted.jpg", Body=b"gone")
+    s3.delete_object(Bucket=reached.bucket, Key="2026/deleted.jpg")
+    reached.endpoint.client("sqs").purge_queue(QueueUrl=reached.queue_url)
+    return Bucket(reached, versions)
 
 
 def _arguments(bucket: Bucket, tmp_path: Path, *more: str) -> list[str]:
