@@ -51,6 +51,7 @@ def classify(
     found = files_of(paths)
     classifier = Classifier.load(bundle_folder({"MODEL_BUNDLE": str(bundle or "")}), keep_file=False)
     unread: dict[str, str] = {}
+    statuses: list[str] = []
     with Progress("classifying", len(found.files), quiet=len(found.files) <= BATCH) as progress:
 
         def records() -> Iterator[dict[str, Any]]:
@@ -63,7 +64,6 @@ def classify(
                 progress.advance()
                 yield record
 
-        statuses: list[str] = []
         match form:
             case Form.JSON:
                 write_json(records(), sys.stdout)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from infra.embedded_aws import embedded_aws
-from infra.local_stack import BUCKET
+from infra.local_stack import PARAMETERS
 from infra.stack import Stack, deploy
 from infra.standing import standing
 from infra.worker_loop import load_handler, run_worker
@@ -43,7 +43,7 @@ def main() -> int:
 def _stand(host: str, env: Path, *, worker: bool) -> int:
     """Deploys, and stays up until it is stopped, which is its normal end."""
     with contextlib.suppress(KeyboardInterrupt), embedded_aws(host) as endpoint:
-        stack = deploy(endpoint, parameters={"BucketName": BUCKET})
+        stack = deploy(endpoint, parameters=PARAMETERS)
         variables = {**stack.environment, "AWS_ENDPOINT_URL": endpoint.url}
         env.write_text(json.dumps({"Worker": variables}, indent=2) + "\n", encoding="utf-8")
         settings = endpoint.environment({})
