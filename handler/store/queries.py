@@ -62,6 +62,8 @@ class Question:
     status: str | None = None
     triage: str | None = None
     least_confidence: float | None = None
+    open_ended: bool = False
+    """Whether `days` are one day and all since. Tomorrow it is still the same question, with a day more."""
 
     @property
     def about_problems(self) -> bool:
@@ -91,9 +93,11 @@ class Question:
         Raises:
             CursorError: `cursor` is of another question.
         """
-        asked, _, inner = (cursor or "").partition(".")
-        if cursor and (asked != self._digest or not inner):
-            raise CursorError("The cursor is of another question.")
+        inner = None
+        if cursor is not None:
+            asked, _, inner = cursor.partition(".")
+            if asked != self._digest or not inner:
+                raise CursorError("The cursor is of another question.")
         found, following = page(
             client,
             table,
@@ -101,7 +105,7 @@ class Question:
             self.subjects(labels),
             self.days,
             size,
-            inner or None,
+            inner,
             least_confidence=self.least_confidence or 0,
             wanted=self._wants,
         )
@@ -110,7 +114,8 @@ class Question:
     @property
     def _digest(self) -> str:
         days = [day.isoformat() for day in sorted(set(self.days))]
-        asked = json.dumps([days, self.label, self.status, self.triage, self.least_confidence])
+        named = ["since", *days[:1]] if self.open_ended else days
+        asked = json.dumps([named, self.label, self.status, self.triage, self.least_confidence])
         return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
     def _wants(self, entry: Mapping[str, Any]) -> bool:

@@ -174,6 +174,23 @@ def test_a_cursor_belongs_to_its_question(filled):
     for other in (queries.Question(DAYS[:1], status="referred"), queries.Question(DAYS, status="rejected")):
         with pytest.raises(CursorError):
             other.page(client, TABLE, ["mel"], 2, cursor)
-    for wrong in ("x", ".", f"{cursor.partition('.')[0]}.", f"{cursor}x!"):
+    for wrong in ("", "x", ".", f"{cursor.partition('.')[0]}.", f"{cursor}x!"):
         with pytest.raises(CursorError):
             question.page(client, TABLE, ["mel"], 2, wrong)
+
+
+def test_a_cursor_of_a_day_and_all_since_is_good_on_the_next_day(filled):
+    client = boto3.client("dynamodb")
+    days = sorted(DAYS)
+    evening = queries.Question(days[:-1], status="referred", open_ended=True)
+    first, cursor = evening.page(client, TABLE, ["mel"], 1)
+    morning = queries.Question(days, status="referred", open_ended=True)
+    rest, end = morning.page(client, TABLE, ["mel"], 100, cursor)
+    everything, _ = evening.page(client, TABLE, ["mel"], 100)
+    assert (first + rest, end) == (everything, None), "what the new day brought comes before the cursor"
+    for other in (
+        queries.Question(days, status="referred"),
+        queries.Question(days[1:], status="referred", open_ended=True),
+    ):
+        with pytest.raises(CursorError):
+            other.page(client, TABLE, ["mel"], 1, cursor)
