@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import hashlib
 import hmac
 import json
 import secrets
@@ -26,35 +25,24 @@ from handler import aws
 from handler.errors import HandlerError, RefusedError, SupersededError
 from handler.flow.fetching import BucketReader
 from handler.intake.messages import Upload, iso8601
-from handler.store import queries
 from handler.store.erasure import Erasure
-from handler.store.record import BY_LABEL, BY_PROBLEM, SHARDS, FileFacts, Finding, build_record
+from handler.store.queries import CursorError, Question
+from handler.store.record import SHARDS
 from handler.store.table import PredictionsTable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from api.schemas import Filters
     from api.settings import Settings
     from handler.store.record import Record
-    from model_layer import Bundle, Prediction, Rejection
+    from model_layer import Rejection
 
 _MOST_PARTITIONS = 1000
 """Of the index that one request may ask: eight labels on 7 days, or one on 62."""
 _MOST_DAYS = 62
 _MOST_KEY_BYTES = 1024  # S3's own limit
 _GONE = frozenset({"404", "NoSuchKey", "NoSuchVersion", "405", "MethodNotAllowed"})
-
-
-def record_of(
-    answer: Prediction | Rejection, content: bytes, timings_ms: dict[str, float], bundle: Bundle, request_id: str
-) -> dict[str, Any]:
-    """The record of an image that was sent here and is stored nowhere: as schema 1, with no name."""
-    facts = FileFacts(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-    finding = Finding(Upload("", "", None, None, None), answer, facts, timings_ms)
-    record: dict[str, Any] = {**build_record(finding, bundle, request_id)}
-    nameless = {**record["object"], "bucket": None, "key": None, "version": None, "etag": None}
-    return {**record, "image": None, "version": None, "object": nameless}
 
 
 def upload_origin(settings: Settings) -> str:
@@ -105,42 +93,23 @@ class Records:
     def page(self, filters: Filters) -> tuple[list[dict[str, Any]], str | None]:
         """One page of predictions in short, and the cursor of the next.
 
-        With a label, a confidence or a triage, and for `classified` or no status: the most confident first. Else, of a
-        status: the latest first.
-
         Raises:
             Problem: 422 for a cursor of another question, or for too many days at once.
         """
-        days = _days(filters)
-        cursor = _inner(filters)
-        by_problem = (
-            filters.status not in {None, "classified"}
-            and filters.label is None
-            and filters.min_confidence is None
-            and filters.triage is None
-        )
-        index = BY_PROBLEM if by_problem else BY_LABEL
-        subjects = [str(filters.status)] if by_problem else [filters.label] if filters.label else list(self._labels)
-        if len(subjects) * len(days) * SHARDS > _MOST_PARTITIONS:
+        question = _question(filters)
+        if len(question.subjects(self._labels)) * len(question.days) * SHARDS > _MOST_PARTITIONS:
             sentence = "That is too much for one question; ask for a label, or for fewer days."
             raise Problem(422, "too_many_days", sentence)
         try:
             with _problems():
-                entries, following = queries.page(
-                    self._dynamodb,
-                    self._name,
-                    index,
-                    subjects,
-                    days,
-                    filters.limit,
-                    cursor,
-                    least_confidence=filters.min_confidence or 0,
-                    wanted=lambda entry: by_problem or _is_wanted(entry, filters),
+                entries, following = question.page(
+                    self._dynamodb, self._name, self._labels, filters.limit, filters.cursor
                 )
-        except queries.CursorError:
-            raise _wrong_cursor() from None
+        except CursorError:
+            sentence = "The cursor is not one of this question's; begin with its first page."
+            raise Problem(422, "wrong_cursor", sentence) from None
         empty = {"label": None, "confidence": None, "triage": None, "reasons": None}
-        return [{**empty, **entry} for entry in entries], f"{_question(filters)}.{following}" if following else None
+        return [{**empty, **entry} for entry in entries], following
 
     def erase(self, image: str) -> tuple[int, int]:
         """Deletes every version of the object and erases its records; gives the numbers of both.
@@ -248,6 +217,17 @@ def _can_be(image: str) -> bool:
     return len(image.partition("/")[2].encode()) <= _MOST_KEY_BYTES
 
 
+def _question(filters: Filters) -> Question:
+    return Question(
+        _days(filters),
+        filters.label,
+        filters.status,
+        filters.triage,
+        filters.min_confidence,
+        open_ended=filters.since is not None,
+    )
+
+
 def _days(filters: Filters) -> list[date]:
     today = datetime.now(UTC).date()
     if filters.since is None:
@@ -258,33 +238,6 @@ def _days(filters: Filters) -> list[date]:
     if count > _MOST_DAYS:
         raise Problem(422, "too_many_days", f"That is too much for one question; ask for at most {_MOST_DAYS} days.")
     return [filters.since + timedelta(days=i) for i in range(count)]
-
-
-def _is_wanted(entry: Mapping[str, Any], filters: Filters) -> bool:
-    return all(
-        wanted is None or entry[name] == wanted
-        for name, wanted in (("status", filters.status), ("triage", filters.triage))
-    )
-
-
-def _question(filters: Filters) -> str:
-    """What a cursor belongs to: everything that decides the order and the choice of entries."""
-    question = filters.model_dump(mode="json", exclude={"cursor", "limit"})
-    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _inner(filters: Filters) -> str | None:
-    """The store's own cursor, of one that was given out for this question."""
-    if filters.cursor is None:
-        return None
-    question, _, inner = filters.cursor.partition(".")
-    if question != _question(filters) or not inner:
-        raise _wrong_cursor()
-    return inner
-
-
-def _wrong_cursor() -> Problem:
-    return Problem(422, "wrong_cursor", "The cursor is not one of this question's; begin with its first page.")
 
 
 def _ticket(settings: Settings, key: str) -> str:

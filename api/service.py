@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,9 +13,10 @@ from PIL import Image, ImageDraw
 from api.drawing import preview_png
 from api.line import Line
 from api.problems import Problem, busy
-from api.records import Records, record_of, upload_origin
+from api.records import Records, upload_origin
 from handler.configuration import load
 from handler.errors import ConfigurationError
+from handler.store.record import FileFacts, unstored_record
 from model_layer import DecodedImage, ImageRejectedError, Rejection
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ class Service:
         return upload_origin(settings) if settings.table and not settings.relay else None
 
     def classify(self, content: bytes, request_id: str) -> dict[str, Any]:
-        """The record of one image, as `record_of` makes it. Blocks for as long as that takes.
+        """The record of one image, which is stored nowhere. Blocks for as long as that takes.
 
         Raises:
             Problem: 503; there is no memory for this image now.
@@ -102,7 +104,8 @@ class Service:
                 timings["infer"] = (time.perf_counter() - started) * 1000
         except MemoryError:
             raise _short_of_memory() from None
-        return record_of(answer, content, timings, classifier.bundle, request_id)
+        file = FileFacts(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+        return unstored_record(answer, file, timings, classifier.bundle, request_id)
 
     def preview(self, content: bytes | Rejection, side: int) -> bytes:
         """A PNG of a stored image.

@@ -267,6 +267,7 @@ QUESTIONS = {
     "a huge page": ({"limit": "99999999999999999999"}, "invalid_request"),
     "a filter that there is not": ({"lable": "mel"}, "invalid_request"),
     "a huge cursor": ({"cursor": "A" * 50_000}, "invalid_request"),
+    "an empty cursor": ({"cursor": ""}, "wrong_cursor"),
     "a cursor that is none": ({"cursor": "xyz"}, "wrong_cursor"),
     "a cursor of nested lists": ({"cursor": base64.urlsafe_b64encode(b"[" * 3000).decode()}, "wrong_cursor"),
     "a cursor of numbers": ({"cursor": base64.urlsafe_b64encode(b"[1, 2, 3, 4]").decode()}, "wrong_cursor"),
@@ -286,6 +287,32 @@ def test_a_cursor_belongs_to_its_question(client, table, settings, prefix):
     assert cursor
     assert client.get("/v1/predictions", params={"label": "akiec", "limit": 9, "cursor": cursor}).status_code == 200
     assert_problem(client.get("/v1/predictions", params={"label": "mel", "cursor": cursor}), 422, "wrong_cursor")
+
+
+@pytest.mark.parametrize(
+    ("days", "status"),
+    [({"since": str(TODAY)}, 200), ({"day": str(TODAY)}, 200), ({}, 422)],
+    ids=["since", "day", "today"],
+)
+def test_a_page_begun_before_midnight_goes_on_after_it_unless_it_asks_for_today(
+    client, table, settings, prefix, monkeypatch, days, status
+):
+    class Tomorrow(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(days=1)
+
+    for n in range(2):
+        table.put(record(f"{settings.bucket}/{prefix}{n}", label="scc"))
+    cursor = client.get("/v1/predictions", params={"label": "scc", "limit": 1, **days}).json()["next"]
+    monkeypatch.setattr(records, "datetime", Tomorrow)
+    response = client.get("/v1/predictions", params={"label": "scc", "limit": 1, "cursor": cursor, **days})
+    assert response.status_code == status
+    if status == 200:
+        (entry,) = response.json()["predictions"]
+        assert entry["label"] == "scc"
+    else:
+        assert_problem(response, 422, "wrong_cursor")
 
 
 NAMES = [
