@@ -10,10 +10,10 @@ from fastapi.responses import JSONResponse, Response
 
 from api import examples, schemas
 from api.bodies import read_form, read_image
-from api.drawing import overlay_png
 from api.problems import MEDIA_TYPE, Problem
 from api.schemas import Filters, Image
 from handler.store.record import NOTICE
+from pictures.overlay import overlay_png
 
 if TYPE_CHECKING:
     from api.service import Service

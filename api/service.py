@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw
 
-from api.drawing import preview_png
 from api.line import Line
 from api.problems import Problem, busy
 from api.records import Records, upload_origin
 from handler.configuration import load
 from handler.errors import ConfigurationError
 from handler.store.record import FileFacts, unstored_record
-from model_layer import DecodedImage, ImageRejectedError, Rejection
+from model_layer import DecodedImage, ImageRejectedError, Rejection, decode
+from pictures.overlay import png
 
 if TYPE_CHECKING:
     from api.settings import Settings
@@ -108,7 +108,7 @@ class Service:
         return unstored_record(answer, file, timings, classifier.bundle, request_id)
 
     def preview(self, content: bytes | Rejection, side: int) -> bytes:
-        """A PNG of a stored image.
+        """A PNG of `side` pixels: the centre square of a stored image, which is what the network saw.
 
         Raises:
             Problem: 422; it cannot be decoded. 503 as for `classify`.
@@ -116,7 +116,7 @@ class Service:
         try:
             if isinstance(content, Rejection):
                 raise Problem(422, content.code, content.sentence)
-            return preview_png(content, side, self.classifier.limits)
+            return png(Image.fromarray(decode(content, side, self.classifier.limits).pixels))
         except ImageRejectedError as error:
             raise Problem(422, error.code, str(error)) from None
         except MemoryError:
