@@ -13,7 +13,6 @@ from api.bodies import read_form, read_image
 from api.problems import MEDIA_TYPE, Problem
 from api.schemas import Filters, Image
 from handler.store.record import NOTICE
-from pictures.overlay import overlay_png
 
 if TYPE_CHECKING:
     from api.service import Service
@@ -77,7 +76,7 @@ async def classify(request: Request) -> Response:
     record would have. When every place is taken, the answer is 503 with Retry-After, before the file is read.
     """
     service = _service(request)
-    limits = service.classifier.limits
+    _ = service.classifier  # while there is none, no body is read
     with service.line.place():
         content = await read_image(request, service.settings.max_image_bytes, _too_large(service))
         request_id: str = request.state.request_id
@@ -85,7 +84,7 @@ async def classify(request: Request) -> Response:
         def work() -> tuple[dict[str, Any], bytes | None]:
             record = service.classify(content, request_id)
             drawn = record["heatmap"] and _wants_picture(request)
-            return record, overlay_png(content, record["heatmap"], limits) if drawn else None
+            return record, service.overlay(content, record["heatmap"]) if drawn else None
 
         record, picture = await service.line.run(work, request)
     if record["status"] == "rejected":

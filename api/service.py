@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import time
@@ -17,9 +18,11 @@ from handler.configuration import load
 from handler.errors import ConfigurationError
 from handler.store.record import FileFacts, unstored_record
 from model_layer import DecodedImage, ImageRejectedError, Rejection, decode
-from pictures.overlay import png
+from pictures.overlay import overlay_png, png
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from api.settings import Settings
     from model_layer import Classifier
 
@@ -93,7 +96,7 @@ class Service:
             Problem: 503; there is no memory for this image now.
         """
         classifier, timings = self.classifier, {}
-        try:
+        with _short_of_memory():
             started = time.perf_counter()
             image = classifier.decode(content)
             timings["decode"] = (time.perf_counter() - started) * 1000
@@ -102,10 +105,17 @@ class Service:
                 started = time.perf_counter()
                 (answer,) = classifier.predict([image])
                 timings["infer"] = (time.perf_counter() - started) * 1000
-        except MemoryError:
-            raise _short_of_memory() from None
         file = FileFacts(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
         return unstored_record(answer, file, timings, classifier.bundle, request_id)
+
+    def overlay(self, content: bytes, heatmap: Mapping[str, Any]) -> bytes:
+        """A PNG of an image that was classified, under its heat map.
+
+        Raises:
+            Problem: 503 as for `classify`.
+        """
+        with _short_of_memory():
+            return overlay_png(content, heatmap, self.classifier.limits)
 
     def preview(self, content: bytes | Rejection, side: int) -> bytes:
         """A PNG of `side` pixels: the centre square of a stored image, which is what the network saw.
@@ -113,14 +123,13 @@ class Service:
         Raises:
             Problem: 422; it cannot be decoded. 503 as for `classify`.
         """
+        if isinstance(content, Rejection):
+            raise Problem(422, content.code, content.sentence)
         try:
-            if isinstance(content, Rejection):
-                raise Problem(422, content.code, content.sentence)
-            return png(Image.fromarray(decode(content, side, self.classifier.limits).pixels))
+            with _short_of_memory():
+                return png(Image.fromarray(decode(content, side, self.classifier.limits).pixels))
         except ImageRejectedError as error:
             raise Problem(422, error.code, str(error)) from None
-        except MemoryError:
-            raise _short_of_memory() from None
 
     def _load(self) -> None:
         try:
@@ -145,5 +154,10 @@ def _first_image() -> bytes:
     return buffer.getvalue()
 
 
-def _short_of_memory() -> Problem:
-    return busy("out_of_memory", "The service is short of memory; that says nothing of the image.", 5)
+@contextlib.contextmanager
+def _short_of_memory() -> Iterator[None]:
+    """MemoryError as a problem."""
+    try:
+        yield
+    except MemoryError:
+        raise busy("out_of_memory", "The service is short of memory; that says nothing of the image.", 5) from None

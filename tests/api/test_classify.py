@@ -319,8 +319,12 @@ def test_an_image_that_there_is_no_memory_for_is_503_and_says_nothing_of_the_ima
     def short(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(narrow.service.classifier, "decode", short)
-    assert_problem(narrow.post("/v1/classify", content=jpeg(1)), 503, "out_of_memory")
+    with monkeypatch.context() as patch:
+        patch.setattr(narrow.service.classifier, "decode", short)
+        assert_problem(narrow.post("/v1/classify", content=jpeg(1)), 503, "out_of_memory")
+    monkeypatch.setattr("api.service.overlay_png", short)
+    response = narrow.post("/v1/classify", content=jpeg(1), headers={"Accept": "image/png"})
+    assert_problem(response, 503, "out_of_memory")
 
 
 def test_an_unforeseen_error_is_500_and_its_text_is_nowhere(narrow, monkeypatch, caplog):
