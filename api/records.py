@@ -22,7 +22,7 @@ from botocore.config import Config
 
 from api.problems import Problem, busy
 from handler import aws
-from handler.errors import HandlerError, RefusedError, SupersededError
+from handler.errors import ConfigurationError, HandlerError, RefusedError, SupersededError
 from handler.flow.fetching import BucketReader
 from handler.intake.messages import Upload, iso8601
 from handler.store.erasure import Erasure
@@ -66,13 +66,20 @@ class Records:
     """The store of one deployment: its table and its bucket. Thread-safe."""
 
     def __init__(self, settings: Settings, table: str, bucket: str, labels: tuple[str, ...]) -> None:
-        """`labels` are those of the model: what a question without a label asks for."""
+        """`labels` are those of the model: what a question without a label asks for.
+
+        Raises:
+            ConfigurationError: AWS's own settings are wrong, such as its region.
+        """
         self._settings = settings
         self._labels = labels
         self._name, self.bucket = table, bucket
-        self._dynamodb = aws.client("dynamodb", settings.worker)
-        self._s3 = aws.client("s3", settings.worker)
-        self._signer = _signer(settings)
+        try:
+            self._dynamodb = aws.client("dynamodb", settings.worker)
+            self._s3 = aws.client("s3", settings.worker)
+            self._signer = _signer(settings)
+        except aws.AWS_ERRORS as error:
+            raise ConfigurationError(f"AWS's settings cannot be used: {error}") from error
         self._reader = BucketReader(self._s3, settings.worker.max_image_bytes)
         self._table = PredictionsTable(self._dynamodb, self._name)
 

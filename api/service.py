@@ -42,7 +42,7 @@ class Service:
         self.loading: Future[Classifier] = Future()
         self._records: Records | None = None
         if classifier is not None:
-            self._is_loaded(classifier)
+            self._begin_with(classifier)
 
     def start(self) -> None:
         """Begins to load the model, unless it is there."""
@@ -76,12 +76,9 @@ class Service:
         Raises:
             Problem: 503 as for `classifier`, 501 where this service has no store.
         """
-        labels = tuple(label.code for label in self.classifier.bundle.labels)
-        table, bucket = self.settings.table, self.settings.bucket
-        if table is None or bucket is None:
-            raise Problem(501, "no_store", "This service only classifies; it was started without a table and a bucket.")
+        _ = self.classifier
         if self._records is None:
-            self._records = Records(self.settings, table, bucket, labels)
+            raise Problem(501, "no_store", "This service only classifies; it was started without a table and a bucket.")
         return self._records
 
     def upload_origin(self) -> str | None:
@@ -133,15 +130,22 @@ class Service:
 
     def _load(self) -> None:
         try:
-            self._is_loaded(load(self.settings.worker))
+            self._begin_with(load(self.settings.worker))
         except BaseException as error:  # noqa: BLE001 (whoever waits for the model is told)
             self.loading.set_exception(error)
 
-    def _is_loaded(self, classifier: Classifier) -> None:
-        """From now on this service is ready: `classifier` has answered for an image, from its bytes on."""
+    def _begin_with(self, classifier: Classifier) -> None:
+        """From now on this service is ready: `classifier` has answered for an image, from its bytes on.
+
+        AWS's clients are made here too: they take a while, and boto3 does not make several at a time safely.
+        """
         (answer,) = classifier.classify([_first_image()])
         if isinstance(answer, Rejection):
             raise ConfigurationError(f"The model does not take the first image: {answer.sentence}")
+        settings = self.settings
+        if settings.table is not None and settings.bucket is not None:
+            labels = tuple(label.code for label in classifier.bundle.labels)
+            self._records = Records(settings, settings.table, settings.bucket, labels)
         self.loading.set_result(classifier)
 
 

@@ -210,6 +210,7 @@ def test_the_key_may_be_given_and_is_then_not_printed(environment):
         ({"UPLOADS_BUCKET": ""}, "must be set together"),
         ({"DERMBATCH_KEY": "short"}, "DERMBATCH_KEY must"),
         ({"MODEL_BUNDLE": str(ROOT / "docs")}, "MODEL_BUNDLE cannot be used"),
+        ({"AWS_DEFAULT_REGION": "no region"}, "AWS's settings cannot be used"),
     ],
 )
 def test_a_wrong_setting_ends_it_with_a_sentence_that_names_it(environment, changes, sentence):

@@ -63,3 +63,14 @@ def test_the_service_calls_what_its_role_allows(calls, settings, client: httpx.C
         assert watched.delete("/v1/prediction", params={"image": image}).status_code == 202
     assert {name for name, _ in calls} == GRANTED
     assert ("DeleteObject", False) not in calls, "only versions are deleted: s3:DeleteObjectVersion"
+
+
+def test_no_request_has_to_make_a_client(settings, monkeypatch: pytest.MonkeyPatch):
+    from running import running
+
+    from api.app import create_app
+
+    with running(create_app(settings)) as started:
+        monkeypatch.setattr(records.boto3, "client", None)
+        assert started.post("/v1/uploads").status_code == 201
+        assert started.get("/v1/predictions", params={"label": "mel"}).status_code == 200
