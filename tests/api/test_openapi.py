@@ -11,6 +11,7 @@ from jsonschema_rs import validator_for
 
 from api import examples, schemas
 from api.openapi import FILE, description
+from handler.store import record
 
 DESCRIPTION = json.loads(FILE.read_text(encoding="utf-8"))
 OPERATIONS = [
@@ -69,10 +70,24 @@ def test_every_answer_of_json_has_an_example():
         assert success in given or name in {"get /healthz", "get /readyz", "get /v1/preview"}, name
 
 
-def test_the_record_is_described_field_by_field_as_it_is_written():
-    assert list(examples.ANSWER) != []
-    fields = {field.alias or name for name, field in schemas.Record.model_fields.items()}
-    assert fields == set(examples.ANSWER)
+@pytest.mark.parametrize(
+    ("described", "written"),
+    [
+        (schemas.Record, record.Record),
+        (schemas.File, record.ObjectFields),
+        (schemas.ModelName, record.ModelFields),
+        (schemas.Reason, record.ReasonFields),
+        (schemas.Heatmap, record.HeatmapFields),
+    ],
+)
+def test_the_record_is_described_field_by_field_as_it_is_written(described, written):
+    fields = {field.alias or name for name, field in described.model_fields.items()}
+    assert fields == set(written.__annotations__)
+
+
+def test_the_example_of_a_record_has_every_field():
+    assert set(examples.ANSWER) == set(record.Record.__annotations__)
+    assert set(examples.ANSWER["object"]) == set(record.ObjectFields.__annotations__)
 
 
 def test_nothing_is_loaded_from_other_hosts():
