@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from api.serving import PORT, serve
-from api.settings import Settings
-from handler.errors import ConfigurationError
+try:
+    from api.serving import PORT, serve
+    from api.settings import Settings
+    from handler.errors import ConfigurationError
+except ModuleNotFoundError as error:
+    sys.exit(f"api: The service needs the package {error.name}; install requirements/service.txt, or use make serve.")
 
 
 def main() -> int:

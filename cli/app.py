@@ -274,7 +274,9 @@ def results(
         if manifest:
             return results_of(manifest, stack, account(), asked, limit, form())
         days = days_of(day or [], since)
-        return results(stack, account(), asked, days, limit or 100, cursor, bundle, form())
+        return results(
+            stack, account(), asked, days, limit or 100, cursor, bundle, form(), open_ended=since is not None
+        )
 
     _run("results", run)
 

@@ -83,13 +83,15 @@ def results(
     cursor: str | None,
     bundle: Path | None,
     form: Form,
+    *,
+    open_ended: bool,
 ) -> int:
-    """Prints one page of predictions, and on stderr the cursor of the next.
+    """Prints one page of predictions, and on stderr the cursor of the next. `open_ended`: see `Question`.
 
     Raises:
         UserError: the cursor is not one of this question, or the stack cannot be reached.
     """
-    question = Question(days, asked.label, asked.status, asked.triage, asked.min_confidence)
+    question = Question(days, asked.label, asked.status, asked.triage, asked.min_confidence, open_ended)
     labels = labels_of(bundle, [asked.label] if asked.label else [])
     with aws_calls():
         deployed = find(stack, account)
