@@ -95,7 +95,8 @@ def test_everything_is_there_again_after_an_orderly_end_and_photographs_after_a_
 
 
 def _child(parent: int, name: str) -> int:
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    command = ["ps", "-ww", "-eo", "pid=,ppid=,args="]  # -ww: whole lines, however narrow COLUMNS says that it is
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in listed.splitlines()]
     (found,) = [int(pid) for pid, owner, command in rows if int(owner) == parent and name in command]
     return found

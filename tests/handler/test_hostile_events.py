@@ -154,8 +154,8 @@ class TestThousandsInOneMessage:
         puts = [Put(f"{n}.jpg", "a" * 32, "00000000-0000-0000-0000-000000000000") for n in range(10_000)]
         started = time.monotonic()
         event = queue_event(notification(*puts), receives=receives)
-        assert handed_back(rig.handle(event, Countdown(seconds=10))) == ["message-0"]
-        assert time.monotonic() - started < 10 + 20
+        assert handed_back(rig.handle(event, Countdown(seconds=4))) == ["message-0"]
+        assert time.monotonic() - started < 4 + 20
         assert 0 < len(states(table)) < 10_000
 
 
