@@ -16,7 +16,7 @@ from mangum import Mangum
 from api.app import create_app
 from api.problems import MEDIA_TYPE, Problem
 from api.settings import Settings
-from handler.configuration import load
+from handler.loading import load
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw
 from api.line import Line
 from api.problems import Problem, busy
 from api.records import Records, upload_origin
-from handler.configuration import load
 from handler.errors import ConfigurationError
+from handler.loading import load
 from handler.store.record import FileFacts, unstored_record
 from model_layer import DecodedImage, ImageRejectedError, Rejection, decode
 from pictures.overlay import overlay_png, png

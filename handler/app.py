@@ -11,7 +11,8 @@ import importlib
 import random
 from typing import Any
 
-from handler.configuration import Settings, begin_loading
+from handler.configuration import Settings
+from handler.loading import begin_loading
 
 settings = Settings.from_environment()
 loading = begin_loading(settings)

@@ -75,6 +75,12 @@ def unavailable(code: ErrorCode, operation: str, error: Exception) -> TryAgainEr
     return TryAgainError(code, f"{operation} failed with {aws_code(error)}.")
 
 
+def queue_url(sqs: Any, arn: str) -> str:
+    """The address of the queue with this ARN, as `sqs` reaches it."""
+    account, name = arn.split(":")[-2:]
+    return f"{sqs.meta.endpoint_url.rstrip('/')}/{account}/{name}"
+
+
 class Patience:
     """Repeats requests that a table throttles, as long as `seconds_left` allows; full jitter, doubling up to 5 s."""
 

@@ -1,23 +1,19 @@
-"""The worker's settings, read once from the environment, and the model that they name."""
+"""The settings of worker and housekeeper, read once from the environment."""
 
 from __future__ import annotations
 
 import math
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from handler.errors import ConfigurationError
-from model_layer import BundleError, Classifier, DecodedImage, DecodingLimits, ImageFacts, available_cores
+from model_layer import available_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from concurrent.futures import Future
 
 MEGABYTES_A_CORE = 1769
 """Lambda gives one core for each of these."""
@@ -61,6 +57,8 @@ class Settings:
     """
     erase_removed: bool
     """Whether the records of objects that are deleted from the bucket are erased."""
+    removals_queue_url: str | None
+    """The queue to which the worker passes on the removals that it meets; unset: it hands them back."""
     aws_endpoint_url: str | None
     """Address of an emulator; unset: AWS. boto3 reads it from the environment."""
     powertools_log_level: str
@@ -86,7 +84,8 @@ class Settings:
             uploads_bucket=_bucket(environment),
             ignore_system_files=_switch(environment, "IGNORE_SYSTEM_FILES", default=True),
             erase_removed=_switch(environment, "ERASE_REMOVED", default=True),
-            aws_endpoint_url=_address(environment),
+            removals_queue_url=_address(environment, "REMOVALS_QUEUE_URL"),
+            aws_endpoint_url=_address(environment, "AWS_ENDPOINT_URL"),
             powertools_log_level=_log_level(environment),
         )
 
@@ -155,10 +154,10 @@ def bundle_folder(environment: Mapping[str, str]) -> Path:
     return shipped[0]
 
 
-def _address(environment: Mapping[str, str]) -> str | None:
-    text = environment.get("AWS_ENDPOINT_URL", "").strip()
+def _address(environment: Mapping[str, str], name: str) -> str | None:
+    text = environment.get(name, "").strip()
     if text and not re.fullmatch(r"https?://[^\s/]\S*", text):
-        raise ConfigurationError(f"AWS_ENDPOINT_URL must be an http:// or https:// address, but is {text!r}.")
+        raise ConfigurationError(f"{name} must be an http:// or https:// address, but is {text!r}.")
     return text or None
 
 
@@ -167,38 +166,3 @@ def _log_level(environment: Mapping[str, str]) -> str:
     if text.upper() not in LOG_LEVELS:
         raise ConfigurationError(f"POWERTOOLS_LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}, but is {text!r}.")
     return text.upper()
-
-
-def begin_loading(settings: Settings) -> Future[Classifier]:
-    """Starts `load` in a thread, while the rest of the worker is still being imported.
-
-    Loading and the first run release the interpreter lock most of the time; importing boto3 and making its clients do
-    not. Side by side they save a cold start the shorter of the two.
-    """
-    thread = ThreadPoolExecutor(1, "load")
-    loading = thread.submit(load, settings)
-    thread.shutdown(wait=False)
-    return loading
-
-
-def load(settings: Settings) -> Classifier:
-    """The model of the bundle that `settings` name, loaded and run once.
-
-    Raises:
-        ConfigurationError: the bundle cannot be used.
-    """
-    limits = DecodingLimits(max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
-    try:
-        classifier = Classifier.load(
-            settings.model_bundle, limits=limits, threads=settings.inference_threads, keep_file=False
-        )
-    except BundleError as error:
-        raise ConfigurationError(f"MODEL_BUNDLE cannot be used: {error}") from error
-    _warm_up(classifier)
-    return classifier
-
-
-def _warm_up(classifier: Classifier) -> None:
-    """The first run of a network plans its memory, so that the first upload does not wait for it."""
-    size = classifier.bundle.input_size
-    classifier.predict([DecodedImage(np.zeros((size, size, 3), np.uint8), ImageFacts("none", size, size))])

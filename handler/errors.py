@@ -45,6 +45,8 @@ class ErrorCode(StrEnum):
     """S3 did not give the object: permissions, throttling, or an outage."""
     TABLE_UNAVAILABLE = "table_unavailable"
     """DynamoDB did not take the record: permissions, throttling, or an outage."""
+    QUEUE_UNAVAILABLE = "queue_unavailable"
+    """SQS did not take a message that the worker or the housekeeper passes on."""
     OUT_OF_TIME = "out_of_time"
     """The invocation ended before this upload was done."""
     OUT_OF_MEMORY = "out_of_memory"
@@ -57,6 +59,8 @@ class ErrorCode(StrEnum):
     """Two tries of this upload ended the worker's process."""
     BAD_COMPANY = "bad_company"
     """It waits for a delivery without messages that are on their last receive."""
+    GIVEN_UP = "given_up"
+    """Its message has used up its receives, and no worker could write why."""
 
 
 REFUSALS = MappingProxyType(
@@ -112,6 +116,7 @@ class RefusedError(HandlerError):
 class TryAgainError(HandlerError):
     """Codes: `storage_unavailable`, `table_unavailable`, `out_of_time`, `out_of_memory`, `internal_error`.
 
-    For a suspect (`handler.flow.delivery`) also `worker_died` and `bad_company`. `unfinished` is the code of a record
-    that announces an attempt, and of an event that came from no queue and must come again.
+    For a suspect (`handler.flow.delivery`) also `worker_died` and `bad_company`, and for a removal `queue_unavailable`.
+    `unfinished` is the code of a record that announces an attempt, and of an event that came from no queue and must
+    come again. `given_up` is the housekeeper's.
     """

@@ -17,10 +17,11 @@ from aws_lambda_powertools.metrics import MetricUnit
 from handler.errors import ErrorCode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from handler.errors import TryAgainError
-    from handler.flow.delivery import RemovalOutcome
     from handler.flow.stages import Outcome
-    from handler.intake.messages import Batch, Message
+    from handler.intake.messages import Batch, Message, Removal, Upload
 
 NAME = "dermbatch"
 
@@ -44,14 +45,14 @@ def report_batch(batch: Batch, uploads: int) -> None:
             logger.error(problem.sentence, correlation_id=message.id, receives=message.receives)
 
 
-def report_removal(outcome: RemovalOutcome) -> None:
-    """What became of one removed object's records."""
-    removal, error = outcome.removal, outcome.error
-    metrics.add_metric("Erased", MetricUnit.Count, outcome.erased)
+def report_removal(removal: Removal, erased: int | None, error: TryAgainError | None) -> None:
+    """What became of one removed object's records; `erased` is their number, None where it is only passed on."""
+    if erased is not None:
+        metrics.add_metric("Erased", MetricUnit.Count, erased)
     metrics.add_metric("TryAgain", MetricUnit.Count, 1 if error else 0)
-    fields: dict[str, Any] = {"image": _hash(removal.image), "version": removal.version, "erased": outcome.erased}
+    fields: dict[str, Any] = {"image": _hash(removal.image), "version": removal.version, "erased": erased}
     if not error:
-        logger.info("removal", **fields)
+        logger.info("removal passed on" if erased is None else "removal", **fields)
     else:
         logger.warning("removal to try again", error=error.sentence, **fields)
         _report_defect(error)
@@ -70,8 +71,6 @@ def report_outcome(outcome: Outcome, message: Message) -> None:
         metrics.add_metric(f"{stage.capitalize()}Time", MetricUnit.Milliseconds, ms)
     if outcome.status and outcome.written:
         metrics.add_metric(outcome.status.capitalize(), MetricUnit.Count, 1)
-    if outcome.erased:
-        metrics.add_metric("Erased", MetricUnit.Count, 1)
     metrics.add_metric("TryAgain", MetricUnit.Count, 1 if outcome.error else 0)
     metrics.add_metric("AlreadyRecorded", MetricUnit.Count, 0 if outcome.error or outcome.written else 1)
 
@@ -80,7 +79,7 @@ def report_outcome(outcome: Outcome, message: Message) -> None:
         "version": outcome.upload.object_version,
         "status": outcome.status,
         "written": outcome.written,
-        "erased": outcome.erased,
+        "removed": outcome.removed,
         "reasons": outcome.reasons,
         "ms": round(sum(outcome.timings_ms.values()), 1),
         "timings_ms": {stage: round(ms, 1) for stage, ms in outcome.timings_ms.items()},
@@ -93,6 +92,24 @@ def report_outcome(outcome: Outcome, message: Message) -> None:
         logger.warning("image to try again", error=outcome.error.sentence, **fields)
         _report_defect(outcome.error)
     logger.debug("image in clear", bucket=outcome.upload.bucket, key=outcome.upload.key)
+
+
+def report_given_up(uploads: Iterable[Upload], message: Message) -> None:
+    """Uploads of a message without receives left that got their `failed` record only now."""
+    for upload in uploads:
+        metrics.add_metric("Failed", MetricUnit.Count, 1)
+        image, version = _hash(upload.image), upload.object_version
+        logger.warning("image given up", image=image, version=version, correlation_id=message.id)
+
+
+def report_letter(message: Message, error: TryAgainError | None, *, dead: bool) -> None:
+    """How the housekeeper left a message: done, a dead letter, or to come again."""
+    fields: dict[str, Any] = {"correlation_id": message.id, "receives": message.receives}
+    if error:
+        logger.warning("message to try again", error=error.sentence, **fields)
+        _report_defect(error)
+    elif dead:
+        logger.warning("dead letter", uploads=len(message.uploads), problems=len(message.problems), **fields)
 
 
 def _hash(image: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from handler import aws, telemetry
-from handler.configuration import load
 from handler.errors import ErrorCode, TryAgainError
 from handler.flow.delivery import Delivery, RemovalOutcome
 from handler.flow.fetching import BucketReader
@@ -13,7 +12,8 @@ from handler.flow.invocation import Invocation
 from handler.flow.queues import Queues
 from handler.flow.stages import Stages
 from handler.intake.events import read_event
-from handler.store.erasure import Erasure
+from handler.loading import load
+from handler.store.erasure import Marks
 from handler.store.table import PredictionsTable
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 class Worker:
     """Answers events one at a time, as a Lambda's sandbox does."""
 
-    def __init__(self, settings: Settings, stages: Stages, erasure: Erasure | None) -> None:
+    def __init__(self, settings: Settings, stages: Stages, marks: Marks | None) -> None:
         self._settings = settings
         self._stages = stages
-        self._erasure = erasure
-        self._queues = Queues(lambda: aws.client("sqs", settings))
+        self._marks = marks
+        self._queues = Queues(lambda: aws.client("sqs", settings), settings.removals_queue_url)
 
     @classmethod
     def start(cls, settings: Settings, loading: Future[Classifier] | None = None) -> Worker:
@@ -46,8 +46,8 @@ class Worker:
         dynamodb, name = aws.client("dynamodb", settings), settings.predictions_table
         classifier = loading.result() if loading else load(settings)
         table = PredictionsTable(dynamodb, name, settings.record_ttl_days)
-        erasure = Erasure(dynamodb, name, reader.remaining) if settings.erase_removed else None
-        return cls(settings, Stages(reader, classifier, table, settings.inference_threads), erasure)
+        marks = Marks(dynamodb, name) if settings.erase_removed else None
+        return cls(settings, Stages(reader, classifier, table, settings.inference_threads), marks)
 
     def handle(self, event: object, context: Any) -> dict[str, list[dict[str, str]]]:
         """Gives every upload that `event` names a record, or hands its message back to the queue.
@@ -64,7 +64,7 @@ class Worker:
         delivery = Delivery(
             batch,
             self._stages,
-            self._erasure,
+            self._marks,
             self._queues,
             Invocation(context.get_remaining_time_in_millis, context.aws_request_id, settings.download_threads),
             max_receives=settings.max_receives,
@@ -75,7 +75,7 @@ class Worker:
         for outcome in delivery.run():
             errors += bool(outcome.error)
             if isinstance(outcome, RemovalOutcome):
-                telemetry.report_removal(outcome)
+                telemetry.report_removal(outcome.removal, None, outcome.error)
             elif outcome.unbegun:
                 unbegun += 1
             else:

@@ -7,7 +7,6 @@ holds the activations of all its images at once; docs/performance.md has the fig
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ import numpy as np
 import onnxruntime
 
 from model_layer.bundle import Bundle, BundleError
+from model_layer.cores import available_cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,11 +25,6 @@ CLASS_MAPS = "class_maps"
 FEATURES = "features"
 UNLIKENESS, KIND = "unlikeness", "kind"
 """Optional outputs."""
-
-
-def available_cores() -> int:
-    """The cores that this process may use; all of the machine's where the system has no affinity (macOS)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)

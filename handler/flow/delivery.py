@@ -1,12 +1,15 @@
 """The messages of one invocation, in the order of work: removals, then what is new, then the suspects one by one.
 
+S3 tells the housekeeper of removals. Where one reaches a worker all the same (a message of another source, or sent
+before the housekeeper was deployed), the worker passes it on: its role may erase nothing.
+
 A killed process answers nothing, so all of its messages come back, and nothing says which upload killed it. The uploads
 of a message that comes back are therefore suspects, unless its times show that it was handed back
 (`handler.flow.queues`). Suspects are tried one at a time, after all others. Each is announced before an attempt: it
 gets a `failed` record with the code `unfinished`, which counts the attempt. If the process dies again, that record
 shows which upload was being tried, and its neighbours are tried first when the messages come back.
 
-    removals of the batch ──► records erased
+    removals of the batch ──► passed on to the housekeeper
 
     uploads of the batch
        │ looked up in the table, 500 at a time; on the last two receives: announced
@@ -22,7 +25,7 @@ shows which upload was being tried, and its neighbours are tried first when the 
                      ├── an error ──► attempts as before, handed back                                  │
                      └── recorded ─────────────────────────────────────────────────────────────────────┤
                                                                                                        ▼
-                                                            removed meanwhile: its record is erased ──► done
+                                               removed meanwhile: the housekeeper is told once more ──► done
 
 An error at any point hands its upload back: its message comes again. Before anything that may end the process, messages
 are acknowledged that are done and have too few receives left to come back. docs/decisions.md shows, receive by receive,
@@ -39,9 +42,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from handler.errors import ErrorCode, TryAgainError
 from handler.flow.invocation import each_within, within
-from handler.flow.pipeline import OUT_OF_TIME, Pipeline
-from handler.flow.queues import Ledger, may_have_killed
-from handler.flow.stages import NearEnd, Outcome, try_again
+from handler.flow.pipeline import Pipeline
+from handler.flow.queues import AT_ONCE, Ledger, may_have_killed
+from handler.flow.stages import OUT_OF_TIME, NearEnd, Outcome, in_time_or_again
 from model_layer import Status
 
 if TYPE_CHECKING:
@@ -51,7 +54,7 @@ if TYPE_CHECKING:
     from handler.flow.queues import Queues
     from handler.flow.stages import Stages
     from handler.intake.messages import Batch, Message, Removal, Upload
-    from handler.store.erasure import Erasure
+    from handler.store.erasure import Marks
     from handler.store.table import State
 
 _Result = TypeVar("_Result")
@@ -72,10 +75,8 @@ class RemovalOutcome:
     """What became of one removal in this invocation."""
 
     removal: Removal
-    erased: int = 0
-    """Number of records."""
     error: TryAgainError | None = None
-    """Why the removal must come again; None when it is done."""
+    """Why the removal must come again; None when it is passed on, or need not be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +97,19 @@ class Delivery:
         self,
         batch: Batch,
         stages: Stages,
-        erasure: Erasure | None,
+        marks: Marks | None,
         queues: Queues,
         invocation: Invocation,
         *,
         max_receives: int,
         visibility_timeout: int,
     ) -> None:
-        """`erasure` is None where the records of removed objects are kept; `visibility_timeout` is in seconds."""
+        """`marks` is None where the records of removed objects are kept; `visibility_timeout` is in seconds."""
         self.messages_naming = _messages_by_upload(batch)
         self._batch = batch
         self._stages = stages
-        self._erasure = erasure
+        self._marks = marks
+        self._queues = queues
         self._ledger = Ledger(queues)
         self._invocation = invocation
         self._max_receives = max_receives
@@ -118,13 +120,13 @@ class Delivery:
 
     def run(self) -> Iterator[RemovalOutcome | Outcome]:
         """Yields one outcome for each removal and each upload of the batch, as soon as it is known. Never raises."""
-        yield from self._erase_removed()
+        yield from self._pass_on_removals()
         suspects: list[_Suspect] = []
         for uploads in self._slices():
             try:
                 states = self._states(uploads)
             except Exception as error:  # noqa: BLE001 (a table that cannot be read will not be written either)
-                yield from self._skip(uploads, _as_try_again(error))
+                yield from self._skip(uploads, in_time_or_again(error))
                 continue
             done, new, suspected = self._sort(uploads, states)
             suspects += suspected
@@ -146,22 +148,27 @@ class Delivery:
 
     # Removals
 
-    def _erase_removed(self) -> Iterator[RemovalOutcome]:
+    def _pass_on_removals(self) -> Iterator[RemovalOutcome]:
         """Where there are uploads too, removals get half of the time, because an upload may be on its last receive."""
-        removals = dict.fromkeys(removal for message in self._batch.messages for removal in message.removals)
-        if not self._erasure:
+        removals = list(dict.fromkeys(removal for message in self._batch.messages for removal in message.removals))
+        if not self._marks:
             self._ledger.done.update(removals)
             return
         reserved = self._invocation.seconds_to_begin() / 2 if self.messages_naming else 0.0
-        seconds = self._invocation.seconds_to_write() - reserved
-        remove = partial(self._erasure.remove, patience=self._invocation.patience)
-        for removal, erased in each_within(seconds, remove, removals, self._invocation.threads):
-            if isinstance(erased, Exception):
-                self._ledger.to_hand_back.add(removal)
-                yield RemovalOutcome(removal, error=_as_try_again(erased))
-            else:
-                self._ledger.done.add(removal)
-                yield RemovalOutcome(removal, erased)
+        until = time.monotonic() + self._invocation.seconds_to_write() - reserved
+        error: TryAgainError | None = None
+        for start in range(0, len(removals), AT_ONCE):
+            some = removals[start : start + AT_ONCE]
+            error = error or self._error_of(partial(self._queues.pass_on, some), until - time.monotonic())
+            (self._ledger.to_hand_back if error else self._ledger.done).update(some)
+            yield from (RemovalOutcome(removal, error) for removal in some)
+
+    def _error_of(self, call: Callable[[], object], seconds: float) -> TryAgainError | None:
+        try:
+            within(max(0.0, seconds), call)
+        except Exception as error:  # noqa: BLE001 (they come again)
+            return in_time_or_again(error)
+        return None
 
     # Uploads: who is done, who is new, who is a suspect
 
@@ -247,7 +254,7 @@ class Delivery:
             try:
                 announced = self._in_time(lambda: self._stages.announce(upload, attempts + 1, self._invocation))
             except Exception as error:  # noqa: BLE001 (without that record nothing is tried)
-                yield from self._pipeline().skip([upload], _as_try_again(error))
+                yield from self._pipeline().skip([upload], in_time_or_again(error))
                 return
             # A `superseded` record keeps `failed` out. If there was none, or a `failed` one, a rival's record does.
             if not announced and (not suspect.state or suspect.state.status == Status.FAILED):
@@ -255,16 +262,13 @@ class Delivery:
                 return
         for outcome in self._pipeline().run([upload]):
             if outcome.error and not self._is_near_end(upload):
-                self._take_back(suspect)
+                self._take_back(suspect, outcome.error)
             yield outcome
 
-    def _take_back(self, suspect: _Suspect) -> None:
+    def _take_back(self, suspect: _Suspect, error: TryAgainError) -> None:
         """The attempt ended with an error and not with a death: takes it out of the record again, if that works."""
         with suppress(Exception):
-            if suspect.state:  # the announcement has replaced that record, and every upload keeps one
-                self._in_time(lambda: self._stages.announce(suspect.upload, suspect.attempts, self._invocation))
-            else:
-                self._in_time(lambda: self._stages.withdraw(suspect.upload, self._invocation))
+            self._in_time(lambda: self._stages.withdraw(suspect.upload, error, suspect.attempts, self._invocation))
 
     def _obstacle(self, suspect: _Suspect) -> TryAgainError | None:
         """Why `suspect` is not tried now, if there is a reason.
@@ -293,7 +297,7 @@ class Delivery:
         return self._settle(self._pipeline().skip(uploads, error))
 
     def _settle(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
-        """Notes how each upload ended, and erases the records of those that were removed meanwhile."""
+        """Notes how each upload ended, and has the housekeeper look at those that were removed meanwhile."""
         ended: list[Outcome] = []
         for outcome in outcomes:
             if outcome.error and self._receives_left(outcome.upload) > 0:
@@ -309,22 +313,29 @@ class Delivery:
 
     def _checked(self, ended: list[Outcome]) -> list[Outcome]:
         """`ended` after the check for removals, noted in the ledger. On the last receive it contains errors too."""
-        checked = self._erase_overtaken(ended)
+        checked = self._tell_of_overtaken(ended)
         self._ledger.done.update(outcome.upload for outcome in checked if not outcome.error)
         self._ledger.to_hand_back.update(outcome.upload for outcome in checked if outcome.error)
         return checked
 
-    def _erase_overtaken(self, ended: list[Outcome]) -> list[Outcome]:
-        """Erases the record of every upload whose removal came before it."""
-        erasure = self._erasure
-        if not erasure:
+    def _tell_of_overtaken(self, ended: list[Outcome]) -> list[Outcome]:
+        """Passes on the removal of every upload whose removal came before its record."""
+        marks = self._marks
+        if not marks:
             return ended
         uploads = [outcome.upload for outcome in ended]
+
+        def tell() -> set[Upload]:
+            overtaking = list(marks.overtaking(uploads, self._invocation.patience))
+            if overtaking:
+                self._queues.pass_on([removal for removal, _ in overtaking])
+            return {upload for _, concerned in overtaking for upload in concerned}
+
         try:
-            erased = self._in_time(lambda: erasure.erase_overtaken(uploads, self._invocation.patience))
+            removed = self._in_time(tell)
         except Exception as error:  # noqa: BLE001 (they come again, and are checked then)
-            return [replace(outcome, error=outcome.error or _as_try_again(error)) for outcome in ended]
-        return [replace(outcome, erased=outcome.upload in erased) for outcome in ended]
+            return [replace(outcome, error=outcome.error or in_time_or_again(error)) for outcome in ended]
+        return [replace(outcome, removed=outcome.upload in removed) for outcome in ended]
 
     def _acknowledge_near_end(self) -> None:
         """Acknowledges the messages that are done and on their last two receives.
@@ -365,7 +376,3 @@ def _messages_by_upload(batch: Batch) -> dict[Upload, list[Message]]:
         for upload in message.uploads:
             named.setdefault(upload, []).append(message)
     return named
-
-
-def _as_try_again(error: Exception) -> TryAgainError:
-    return OUT_OF_TIME if isinstance(error, TimeoutError) else try_again(error)

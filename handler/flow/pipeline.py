@@ -12,9 +12,9 @@ from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TYPE_CHECKING, Any
 
-from handler.errors import ErrorCode, TryAgainError
+from handler.errors import TryAgainError
 from handler.flow.invocation import Threads
-from handler.flow.stages import Decoded, Outcome
+from handler.flow.stages import OUT_OF_TIME, Decoded, Outcome
 from handler.store.record import Finding
 from model_layer import BATCH
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from handler.flow.invocation import Invocation
     from handler.flow.stages import NearEnd, Stages
     from handler.intake.messages import Upload
-
-OUT_OF_TIME = TryAgainError(ErrorCode.OUT_OF_TIME, "The invocation ran out of time before this upload was done.")
 
 
 class Pipeline:

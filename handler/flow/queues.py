@@ -1,4 +1,4 @@
-"""The worker's own requests to its queues. Everything else is up to Lambda's poller.
+"""The worker's own requests to SQS. Everything else is up to Lambda's poller.
 
 Lambda deletes the messages that are done, but only after the handler has answered. A handler whose process is killed
 never answers: messages that were done in it come back, or go to the dead-letter queue. So before the worker tries
@@ -15,17 +15,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from handler.aws import AWS_ERRORS, queue_url, unavailable
+from handler.errors import ErrorCode, TryAgainError
 from handler.flow.invocation import within
+from handler.intake.messages import removal_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from handler.intake.messages import Message, Receipt, Removal, Upload
 
 _Sent = TypeVar("_Sent")
 _Answer = TypeVar("_Answer")
 
-_AT_ONCE = 10  # messages; SQS takes no more in one request
+AT_ONCE = 10
+"""Messages; SQS takes no more in one request."""
 _SECONDS = 5.0  # SQS takes milliseconds; images wait meanwhile
 _SECONDS_AT_THE_END = 15.0  # nothing waits any more, and on a busy machine making the client takes long
 
@@ -58,9 +62,10 @@ def may_have_killed(message: Message, visibility_timeout: int, now: float) -> bo
 class Queues:
     """The requests to SQS."""
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
+    def __init__(self, connect: Callable[[], Any], removals_url: str | None = None) -> None:
         """`connect` makes the client: at its first use, since most workers never need one."""
         self._connect = connect
+        self._removals_url = removals_url
         self._client: Any = None
 
     def drop(self, messages: Iterable[Message]) -> set[str]:
@@ -84,13 +89,33 @@ class Queues:
         for url, _, entries in self._requests({message: {"VisibilityTimeout": s} for message, s in seconds.items()}):
             self._client.change_message_visibility_batch(QueueUrl=url, Entries=entries)
 
+    def pass_on(self, removals: Collection[Removal]) -> None:
+        """Sends `removals` to the housekeeper's queue: it erases records, which this process may not.
+
+        Raises:
+            TryAgainError: SQS has not taken all of them. Those that it has taken may come twice, which harms nothing.
+        """
+        if not self._removals_url:
+            raise TryAgainError(ErrorCode.CONFIGURATION, "REMOVALS_QUEUE_URL is not set, so no removal is passed on.")
+        self._client = self._client or self._connect()
+        bodies = [removal_body(removal) for removal in removals]
+        for start in range(0, len(bodies), AT_ONCE):
+            some = bodies[start : start + AT_ONCE]
+            entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate(some)]
+            try:
+                answer = self._client.send_message_batch(QueueUrl=self._removals_url, Entries=entries)
+            except AWS_ERRORS as error:
+                raise unavailable(ErrorCode.QUEUE_UNAVAILABLE, "SendMessageBatch", error) from error
+            if answer.get("Failed"):
+                raise TryAgainError(ErrorCode.QUEUE_UNAVAILABLE, "SendMessageBatch left removals unsent.")
+
     def _requests(
         self, wanted: Mapping[Message, Mapping[str, int]]
     ) -> Iterator[tuple[str, list[str], list[dict[str, Any]]]]:
         """Address, message ids and entries of each request. All messages of a batch come from one queue."""
         known = [(one.id, one.receipt, more) for one, more in wanted.items() if one.id and one.receipt]
-        for start in range(0, len(known), _AT_ONCE):
-            some = known[start : start + _AT_ONCE]
+        for start in range(0, len(known), AT_ONCE):
+            some = known[start : start + AT_ONCE]
             entries = [
                 {"Id": str(number), "ReceiptHandle": receipt.handle, **more}
                 for number, (_, receipt, more) in enumerate(some)
@@ -99,8 +124,7 @@ class Queues:
 
     def _address(self, receipt: Receipt) -> str:
         self._client = self._client or self._connect()
-        account, name = receipt.queue_arn.split(":")[-2:]
-        return f"{self._client.meta.endpoint_url.rstrip('/')}/{account}/{name}"
+        return queue_url(self._client, receipt.queue_arn)
 
 
 class Ledger:

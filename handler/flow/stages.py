@@ -33,6 +33,7 @@ _PATIENCE_BEFORE_THE_LAST_S = 10.0
 _MOST_UNWRITTEN = 2000
 """Findings kept for uploads that come back, about 3 KB each."""
 
+OUT_OF_TIME = TryAgainError(ErrorCode.OUT_OF_TIME, "The invocation ran out of time before this upload was done.")
 UNFINISHED = TryAgainError(
     ErrorCode.UNFINISHED,
     "A worker took up this upload and has not reported back; its process may have been killed, or run out of time.",
@@ -64,8 +65,8 @@ class Outcome:
     """The codes of why it was referred, rejected, superseded or failed."""
     timings_ms: dict[str, float] = field(default_factory=dict)
     """By stage: `fetch`, `decode`, `infer`, `write`, as far as the upload came."""
-    erased: bool = False
-    """Whether its record was erased again at once, because the object had been removed meanwhile."""
+    removed: bool = False
+    """Whether its object may have been removed before it was recorded, so that the housekeeper is told to look."""
 
     @property
     def unbegun(self) -> bool:
@@ -143,13 +144,16 @@ class Stages:
         record = build_record(Finding(upload, UNFINISHED), self._classifier.bundle, invocation.request_id)
         return self._table.put(record, attempts=attempts, patience=invocation.patience)
 
-    def withdraw(self, upload: Upload, invocation: Invocation) -> None:
-        """Takes back the record of `announce`, because the attempt has reported back with an error.
+    def withdraw(self, upload: Upload, error: TryAgainError, attempts: int, invocation: Invocation) -> None:
+        """Takes back what `announce` has counted, because the attempt has reported back with `error`.
+
+        The record stays, and says so, unless another invocation has replaced it.
 
         Raises:
             TryAgainError: the table cannot be written now.
         """
-        self._table.withdraw(record_key(upload, self._classifier.bundle.version), invocation.request_id)
+        record = build_record(Finding(upload, error), self._classifier.bundle, invocation.request_id)
+        self._table.replace_own(record, attempts=attempts)
 
     def prepare(self, upload: Upload) -> Decoded | Finding:
         """Fetches and decodes. Returns a finding if that already settles what becomes of the upload."""
@@ -245,6 +249,11 @@ def try_again(error: Exception) -> TryAgainError:
     unforeseen = TryAgainError(ErrorCode.INTERNAL_ERROR, f"The worker met an unforeseen {type(error).__name__}.")
     unforeseen.__cause__ = error
     return unforeseen
+
+
+def in_time_or_again(error: Exception) -> TryAgainError:
+    """The same for a call within a given time (`handler.flow.invocation`), whose TimeoutError says that it is over."""
+    return OUT_OF_TIME if isinstance(error, TimeoutError) else try_again(error)
 
 
 def _ms_since(started: float) -> float:

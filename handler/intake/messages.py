@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -101,6 +103,20 @@ class Batch:
     """Whether single messages can be handed back (a queue), or only the whole event (an asynchronous invocation)."""
     from_topic: bool = False
     """Whether SNS invoked the function: failed events then go to the topic's own dead-letter queue."""
+
+
+def removal_body(removal: Removal) -> str:
+    """The message in which S3 would tell of `removal`; `handler.intake.events` reads it back as the same."""
+    facts: dict[str, Any] = {"key": quote_plus(removal.key)}
+    if removal.version:
+        facts["versionId"] = removal.version
+    record = {
+        "eventSource": "aws:s3",
+        "eventName": f"ObjectRemoved:{'DeleteMarkerCreated' if removal.marker else 'Delete'}",
+        "eventTime": removal.removed_at,
+        "s3": {"bucket": {"name": removal.bucket}, "object": facts},
+    }
+    return json.dumps({"Records": [record]})
 
 
 def iso8601(moment: datetime) -> str:

@@ -1,13 +1,13 @@
 """Erases the records of objects that are removed from the bucket, even if the removal's event comes first.
 
-A removal leaves a mark, and then erases the records. A worker that has recorded an upload reads the marks afterwards.
-So one of the two sees the other, in whatever order they come:
+The housekeeper answers a removal: it leaves a mark, and then erases the records. A worker that has recorded an upload
+reads the marks afterwards. So one of the two sees the other, in whatever order they come:
 
     removal   write the mark     read the records, ask S3, erase
-    upload    write the record   read the marks, ask S3, erase its own record
+    upload    write the record   read the marks; pass the removal on to the housekeeper once more
 
 An upload whose removal came first usually finds its object gone. Its record is then `superseded`, and is erased all the
-same.
+same. A worker erases nothing itself, because it decodes strangers' files.
 
 S3 is asked before anything is erased, whether the object is really gone. No event, whether late, repeated or forged,
 erases the record of an object that still exists.
@@ -43,10 +43,38 @@ if TYPE_CHECKING:
     from handler.aws import Patience
     from handler.intake.messages import Upload
 
-# Twice through a queue (4 days) and its dead-letter queue (14 days), for one redrive.
-MARK_DAYS = 36
+# Twice through a queue and the housekeeper's (14 days together) and its dead-letter queue (14 days), for one redrive.
+MARK_DAYS = 56
 _SECONDS_PER_DAY = 86_400
 _ANY_VERSION = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The marks that removals have left. Thread-safe."""
+
+    client: DynamoDBClient
+    table: str
+
+    def overtaking(self, uploads: Collection[Upload], patience: Patience) -> Iterator[tuple[Removal, list[Upload]]]:
+        """The removals that have left a mark, each with those of `uploads` that it may have removed.
+
+        Raises:
+            TryAgainError: the table cannot be read now.
+        """
+        wanted = {key: upload for upload in uploads for key in _mark_keys(upload)}
+        attributes = ("image", "version", "removed_at", "marker")
+        found = look_up(self.client, self.table, wanted, attributes, consistent=True, patience=patience)
+        for mark in map(plain, found):
+            removal = _removal(mark, wanted[mark["image"], mark["version"]])
+            concerned = [
+                upload
+                for upload in uploads
+                if upload.image == removal.image
+                and removal.concerns(upload.version, upload.object_version, upload.uploaded_at)
+            ]
+            if concerned:
+                yield removal, concerned
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +123,10 @@ class Erasure:
         Raises:
             TryAgainError: as for `remove`.
         """
-        wanted = {key: upload for upload in uploads for key in _mark_keys(upload)}
-        attributes = ("image", "version", "removed_at", "marker")
-        found = look_up(self.client, self.table, wanted, attributes, consistent=True, patience=patience)
         removed: set[Upload] = set()
-        for mark in map(plain, found):
-            removal = _removal(mark, wanted[mark["image"], mark["version"]])
-            concerned = [
-                upload
-                for upload in uploads
-                if upload.image == removal.image
-                and removal.concerns(upload.version, upload.object_version, upload.uploaded_at)
-            ]
-            if concerned:
-                erased = self._erase(removal, patience)
-                removed.update(upload for upload in concerned if upload.object_version in erased)
+        for removal, concerned in Marks(self.client, self.table).overtaking(uploads, patience):
+            erased = self._erase(removal, patience)
+            removed.update(upload for upload in concerned if upload.object_version in erased)
         return removed
 
     def _mark(self, removal: Removal, patience: Patience) -> None:

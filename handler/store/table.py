@@ -40,7 +40,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from handler.aws import AWS_ERRORS, IMPATIENT, Patience, aws_code, unavailable
 from handler.errors import REFUSALS, ErrorCode, TryAgainError
-from handler.store.record import INDEX_KEYS, Record, index_keys
+from handler.store.record import INDEX_KEYS, Record, index_keys, object_version
 from model_layer import Status
 
 if TYPE_CHECKING:
@@ -100,8 +100,25 @@ class PredictionsTable:
         Raises:
             TryAgainError: the table cannot be written now.
         """
-        item = self._item(record, attempts or 0)
         condition = _nothing_is_there() if attempts is None else _gives_way_to(record)
+        return self._put(self._item(record, attempts or 0), condition, patience)
+
+    def replace_own(self, record: Record, *, attempts: int = 0) -> bool:
+        """Writes `record` over the `failed` one of the same invocation, unless another invocation has replaced that.
+
+        Returns whether it was written.
+
+        Raises:
+            TryAgainError: the table cannot be written now.
+        """
+        condition = {
+            "ConditionExpression": "#status = :failed AND request_id = :own",
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": {":failed": {"S": str(Status.FAILED)}, ":own": {"S": record["request_id"]}},
+        }
+        return self._put(self._item(record, attempts), condition, IMPATIENT)
+
+    def _put(self, item: dict[str, Any], condition: dict[str, Any], patience: Patience) -> bool:
         try:
             patience.call(self._client.put_item, TableName=self._name, Item=item, **condition)
         except AWS_ERRORS as error:
@@ -110,24 +127,6 @@ class PredictionsTable:
                 return False
             raise unavailable(ErrorCode.TABLE_UNAVAILABLE, "PutItem", error) from error
         return True
-
-    def withdraw(self, key: Key, request_id: str) -> None:
-        """Deletes the `failed` record that the invocation `request_id` wrote, unless another has replaced it.
-
-        Raises:
-            TryAgainError: the table cannot be written now.
-        """
-        try:
-            self._client.delete_item(
-                TableName=self._name,
-                Key=item_key(*key),
-                ConditionExpression="#status = :failed AND request_id = :own",
-                ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues={":failed": {"S": str(Status.FAILED)}, ":own": {"S": request_id}},
-            )
-        except AWS_ERRORS as error:
-            if aws_code(error) != "ConditionalCheckFailedException":
-                raise unavailable(ErrorCode.TABLE_UNAVAILABLE, "DeleteItem", error) from error
 
     def states(self, keys: Iterable[Key], patience: Patience = IMPATIENT) -> dict[Key, State]:
         """The states of those of `keys` that have a record. One written within the last second may be missed.
@@ -138,6 +137,27 @@ class PredictionsTable:
         attributes = ("image", "version", "status", "predicted_at", "attempts", "reasons")
         found = map(plain, look_up(self._client, self._name, keys, attributes, patience=patience))
         return {(item["image"], item["version"]): _state(item) for item in found}
+
+    def states_of(self, image: str, version: str, patience: Patience = IMPATIENT) -> dict[str, State]:
+        """The state of one upload under every model, by the records' sort keys; `version` is the object's, or its etag.
+
+        Raises:
+            TryAgainError: the table cannot be read now.
+        """
+        query: dict[str, Any] = {
+            "TableName": self._name,
+            "ConsistentRead": True,
+            "KeyConditionExpression": "image = :image AND begins_with(#version, :version)",
+            "ExpressionAttributeValues": {":image": {"S": image}, ":version": {"S": f"{version}#"}},
+            "ProjectionExpression": "#version, #status, predicted_at, attempts, reasons",
+            "ExpressionAttributeNames": {"#version": "version", "#status": "status"},
+        }
+        try:
+            answer = patience.call(self._client.query, **query)  # a few records, so one page
+        except AWS_ERRORS as error:
+            raise unavailable(ErrorCode.TABLE_UNAVAILABLE, "Query", error) from error
+        found = {item["version"]: _state(item) for item in map(plain, answer["Items"])}
+        return {key: state for key, state in found.items() if object_version(key) == version}
 
     def get(self, image: str, version: str) -> Record | None:
         """The record of `image` (`<bucket>/<key>`) and `version` (`<object version>#<model version>`)."""

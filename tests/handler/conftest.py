@@ -13,10 +13,11 @@ import pytest
 from botocore.loaders import create_loader
 from moto import mock_aws
 from s3_events import BUCKET
-from worker_rig import TABLE, Bucket, Context, Rig
+from worker_rig import TABLE, Bucket, Context, House, Rig
 
 from handler import aws, telemetry
-from handler.configuration import Settings, begin_loading
+from handler.configuration import Settings
+from handler.loading import begin_loading
 from handler.store.table import PredictionsTable
 from handler.worker import Worker
 from infra.stack import read_template
@@ -136,3 +137,23 @@ def make_rig(tiny_bundle: Path, table: PredictionsTable, monkeypatch: pytest.Mon
 @pytest.fixture
 def rig(make_rig: Callable[..., Rig]) -> Rig:
     return make_rig()
+
+
+@pytest.fixture
+def make_house(cloud: str, make_rig: Callable[..., Rig]) -> Callable[..., House]:
+    """Builds a worker and a housekeeper, joined by the queue of removals; keywords override their environment."""
+    sqs = boto3.client("sqs")
+    letters = sqs.create_queue(QueueName="removals-dead-letters")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=letters, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 20})
+    queue = sqs.create_queue(QueueName="removals", Attributes={"RedrivePolicy": policy})["QueueUrl"]
+
+    def make(**environment: Any) -> House:
+        return House(make_rig(REMOVALS_QUEUE_URL=queue, **environment), sqs, queue, letters)
+
+    return make
+
+
+@pytest.fixture
+def house(make_house: Callable[..., House]) -> House:
+    return make_house()

@@ -16,12 +16,15 @@ from botocore.awsrequest import AWSResponse
 from s3_events import BUCKET, Put
 
 from handler import telemetry
+from handler.flow.fetching import BucketReader
+from handler.housekeeper import Housekeeper
+from handler.store.erasure import Erasure
+from handler.store.table import PredictionsTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from handler.configuration import Settings
-    from handler.store.table import PredictionsTable
     from handler.worker import Worker
     from model_layer import Classifier
 
@@ -102,6 +105,65 @@ class Rig:
         client = self.s3 if service == "s3" else self.dynamodb
         client.meta.events.register_first(f"before-send.{service}.{operation}", answer)
         return requests
+
+
+class House:
+    """A worker and the housekeeper, as the stack joins them: by a real queue, over the same clients."""
+
+    def __init__(self, rig: Rig, sqs: Any, queue: str, letters: str) -> None:
+        self.rig = rig
+        self.sqs, self.queue, self.letters = sqs, queue, letters
+        self.break_call = rig.break_call
+        settings, dynamodb = rig.settings, rig.dynamodb
+        reader = BucketReader(rig.s3, settings.max_image_bytes)
+        erasure = Erasure(dynamodb, TABLE, reader.remaining) if settings.erase_removed else None
+        bundle = rig.classifier.bundle
+        self.housekeeper = Housekeeper(settings, bundle, PredictionsTable(dynamodb, TABLE), erasure, sqs)
+
+    def handle(self, event: object, context: Any = None) -> dict[str, Any]:
+        """The worker's answer to `event`; then the housekeeper does what it can of what is in its queue."""
+        response = self.rig.handle(event, context)
+        self.clean(context)
+        return response
+
+    def clean(self, context: Any = None) -> list[str]:
+        """One look at the queue of removals; returns the bodies of those that are handed back, which stay there."""
+        handed_back, receipts = [], {}
+        while messages := self.sqs.receive_message(
+            QueueUrl=self.queue, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
+        ).get("Messages"):
+            found = {message["MessageId"]: message for message in messages}
+            failures = self.housekeeper.handle(self._event(messages), context or Context())["batchItemFailures"]
+            failed = {failure["itemIdentifier"] for failure in failures}
+            handed_back += [found[identifier]["Body"] for identifier in failed]
+            for identifier, message in found.items():
+                if identifier not in failed:
+                    self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+            receipts |= {identifier: found[identifier]["ReceiptHandle"] for identifier in failed}
+        for receipt in receipts.values():
+            self.sqs.change_message_visibility(QueueUrl=self.queue, ReceiptHandle=receipt, VisibilityTimeout=0)
+        return handed_back
+
+    def buried(self) -> list[dict[str, Any]]:
+        """The dead letters."""
+        asked = {"QueueUrl": self.letters, "MaxNumberOfMessages": 10, "MessageAttributeNames": ["All"]}
+        return list(self.sqs.receive_message(**asked).get("Messages", []))
+
+    def _event(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
+        attributes = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])["Attributes"]
+        return {
+            "Records": [
+                {
+                    "messageId": message["MessageId"],
+                    "receiptHandle": message["ReceiptHandle"],
+                    "body": message["Body"],
+                    "attributes": message["Attributes"],
+                    "eventSource": "aws:sqs",
+                    "eventSourceARN": attributes["QueueArn"],
+                }
+                for message in messages
+            ]
+        }
 
 
 def items() -> list[dict[str, Any]]:
