@@ -485,6 +485,10 @@ def work(
     grace: Annotated[
         float, typer.Option(min=1, max=3600, help="Seconds that the batch has after SIGTERM or Ctrl-C.")
     ] = 20,
+    housekeeping: Annotated[
+        bool,
+        typer.Option("--housekeeping", help="Run the housekeeper instead: it erases, and records what was given up."),
+    ] = False,
     with_parent: Annotated[
         bool, typer.Option("--with-parent", hidden=True, help="End when standard input is closed.")
     ] = False,
@@ -507,6 +511,7 @@ def work(
             batch_size=batch_size,
             batch_seconds=batch_seconds,
             grace=grace,
+            housekeeping=housekeeping,
             with_parent=with_parent,
         )
 
@@ -599,10 +604,11 @@ app.add_typer(dlq, name="dlq")
 
 
 class Lane(StrEnum):
-    """Where uploads come from: S3's own events, or a backfill."""
+    """Where messages come from: S3's own events, a backfill, or deletions."""
 
     LIVE = "live"
     BULK = "bulk"
+    REMOVALS = "removals"
 
 
 LaneOption = Annotated[Lane | None, typer.Option("--lane", help="Only the dead letters of this lane.")]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from handler.store.record import Record
     from handler.store.table import PredictionsTable
 
-LANES = ("live", "bulk")
+LANES = ("live", "bulk", "removals")
 HIDDEN = 300
 """Seconds that a letter is hidden from others while this command looks at it."""
 TOGETHER = 10  # messages; SQS's limit for a request
@@ -257,6 +257,7 @@ def _queues(deployed: Deployed, lane: str | None) -> list[DeadLetters]:
             deployed.client("sqs"),
         )
         for name in ([lane] if lane else LANES)
+        if f"{name.capitalize()}DeadLettersUrl" in deployed.outputs  # a stack from before there was a housekeeper
     ]
 
 

@@ -1,7 +1,7 @@
 """The service with its page: over a deployed stack, or over a stack of this machine's own.
 
 The local stack is an embedded AWS, a worker in a process of its own (so that an image that kills it ends nothing else),
-and the service in this one.
+a housekeeper in another, and the service in this one.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ def serve_local(folder: Path | None, listen: Listen, *, ephemeral: bool) -> int:
             stack = running.enter_context(kept_stack(kept))
             say(f"Photographs lie on the disk, in {kept.path}: only you may read them, and they are there next time.")
             kept.log.write_text("", encoding="utf-8")
-        running.enter_context(_worker(stack, Path(os.devnull) if ephemeral else kept.log))
+        log = Path(os.devnull) if ephemeral else kept.log
+        running.enter_context(_supervised("worker", stack, log))
+        running.enter_context(_supervised("housekeeper", stack.housekeeper or stack, log, "--housekeeping"))
         if not ephemeral and kept.recordless.exists():
             sent = send_everything(stack.endpoint, stack.bucket, stack.lanes["Bulk"].queue_url)
             kept.recordless.unlink()
@@ -155,10 +157,10 @@ def _serve(listen: Listen) -> int:
 
 
 @contextlib.contextmanager
-def _worker(stack: Stack, log: Path) -> Iterator[None]:
-    """A worker on both lanes, in a process that is started again should it die."""
+def _supervised(who: str, stack: Stack, log: Path, *options: str) -> Iterator[None]:
+    """A worker or housekeeper on all lanes of `stack`, in a process that is started again should it die."""
     ended = threading.Event()
-    supervisor = _Supervisor(stack, log, ended)
+    supervisor = _Supervisor(who, stack, log, ended, options)
     thread = threading.Thread(target=supervisor.run, daemon=True)
     thread.start()
     try:
@@ -170,12 +172,15 @@ def _worker(stack: Stack, log: Path) -> Iterator[None]:
 
 
 class _Supervisor:
-    """Starts the worker's process, again and again."""
+    """Starts the process, again and again."""
 
-    def __init__(self, stack: Stack, log: Path, ended: threading.Event) -> None:
+    def __init__(
+        self, who: str, stack: Stack, log: Path, ended: threading.Event, options: tuple[str, ...] = ()
+    ) -> None:
+        self._who = who
         self._environment = _worker_environment(stack)
-        queues = [stack.live.queue_url, *(lane.queue_url for lane in stack.lanes.values() if lane != stack.live)]
-        self._command = [sys.executable, "-m", "cli", "work", "--with-parent", *queues]
+        queues = [lane.queue_url for lane in stack.lanes.values()]  # the first one's settings are the process's
+        self._command = [sys.executable, "-m", "cli", "work", "--with-parent", *options, *queues]
         self._log = log
         self._ended = ended
         self._lock = threading.Lock()
@@ -192,10 +197,11 @@ class _Supervisor:
             code = self._process.wait()
             soon = soon + 1 if time.monotonic() - began < TOO_SOON else 0
             if not self._ended.is_set():
-                say(f"The worker ended (exit {code}) and is started again; its log is {self._log}.")
+                say(f"The {self._who} ended (exit {code}) and is started again; its log is {self._log}.")
                 self._ended.wait(1)
         if not self._ended.is_set():
-            say(f"The worker does not start, so photographs are not classified; {self._log} says why.")
+            lost = "photographs are not classified" if self._who == "worker" else "deleted records stay"
+            say(f"The {self._who} does not start, so {lost}; {self._log} says why.")
 
     def stop(self) -> None:
         """Lets the worker finish its batch."""

@@ -1,9 +1,9 @@
-"""The worker as a process that polls a queue: for ECS, Batch, Kubernetes or a big server instead of Lambda.
+"""The worker, or the housekeeper, as a process that polls queues: for ECS, Batch, Kubernetes or a big server.
 
-It is the same handler with the same events. Three things differ. While it works on a batch it keeps the messages
-hidden, so a batch may take longer than the queue's visibility timeout. After SIGTERM or Ctrl-C it takes no new messages
-and finishes its batch, as far as the time it is given allows; what is left goes back into the queue. And if it is
-killed, its messages come back once their visibility timeout has passed.
+It is the same handler with the same events as on Lambda. Three things differ. While it works on a batch it keeps the
+messages hidden, so a batch may take longer than the queue's visibility timeout. After SIGTERM or Ctrl-C it takes no new
+messages and finishes its batch, as far as the time it is given allows; what is left goes back into the queue. And if it
+is killed, its messages come back once their visibility timeout has passed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from handler.aws import AWS_ERRORS
 from infra.lambda_contract import LambdaContext
 from infra.stack import lane_of
 from infra.standing import standing_endpoint
-from infra.template import read_template, worker_function
+from infra.template import HOUSEKEEPER, WORKER, queue_functions, read_template
 from infra.worker_loop import RECEIVE_MOST, Poller, answer
 
 if TYPE_CHECKING:
@@ -87,9 +87,10 @@ def work(
     batch_size: int,
     batch_seconds: float,
     grace: float,
+    housekeeping: bool = False,
     with_parent: bool = False,
 ) -> int:
-    """Works until it is told to stop; returns 0.
+    """Works until it is told to stop; returns 0. With `housekeeping` it is the housekeeper, not the worker.
 
     The worker's settings come from the environment, as on Lambda; without PREDICTIONS_TABLE they are those of `stack`.
     Several queues are served in turn. `with_parent` ends the process with the one that started it.
@@ -106,12 +107,14 @@ def work(
     choose_account(account, _region_of(queue_urls[0]))
     with aws_calls():
         lanes = [_lane(account, url, batch_size) for url in queue_urls]
-        _settle_environment(stack, account, lanes[0])
-    handler: Handler = importlib.import_module("handler.app").lambda_handler
+        _settle_environment(stack, account, lanes[0], HOUSEKEEPER if housekeeping else WORKER)
+    module = "handler.housekeeping" if housekeeping else "handler.app"
+    handler: Handler = importlib.import_module(module).lambda_handler
     pollers = [Poller(lane, account.client("sqs", attempts=3)) for lane in lanes]
-    say(f"The worker polls {', '.join(queue_urls)}.")
+    who = "housekeeper" if housekeeping else "worker"
+    say(f"The {who} polls {', '.join(queue_urls)}.")
     done = _poll(pollers, handler, stop, batch_seconds)
-    say(f"The worker has ended in order, after {count(done, 'message')}.")
+    say(f"The {who} has ended in order, after {count(done, 'message')}.")
     return 0
 
 
@@ -211,10 +214,10 @@ def _region_of(queue_url: str) -> str | None:
     return found[1] if found else None
 
 
-def _settle_environment(stack: str, account: Account, lane: Lane) -> None:
-    """Completes the worker's environment: from the stack where no table is named, and in any case from the queue."""
+def _settle_environment(stack: str, account: Account, lane: Lane, function: str) -> None:
+    """Completes the function's environment: from the stack where no table is named, and in any case from the queue."""
     if not os.environ.get("PREDICTIONS_TABLE", "").strip():
-        for name, text in stack_environment(stack, account).items():
+        for name, text in stack_environment(stack, account, function).items():
             os.environ.setdefault(name, text)
     os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "dermbatch")
     os.environ.setdefault("POWERTOOLS_METRICS_NAMESPACE", "dermbatch")
@@ -222,14 +225,14 @@ def _settle_environment(stack: str, account: Account, lane: Lane) -> None:
     os.environ["VISIBILITY_TIMEOUT"] = str(lane.visibility_timeout)
 
 
-def stack_environment(stack: str, account: Account) -> Mapping[str, str]:
-    """The variables that the template gives the function, as far as they are constants or parameters of the stack."""
+def stack_environment(stack: str, account: Account, function: str = WORKER) -> Mapping[str, str]:
+    """The variables that the template gives `function`, as far as they are constants or parameters of the stack."""
     found = find(stack, account)
-    _, function = worker_function(read_template())
-    variables = function["Properties"]["Environment"]["Variables"]
+    variables = queue_functions(read_template())[function]["Environment"]["Variables"]
     known = {name: _resolved(value, found.parameters) for name, value in variables.items()}
     texts = {name: text for name, text in known.items() if text is not None and name != "AWS_ENDPOINT_URL"}
-    return {**texts, "PREDICTIONS_TABLE": found.table, "UPLOADS_BUCKET": found.bucket}
+    removals = {"REMOVALS_QUEUE_URL": found.outputs.get("RemovalsQueueUrl", "")}
+    return {**texts, **removals, "PREDICTIONS_TABLE": found.table, "UPLOADS_BUCKET": found.bucket}
 
 
 def _resolved(value: Any, given: Mapping[str, str]) -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from demo.files import DemoError, draw_synthetic, files_in
 from demo.table import Table, summary
-from demo.uploads import Uploads, quiet_handler
+from demo.uploads import Uploads, quiet_handlers
 from handler.store.record import NOTICE
 from infra.embedded_aws import embedded_aws
 from infra.stack import deploy
@@ -53,7 +53,7 @@ def demo(images: Path | None, out: Path, count: int, seed: int) -> int:
         print("Starting an embedded AWS, deploying template.yaml to it, loading the model.", flush=True)
         endpoint = stack.enter_context(embedded_aws())
         deployed = deploy(endpoint, parameters=PARAMETERS)
-        handler = quiet_handler(deployed, log)
+        worker, housekeeper = quiet_handlers(deployed, log)
         print(f"Uploading {len(files):,} files to s3://{deployed.bucket} at {endpoint.url}\n", flush=True)
         table = Table(files, sys.stdout)
         table.head()
@@ -64,7 +64,7 @@ def demo(images: Path | None, out: Path, count: int, seed: int) -> int:
             table.rows(records)
 
         started = time.monotonic()
-        uploads = Uploads(deployed, handler, keep)
+        uploads = Uploads(deployed, worker, keep, housekeeper=housekeeper)
         uploads.process(files)
         seconds = time.monotonic() - started
         shown = contact_sheet(

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from demo.files import DemoError
 from handler.intake.events import read_event
 from handler.store.table import PredictionsTable
-from infra.worker_loop import Invocation, load_handler, run_worker, waiting
+from infra.worker_loop import Invocation, keep_house, load_handler, load_housekeeper, run_worker, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +43,8 @@ class Uploads:
     records: list[Mapping[str, Any]] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
     """Files that could not be uploaded, and why."""
+    housekeeper: Handler | None = None
+    """Records what the worker has given up."""
 
     def process(self, files: Mapping[str, Path]) -> None:
         """Uploads all `files` (by key) and returns once each has its record.
@@ -105,6 +107,9 @@ class Uploads:
             return not pending or (silent and waiting(self.stack.endpoint, self.stack.live) == 0)
 
         run_worker(self.stack, noting, until=done, retry_after=RETRY_AFTER, on_batch=collect)
+        if pending and self.housekeeper:
+            handed.update(pending)
+            keep_house(self.stack, self.housekeeper, retry_after=RETRY_AFTER, on_batch=collect)
         if pending:
             why = f" Its last error: {errors[-1]}" if errors else ""
             raise DemoError(f"The worker left {len(pending)} of {len(uploaded)} uploads without a record.{why}")
@@ -137,13 +142,16 @@ def waves(files: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
         yield wave
 
 
-def quiet_handler(stack: Stack, log: TextIO) -> Handler:
-    """The worker's handler, ready to run. Its logs and metrics, which would go to CloudWatch, go to `log`."""
+def quiet_handlers(stack: Stack, log: TextIO) -> tuple[Handler, Handler]:
+    """Worker's and housekeeper's, ready to run. Their logs and metrics, which would go to CloudWatch, go to `log`."""
     with contextlib.redirect_stdout(log):
-        handler = load_handler(stack)
+        worker, housekeeper = load_handler(stack), load_housekeeper()
 
-    def logged(event: Any, context: Any) -> Any:
-        with contextlib.redirect_stdout(log):
-            return handler(event, context)
+    def quiet(handler: Handler) -> Handler:
+        def logged(event: Any, context: Any) -> Any:
+            with contextlib.redirect_stdout(log):
+                return handler(event, context)
 
-    return logged
+        return logged
+
+    return quiet(worker), quiet(housekeeper)

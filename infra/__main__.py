@@ -14,7 +14,8 @@ from infra.embedded_aws import embedded_aws
 from infra.local_stack import PARAMETERS
 from infra.stack import Stack, deploy
 from infra.standing import standing
-from infra.worker_loop import load_handler, run_worker
+from infra.template import HOUSEKEEPER, WORKER
+from infra.worker_loop import keep_house, load_handler, run_worker
 from model_layer.errors import run_command
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def main() -> int:
         "--host", default="127.0.0.1", help="address to listen on; 172.17.0.1 is what Docker's containers reach"
     )
     parser.add_argument(
-        "--worker", action="store_true", help="also run the worker, in this process, on what the queues hold"
+        "--worker",
+        action="store_true",
+        help="also run the worker and the housekeeper, in this process, on what the queues hold",
     )
     parser.add_argument("--env", type=Path, default=Path("env.json"), help="file for `sam local invoke --env-vars`")
     options = parser.parse_args()
@@ -44,8 +47,9 @@ def _stand(host: str, env: Path, *, worker: bool) -> int:
     """Deploys, and stays up until it is stopped, which is its normal end."""
     with contextlib.suppress(KeyboardInterrupt), embedded_aws(host) as endpoint:
         stack = deploy(endpoint, parameters=PARAMETERS)
-        variables = {**stack.environment, "AWS_ENDPOINT_URL": endpoint.url}
-        env.write_text(json.dumps({"Worker": variables}, indent=2) + "\n", encoding="utf-8")
+        functions = {WORKER: stack, HOUSEKEEPER: stack.housekeeper or stack}
+        variables = {name: {**one.environment, "AWS_ENDPOINT_URL": endpoint.url} for name, one in functions.items()}
+        env.write_text(json.dumps(variables, indent=2) + "\n", encoding="utf-8")
         settings = endpoint.environment({})
         print("export", *(f"{name}={settings[name]}" for name in TOLD))
         print(f"export BUCKET={stack.bucket} TABLE={stack.table}")
@@ -58,12 +62,13 @@ def _stand(host: str, env: Path, *, worker: bool) -> int:
 
 
 def _work(stack: Stack) -> NoReturn:
-    """Runs the worker on both lanes in turn, forever."""
+    """Runs the worker on both lanes in turn, and the housekeeper where there is something for it, forever."""
     handler = load_handler(stack)
     print(f"The worker runs. Try: make smoke STACK={stack.name}, or dermbatch submit --local FILE", flush=True)
     while True:
         for lane in stack.lanes.values():
             run_worker(stack, handler, lane=lane, until=lambda: True)
+        keep_house(stack, until=lambda: True)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -1,11 +1,11 @@
-"""Deploys template.yaml to the embedded AWS: bucket, queues, policies and table. Reads the function's settings.
+"""Deploys template.yaml to the embedded AWS: bucket, queues, policies and table. Reads the functions' settings.
 
-The template is the only source: nothing of it is repeated here. `infra.worker_loop` plays the function.
+The template is the only source: nothing of it is repeated here. `infra.worker_loop` plays the functions.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,15 @@ from botocore.exceptions import ClientError, WaiterError
 
 from infra.embedded_aws import Endpoint
 from infra.template import (
+    HOUSEKEEPER,
     TEMPLATE,
+    WORKER,
     SettingPath,
     function_settings,
+    queue_functions,
     read_template,
     sqs_events,
-    without_function,
-    worker_function,
+    without_functions,
 )
 from model_layer.errors import UserError
 
@@ -39,6 +41,7 @@ class Lane:
     queue_url: str
     queue_arn: str
     dlq_url: str
+    """Where a message ends that nobody can settle: of a lane's queue, behind the housekeeper's."""
     batch_size: int
     window: float
     max_receives: int
@@ -48,7 +51,10 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The deployed stack. `environment` holds the function's variables; `timeout` is in seconds, `memory` in MB."""
+    """The deployed stack, as one of its functions has it: the worker, unless it is another stack's `housekeeper`.
+
+    `environment` holds the function's variables; `timeout` is in seconds, `memory` in MB; `lanes` feed the function.
+    """
 
     endpoint: Endpoint
     name: str
@@ -59,6 +65,8 @@ class Stack:
     memory: int
     environment: Mapping[str, str]
     lanes: Mapping[str, Lane]
+    housekeeper: "Stack | None" = None
+    """The same stack as the housekeeper has it; None in itself."""
 
     @property
     def function_arn(self) -> str:
@@ -91,26 +99,31 @@ def deploy(
     Raises StackError with CloudFormation's reason if a resource can't be created.
     """
     source = read_template(template)
-    function_id, function = worker_function(source)
-    settings = function_settings(function["Properties"])
+    functions = queue_functions(source)
+    settings = function_settings(functions)
     given = {"EndpointUrl": endpoint.url} if "EndpointUrl" in source.get("Parameters", {}) else {}
     put = _update if exists else _create
     outputs = put(
-        endpoint, name, without_function(source, settings), given | {k: str(v) for k, v in (parameters or {}).items()}
+        endpoint, name, without_functions(source, settings), given | {k: str(v) for k, v in (parameters or {}).items()}
     )
     value = {path: outputs[output] for output, (path, _) in settings.items() if output in outputs}
     resources = _resources(endpoint, name)
-    return Stack(
-        endpoint=endpoint,
-        name=name,
-        bucket=_only(resources, "AWS::S3::Bucket"),
-        table=_only(resources, "AWS::DynamoDB::Table"),
-        function=f"{name}-{function_id}",
-        timeout=int(value["Timeout",]),
-        memory=int(value["MemorySize",]),
-        environment={path[1]: text for path, text in value.items() if path[0] == "Environment"},
-        lanes={lane: _lane(endpoint, lane, value) for lane in sqs_events(function["Properties"])},
-    )
+
+    def seen_by(function: str) -> Stack:
+        own = {path[1:]: text for path, text in value.items() if path[0] == function}
+        return Stack(
+            endpoint=endpoint,
+            name=name,
+            bucket=_only(resources, "AWS::S3::Bucket"),
+            table=_only(resources, "AWS::DynamoDB::Table"),
+            function=f"{name}-{function}",
+            timeout=int(own["Timeout",]),
+            memory=int(own["MemorySize",]),
+            environment={path[1]: text for path, text in own.items() if path[0] == "Environment"},
+            lanes={lane: _lane(endpoint, lane, own) for lane in sqs_events(functions[function])},
+        )
+
+    return replace(seen_by(WORKER), housekeeper=seen_by(HOUSEKEEPER))
 
 
 def _create(
@@ -195,17 +208,28 @@ def lane_of(
     Raises:
         KeyError: the queue has no dead-letter queue.
     """
-    attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])["Attributes"]
+    attributes = _attributes(sqs, queue_url)
     redrive = json.loads(attributes["RedrivePolicy"])
-    dlq_name = redrive["deadLetterTargetArn"].rsplit(":", 1)[1]
     return Lane(
         name=name,
         queue_url=queue_url,
         queue_arn=attributes["QueueArn"],
-        dlq_url=sqs.get_queue_url(QueueName=dlq_name)["QueueUrl"],
+        dlq_url=_last_queue(sqs, redrive),
         batch_size=batch_size,
         window=window,
         max_receives=int(redrive["maxReceiveCount"]),
         visibility_timeout=int(attributes["VisibilityTimeout"]),
         reports_item_failures=reports_item_failures,
     )
+
+
+def _last_queue(sqs: Any, redrive: Mapping[str, Any]) -> str:
+    """The end of the way that messages go by redrive policies."""
+    url: str = sqs.get_queue_url(QueueName=redrive["deadLetterTargetArn"].rsplit(":", 1)[1])["QueueUrl"]
+    onwards = _attributes(sqs, url).get("RedrivePolicy")
+    return _last_queue(sqs, json.loads(onwards)) if onwards else url
+
+
+def _attributes(sqs: Any, queue_url: str) -> dict[str, str]:
+    attributes: dict[str, str] = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])["Attributes"]
+    return attributes

@@ -1,6 +1,6 @@
 """template.yaml as data, and the part of it that an emulator can run without Docker.
 
-That part has no function, and so no role, log, alarms and dashboard. The function's settings (environment, memory,
+That part has no functions, and so no roles, logs, alarms and dashboard. The functions' settings (environment, memory,
 timeout, SQS events) become stack outputs instead, so that the same CloudFormation engine resolves them as the rest.
 """
 
@@ -19,6 +19,8 @@ TEMPLATE = _IN_CLONE if _IN_CLONE.exists() else Path(__file__).with_name("templa
 
 _DEPLOYED = ("AWS::S3::", "AWS::SQS::", "AWS::DynamoDB::")
 _FUNCTION = "AWS::Serverless::Function"
+WORKER, HOUSEKEEPER = "Worker", "Housekeeper"
+"""The functions that queues feed; the service's function is invoked by an HTTP API."""
 
 SettingPath = tuple[str, ...]
 
@@ -58,26 +60,36 @@ def _intrinsic(loader: _TemplateLoader, suffix: str, node: yaml.Node) -> dict[st
 _TemplateLoader.add_multi_constructor("!", _intrinsic)
 
 
-def worker_function(template: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """The one function that queues feed; the service's function is invoked by an HTTP API."""
-    functions = [
-        (key, res)
+def queue_functions(template: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The properties of the two functions that queues feed: the worker's and the housekeeper's, by their names."""
+    functions = {
+        key: res["Properties"]
         for key, res in template["Resources"].items()
         if res["Type"] == _FUNCTION and res["Properties"].get("Events")
-    ]
-    if len(functions) != 1:
+    }
+    if set(functions) != {WORKER, HOUSEKEEPER}:
         raise TemplateError(
-            f"The template holds {len(functions)} functions with events; a local run needs exactly one."
+            f"The template holds the functions {', '.join(functions) or 'none'} with events; a local run needs "
+            f"{WORKER} and {HOUSEKEEPER}."
         )
-    return functions[0]
+    return functions
 
 
 def sqs_events(properties: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {name: event["Properties"] for name, event in properties["Events"].items() if event["Type"] == "SQS"}
 
 
-def function_settings(properties: Mapping[str, Any]) -> dict[str, tuple[SettingPath, Any]]:
-    """The function's settings that a local run needs: output name -> (path, expression)."""
+def function_settings(functions: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[SettingPath, Any]]:
+    """The functions' settings that a local run needs: output name -> (path, expression), the function's name first."""
+    expressions = {
+        (function, *path): expression
+        for function, properties in functions.items()
+        for path, expression in _expressions(properties).items()
+    }
+    return {f"Setting{number}": item for number, item in enumerate(expressions.items())}
+
+
+def _expressions(properties: Mapping[str, Any]) -> dict[SettingPath, Any]:
     expressions: dict[SettingPath, Any] = {
         ("Timeout",): properties["Timeout"],
         ("MemorySize",): properties["MemorySize"],
@@ -90,11 +102,11 @@ def function_settings(properties: Mapping[str, Any]) -> dict[str, tuple[SettingP
         expressions[lane, "BatchSize"] = event.get("BatchSize", 10)
         expressions[lane, "Window"] = event.get("MaximumBatchingWindowInSeconds", 0)
         expressions[lane, "Reports"] = json.dumps("ReportBatchItemFailures" in event.get("FunctionResponseTypes", []))
-    return {f"Setting{number}": item for number, item in enumerate(expressions.items())}
+    return expressions
 
 
-def without_function(template: Mapping[str, Any], settings: Mapping[str, tuple[SettingPath, Any]]) -> dict[str, Any]:
-    """The resources that an emulator can run, with the function's settings as outputs."""
+def without_functions(template: Mapping[str, Any], settings: Mapping[str, tuple[SettingPath, Any]]) -> dict[str, Any]:
+    """The resources that an emulator can run, with the functions' settings as outputs."""
     kept = {key: res for key, res in template["Resources"].items() if res["Type"].startswith(_DEPLOYED)}
     return {
         "AWSTemplateFormatVersion": "2010-09-09",

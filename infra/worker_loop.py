@@ -5,6 +5,7 @@
         handler = load_handler(stack)
         ...                                  # upload
         run_worker(stack, handler)           # until the queue is empty
+        keep_house(stack)                    # erases, and records what was given up
 
 As AWS documents for SQS event sources: the shape of the event, batches gathered from several receives within the
 window, partial batch responses, and the responses that fail the whole batch. A failed message stays in the queue until
@@ -53,6 +54,24 @@ def load_handler(stack: Stack) -> Handler:
     become(worker_environment(stack))
     handler: Handler = importlib.import_module("handler.app").lambda_handler
     return handler
+
+
+def load_housekeeper() -> Handler:
+    """`handler.housekeeping.lambda_handler`, after `load_handler`: the worker's environment holds all of its own."""
+    handler: Handler = importlib.import_module("handler.housekeeping").lambda_handler
+    return handler
+
+
+def keep_house(stack: Stack, handler: Handler | None = None, **options: Any) -> list[Invocation]:
+    """Runs the housekeeper once over what its queues hold; `handler` and `options` are those of `run_worker`.
+
+    Without `handler` it is `load_housekeeper`'s.
+    """
+    if stack.housekeeper is None:
+        raise ValueError("This is the housekeeper's own stack.")
+    handler = handler or load_housekeeper()
+    held = [lane for lane in stack.housekeeper.lanes.values() if waiting(stack.endpoint, lane)]
+    return [one for lane in held for one in run_worker(stack.housekeeper, handler, lane=lane, **options)]
 
 
 def function_environment(stack: Stack, base: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from infra.template import worker_function
+from infra.template import queue_functions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 def for_emulator(template: Mapping[str, Any], image: str, workers: int = 2) -> dict[str, Any]:
-    """The whole template for an emulator with Docker, whose function is `image` with at most `workers` on a lane.
+    """The whole template for an emulator with Docker, whose functions are `image` with at most `workers` on a lane.
 
     Leaves out alarms on several metrics. The limit is a plain number, because the emulator's poller takes no parameter
     there.
@@ -19,12 +19,12 @@ def for_emulator(template: Mapping[str, Any], image: str, workers: int = 2) -> d
     resources = {
         key: resource for key, resource in template["Resources"].items() if "Metrics" not in resource["Properties"]
     }
-    function_id, function = worker_function(template)
-    events = {
-        name: {**event, "Properties": {**event["Properties"], "ScalingConfig": {"MaximumConcurrency": workers}}}
-        for name, event in function["Properties"]["Events"].items()
-    }
-    resources[function_id] = {**function, "Properties": {**function["Properties"], "Events": events}}
+    for name, properties in queue_functions(template).items():
+        events = {
+            lane: {**event, "Properties": {**event["Properties"], "ScalingConfig": {"MaximumConcurrency": workers}}}
+            for lane, event in properties["Events"].items()
+        }
+        resources[name] = {**resources[name], "Properties": {**properties, "Events": events}}
     for key, resource in resources.items():
         if resource["Type"] == "AWS::Serverless::Function":  # SAM wants an image also where a condition makes none
             resources[key] = {**resource, "Properties": {**resource["Properties"], "ImageUri": image}}

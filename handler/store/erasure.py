@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from handler.aws import Patience
     from handler.intake.messages import Upload
 
-# Twice through a queue and the housekeeper's (14 days together) and its dead-letter queue (14 days), for one redrive.
-MARK_DAYS = 56
+# Twice through a queue and the housekeeper's (10 days together) and its dead-letter queue (14 days), for one redrive.
+MARK_DAYS = 48
 _SECONDS_PER_DAY = 86_400
 _ANY_VERSION = "*"
 

@@ -6,13 +6,14 @@ import contextlib
 import json
 import multiprocessing
 import signal
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
 from handler.intake.messages import iso8601
 from infra.embedded_aws import REGION, Endpoint, embedded_aws
-from infra.stack import Lane, Stack, deploy
+from infra.stack import Stack, deploy, lane_of
 from infra.template import read_template
 
 if TYPE_CHECKING:
@@ -24,16 +25,18 @@ MAX_RECEIVES = 5
 VISIBILITY_SECONDS = 780
 LATE_SECONDS = 3  # at most, of a message that is sent late
 TIMEOUT_SECONDS = 120
-EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectRestore:Completed")
+HOUSEKEEPING_RECEIVES = 20
+UPLOADED, REMOVED = ("s3:ObjectCreated:*", "s3:ObjectRestore:Completed"), ("s3:ObjectRemoved:*",)
 
 
 @contextlib.contextmanager
 def ministack(batch_size: int, max_receives: int = MAX_RECEIVES) -> Iterator[Stack]:
-    """template.yaml deployed to ministack. Its queue is empty; S3's test event is removed."""
+    """template.yaml deployed to ministack. Its queues are empty; S3's test events are removed."""
     with embedded_aws() as endpoint:
         parameters = {"BatchSize": batch_size, "BatchWindowSeconds": 0, "MaxReceives": max_receives}
         stack = deploy(endpoint, name="soak", parameters=parameters)
-        endpoint.client("sqs").purge_queue(QueueUrl=stack.live.queue_url)
+        for queue in (stack.live.queue_url, stack.environment["REMOVALS_QUEUE_URL"]):
+            endpoint.client("sqs").purge_queue(QueueUrl=queue)
         yield stack
 
 
@@ -70,28 +73,22 @@ def _serve_moto(owner: Connection) -> None:
 
 def _by_hand(endpoint: Endpoint, batch_size: int, max_receives: int) -> Stack:
     sqs, s3, name = endpoint.client("sqs"), endpoint.client("s3"), "soak"
-    dead = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
-    redrive = {"deadLetterTargetArn": _arn(sqs, dead), "maxReceiveCount": max_receives}
-    attributes = {"VisibilityTimeout": str(VISIBILITY_SECONDS), "RedrivePolicy": json.dumps(redrive)}
-    queue = sqs.create_queue(QueueName="live", Attributes=attributes)["QueueUrl"]
+    spent = _queue(sqs, "live-spent", _queue(sqs, "dead-letters"), HOUSEKEEPING_RECEIVES)
+    live = _queue(sqs, "live", spent, max_receives)
+    removals = _queue(sqs, "removals", _queue(sqs, "removals-dead-letters"), HOUSEKEEPING_RECEIVES)
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": endpoint.region})
-    configuration = {"QueueConfigurations": [{"QueueArn": _arn(sqs, queue), "Events": list(EVENTS)}]}
-    s3.put_bucket_notification_configuration(Bucket=name, NotificationConfiguration=configuration)
-    sqs.purge_queue(QueueUrl=queue)
-    endpoint.client("dynamodb").create_table(TableName=name, **declared_table())
-    lane = Lane(
-        name="Live",
-        queue_url=queue,
-        queue_arn=_arn(sqs, queue),
-        dlq_url=dead,
-        batch_size=batch_size,
-        window=0,
-        max_receives=max_receives,
-        visibility_timeout=VISIBILITY_SECONDS,
-        reports_item_failures=True,
+    configurations = [
+        {"QueueArn": _arn(sqs, queue), "Events": list(events)}
+        for queue, events in ((live, UPLOADED), (removals, REMOVED))
+    ]
+    s3.put_bucket_notification_configuration(
+        Bucket=name, NotificationConfiguration={"QueueConfigurations": configurations}
     )
+    for queue in (live, removals):
+        sqs.purge_queue(QueueUrl=queue)
+    endpoint.client("dynamodb").create_table(TableName=name, **declared_table())
     environment = {"PREDICTIONS_TABLE": name, "UPLOADS_BUCKET": name, "MAX_RECEIVES": str(max_receives)}
-    return Stack(
+    stack = Stack(
         endpoint=endpoint,
         name=name,
         bucket=name,
@@ -99,9 +96,22 @@ def _by_hand(endpoint: Endpoint, batch_size: int, max_receives: int) -> Stack:
         function=f"{name}-worker",
         timeout=TIMEOUT_SECONDS,
         memory=1769,
-        environment=environment,
-        lanes={"Live": lane},
+        environment={**environment, "REMOVALS_QUEUE_URL": removals},
+        lanes={"Live": lane_of(sqs, live, "Live", batch_size=batch_size, window=0)},
     )
+    lanes = {
+        lane: lane_of(sqs, queue, lane, batch_size=batch_size, window=0)
+        for lane, queue in (("Removals", removals), ("LiveSpent", spent))
+    }
+    return replace(stack, housekeeper=replace(stack, environment=environment, lanes=lanes))
+
+
+def _queue(sqs: Any, name: str, dead_letters: str | None = None, max_receives: int = 0) -> str:
+    attributes = {"VisibilityTimeout": str(VISIBILITY_SECONDS)}
+    if dead_letters:
+        redrive = {"deadLetterTargetArn": _arn(sqs, dead_letters), "maxReceiveCount": max_receives}
+        attributes["RedrivePolicy"] = json.dumps(redrive)
+    return str(sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
 
 
 def declared_table() -> dict[str, Any]:

@@ -29,7 +29,7 @@ from proof.soak.clouds import CLOUDS, MAX_RECEIVES, created, send, take
 from proof.soak.faults import at
 from proof.soak.uploads import PICTURES, marked, rendered
 from proof.soak.verdict import keep, story
-from proof.soak.workers import Workers
+from proof.soak.workers import Workers, left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,8 +51,6 @@ SENT_BACK = (
     faults.BRIEF_TABLE, faults.TIMEOUT, faults.OUT_OF_MEMORY, *faults.KILLS,
 )  # fmt: skip
 """Faults after which the upload comes again; the worker survives the others within one delivery."""
-NOTHING_WRITTEN = frozenset({faults.LATE_TABLE, faults.EXPIRED, faults.KILL_WRITE})
-"""Faults that prevent any record in the whole delivery: two of them on the last two receives leave none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +94,7 @@ def enumerated(receives: int = MAX_RECEIVES) -> list[Pair]:
 def _plans(receives: int) -> Iterator[tuple[int, tuple[str, ...], int]]:
     for receive in range(1, receives):
         for one, other in itertools.product(SENT_BACK, SINGLE):
-            if receive + 1 < receives or not {one, other} <= NOTHING_WRITTEN:
-                yield receive, (at(one, receive), at(other, receive + 1)), receive + 1
+            yield receive, (at(one, receive), at(other, receive + 1)), receive + 1
     for receive in range(1, receives + 1):
         # An earlier fault must have brought it to its last receive, and its effect counts too.
         before = (at(faults.SLOW_DOWN, receives - 1),) if receive == receives else ()
@@ -213,7 +210,7 @@ def _judged(
     named = (message for letter in letters for message in read_event(json.loads(letter["Body"])).messages)
     lettered = {(upload.key, upload.object_version) for message in named for upload in message.uploads}
     states = defaultdict[str, int](int)
-    found = Found(len(pairs), states, 0, queue_left=waiting(stack.endpoint, stack.live))
+    found = Found(len(pairs), states, 0, queue_left=left(stack))
     for identity, (pair, answer) in expected.items():
         record = records.get(identity)
         states[record["status"] if record else "lost"] += 1

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from handler.intake.events import read_event
 from handler.store.record import object_version
-from infra.worker_loop import waiting
 from model_layer import Prediction
 from proof.soak.clouds import take
+from proof.soak.workers import left
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -144,7 +144,7 @@ def judge(
         dead_letters=len(letters),
         dead_letters_unexplained=len(unexplained),
         failed_without_letter=len(failed - lettered),
-        queue_left=waiting(stack.endpoint, stack.live),
+        queue_left=left(stack),
         states=dict(sorted(states.items())),
         inferences=inferences,
         duplicates_absorbed=tally.acknowledged.total() - len(tally.acknowledged),

@@ -1,16 +1,25 @@
-"""Workers in parallel on one lane, each in a sandbox of its own, until the lane is empty."""
+"""Workers in parallel on one lane, each in a sandbox of its own, and a housekeeper, until all queues are empty."""
 
 from __future__ import annotations
 
+import random
+import sys
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from handler import telemetry
+from handler.configuration import Settings
+from handler.flow.fetching import BucketReader
+from handler.housekeeper import Housekeeper
 from handler.intake.events import read_event
+from handler.store.erasure import Erasure
+from handler.store.table import PredictionsTable
 from infra.lambda_contract import failed_messages
-from infra.worker_loop import Invocation, function_environment, run_worker, waiting
+from infra.worker_loop import Invocation, function_environment, keep_house, run_worker, waiting
+from model_layer import Bundle
 from proof.soak.faults import TABLE_AWAY, TIMEOUT, strikes
 from proof.soak.sandbox import Sandbox, Snapshot
 
@@ -31,6 +40,8 @@ VISIBILITY_SECONDS = 130
 SHORT_TIMEOUT = 3.0  # seconds, for invocations that are meant to run into their timeout or to wait for a table in vain
 EMPTY_SECONDS = 3.0  # how long the lane must stay empty: the bucket's events come a moment after the upload
 STALL_SECONDS = 300.0  # without a single answer
+HOUSEKEEPER_ENDS = 0.2
+"""Share of the housekeeper's invocations that end before they have begun."""
 
 
 @dataclass(slots=True)
@@ -82,6 +93,9 @@ class Workers:
         self._snapshot = Snapshot(environment, scratch / "plan.json", scratch)
         self._sandboxes = [Sandbox(self._snapshot, self._limit) for _ in range(count)]
         self._threads = [threading.Thread(target=self._work, args=item) for item in enumerate(self._sandboxes)]
+        self._housekeeper = housekeeper(stack, environment)
+        self._log = scratch / "worker.log"
+        self._threads.append(threading.Thread(target=self._keep_house))
 
     def start(self) -> None:
         attributes = {"VisibilityTimeout": str(VISIBILITY_SECONDS)}
@@ -90,7 +104,7 @@ class Workers:
             thread.start()
 
     def finish(self) -> None:
-        """Call after the last upload. Returns once the lane stays empty, or nothing moves for STALL_SECONDS."""
+        """Call after the last upload. Returns once all queues stay empty, or nothing moves for STALL_SECONDS."""
         self._feeding = False
         for thread in self._threads:
             thread.join()
@@ -114,6 +128,27 @@ class Workers:
             )
         finally:
             sandbox.close()
+
+    def _keep_house(self) -> None:
+        rng = random.Random(0)
+
+        def handle(event: Any, context: LambdaContext) -> Any:
+            if rng.random() < HOUSEKEEPER_ENDS:
+                raise RuntimeError("The housekeeper has ended.")
+            try:
+                return self._housekeeper.handle(event, context)
+            finally:
+                telemetry.metrics.clear_metrics()
+
+        lines = telemetry.logger.registered_handler
+        with self._log.open("a", encoding="utf-8") as log:
+            before = lines.setStream(log)
+            try:
+                while not self._done():
+                    keep_house(self._stack, handle, until=lambda: True, retry_after=1, on_batch=self._note_answer)
+                    time.sleep(0.5)
+            finally:
+                lines.setStream(before or sys.stdout)
 
     def _watched(self, number: int, sandbox: Sandbox, event: Any, context: LambdaContext) -> Any:
         messages = read_event(event).messages
@@ -148,9 +183,13 @@ class Workers:
                     if ends[str(message.id)] == "done":
                         self.tally.acknowledged[identity] += 1
 
-    def _note(self, invocation: Invocation) -> None:
+    def _note_answer(self, _: Invocation) -> None:
         with self._lock:
             self._last_answer = time.monotonic()
+
+    def _note(self, invocation: Invocation) -> None:
+        self._note_answer(invocation)
+        with self._lock:
             self.tally.invocations += 1
             self.tally.retries += invocation.failed
 
@@ -164,7 +203,7 @@ class Workers:
             if now - self._asked < 0.5:
                 return False
             self._asked = now
-            if waiting(self._stack.endpoint, self._stack.live):
+            if left(self._stack):
                 self._empty_since = None
                 return False
             self._empty_since = self._empty_since or now
@@ -181,3 +220,20 @@ class Workers:
         }
         near_end = any(message.receives >= self._stack.live.max_receives - 1 for message in messages)
         return self._short_timeout if TIMEOUT in faults or (near_end and faults & TABLE_AWAY) else None
+
+
+def left(stack: Stack) -> int:
+    """Number of messages that neither worker nor housekeeper has done; the latter's last, since they move there."""
+    housekeeping = stack.housekeeper.lanes.values() if stack.housekeeper else ()
+    return sum(waiting(stack.endpoint, lane) for lane in (stack.live, *housekeeping))
+
+
+def housekeeper(stack: Stack, environment: Mapping[str, str]) -> Housekeeper:
+    """The stack's housekeeper, in this process; `environment` is its own."""
+    settings = Settings.from_environment(environment)
+    s3, dynamodb, sqs = (stack.endpoint.client(service) for service in ("s3", "dynamodb", "sqs"))
+    reader = BucketReader(s3, settings.max_image_bytes)
+    erasure = Erasure(dynamodb, stack.table, reader.remaining) if settings.erase_removed else None
+    return Housekeeper(
+        settings, Bundle.read(settings.model_bundle), PredictionsTable(dynamodb, stack.table), erasure, sqs
+    )
