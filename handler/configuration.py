@@ -115,22 +115,22 @@ def _whole(environment: Mapping[str, str], name: str, default: int, lowest: int,
 def _threads(environment: Mapping[str, str], most_bytes: int, most_pixels: int) -> tuple[int, int]:
     """How many images to fetch at a time, and how many to decode, so that the largest of them fit into the memory.
 
+    Whoever sets the numbers knows better: they are not checked.
+
     Raises:
-        ConfigurationError: they do not. Without this, one upload of the largest permitted size could kill the worker.
+        ConfigurationError: not one image fits. An upload of the largest permitted size would kill the worker.
     """
-    memory = _megabytes(environment)
+    memory = _megabytes(environment) or math.inf
     fetched, decoded = most_bytes / 2**20, most_pixels * BYTES_A_PIXEL / 2**20  # megabytes an image
-    left = (memory or math.inf) - OWN_MEGABYTES - fetched
-    inference = _whole(environment, "INFERENCE_THREADS", _at_most(_cores(environment), left / decoded), 1, 64)
-    left = (memory or math.inf) - OWN_MEGABYTES - inference * decoded
-    download = _whole(environment, "DOWNLOAD_THREADS", _at_most(8, left / fetched), 1, 64)
-    if memory and (needed := OWN_MEGABYTES + inference * decoded + download * fetched) > memory:
+    if (needed := OWN_MEGABYTES + fetched + decoded) > memory:
         raise ConfigurationError(
-            f"MAX_IMAGE_PIXELS={most_pixels} and MAX_IMAGE_BYTES={most_bytes} need {math.ceil(needed)} MB of memory"
-            f" ({download} fetched and {inference} decoded at a time), but the function has {memory}: raise its memory,"
-            " or lower one of them."
+            f"MAX_IMAGE_PIXELS={most_pixels} with MAX_IMAGE_BYTES={most_bytes} needs {math.ceil(needed)} MB of memory,"
+            f" but the function has {memory}: raise its memory, or lower one of them."
         )
-    return download, inference
+    that_fit = (memory - OWN_MEGABYTES - fetched) / decoded
+    inference = _whole(environment, "INFERENCE_THREADS", _at_most(_cores(environment), that_fit), 1, 64)
+    that_fit = (memory - OWN_MEGABYTES - inference * decoded) / fetched
+    return _whole(environment, "DOWNLOAD_THREADS", _at_most(8, that_fit), 1, 64), inference
 
 
 def _at_most(wanted: int, that_fit: float) -> int:
