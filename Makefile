@@ -14,6 +14,7 @@ TRAIN_OPTIONS ?=
 BENCH_OPTIONS ?=
 STACK ?= dermbatch
 DEPLOY_OPTIONS ?=
+PARAMETERS ?=
 SMOKE_OPTIONS ?=
 SERVE_OPTIONS ?=
 SECONDS ?= 120
@@ -142,9 +143,12 @@ bench: $(VENV)/.installed-bench ## compares performance with a Keras worker, in 
 serve: $(VENV)/.installed-dermbatch $(VENV)/.installed-service ## starts a stack of this machine's own with worker, service and page, and prints its address: SERVE_OPTIONS="--state DIR --port 8000"
 	@$(BIN)/dermbatch serve --local $(SERVE_OPTIONS)
 
-deploy: .venv-sam/.installed ## builds the image (needs Docker), shows the changes on AWS, deploys when you agree: STACK=dermbatch DEPLOY_OPTIONS=--guided
-	@SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam build
-	@SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam deploy --stack-name "$(STACK)" $(DEPLOY_OPTIONS)
+# The processor of the functions is a parameter, so the build needs the parameters too.
+OVERRIDES := $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
+deploy: .venv-sam/.installed $(VENV)/.installed-dermbatch ## builds the image (needs Docker), shows the changes on AWS, deploys when you agree: STACK=dermbatch PARAMETERS="NAME=VALUE NAME=VALUE" DEPLOY_OPTIONS=--guided
+	@SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam build $(OVERRIDES)
+	@SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam deploy --stack-name "$(STACK)" $(OVERRIDES) $(DEPLOY_OPTIONS)
+	@$(BIN)/dermbatch versions --stack "$(STACK)" || echo "Old versions were not looked at: dermbatch versions --stack $(STACK)"
 
 smoke: $(VENV)/.installed-dermbatch ## uploads known images to a deployed stack and waits for their records: STACK=dermbatch (AWS_ENDPOINT_URL=... for an emulator)
 	@$(BIN)/dermbatch smoke --stack "$(STACK)" $(SMOKE_OPTIONS)

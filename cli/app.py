@@ -329,6 +329,53 @@ def classify(
 
 
 @app.command()
+def adopt(
+    *,
+    bucket: Annotated[str, typer.Option(metavar="NAME", help="The bucket that the new stack takes over.")],
+    table: Annotated[str | None, typer.Option(metavar="NAME", help="The table of records, if there is one.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+) -> None:
+    """Begin a new stack with a bucket, and a table, that exist already.
+
+    They outlived a former stack, or the bucket was there before dermbatch. Deploy afterwards, with the same names as
+    BucketName and TableName.
+    """
+    account = _account(profile, region, local=local)
+
+    def run() -> int:
+        from cli.adopt import adopt  # noqa: PLC0415
+
+        return adopt(stack, bucket, table, account(), yes=yes)
+
+    _run("adopt", run, "stopped. If the stack is there now, go on with make deploy; else try again.")
+
+
+@app.command()
+def versions(
+    *,
+    keep: Annotated[int, typer.Option(min=1, metavar="N", help="Keep so many of the newest.")] = 3,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")] = False,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+) -> None:
+    """Delete old published versions of the worker, except those that are in use."""
+    account = _account(profile, region, local=local)
+
+    def run() -> int:
+        from cli.versions import prune  # noqa: PLC0415
+
+        return prune(stack, account(), keep, dry_run=dry_run)
+
+    _run("versions", run)
+
+
+@app.command()
 def erase(
     *,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Key, BUCKET/KEY or s3://BUCKET/KEY.")],

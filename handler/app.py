@@ -8,6 +8,7 @@ is imported.
 from __future__ import annotations
 
 import importlib
+import os
 import random
 from typing import Any
 
@@ -17,16 +18,23 @@ from handler.loading import begin_loading
 settings = Settings.from_environment()
 loading = begin_loading(settings)
 
-from handler.telemetry import logger, metrics  # noqa: E402
+from handler.processor import processor  # noqa: E402
+from handler.telemetry import logger, metrics, report_start  # noqa: E402
 from handler.worker import Worker  # noqa: E402
 
 
-def reseed_after_restore() -> bool:
-    """Has `random` seeded afresh after each restore from a snapshot (SnapStart); returns whether Lambda offers that.
+def prepare_restore(prepared_on: str) -> bool:
+    """Registers what is done after each restore from a snapshot (SnapStart); returns whether Lambda offers that.
 
     Everything heavy is in the snapshot: modules, the parsed network with its memory planned by a first run, the
-    clients. Nothing in it is unique, since no connection is open and no request id drawn. Only the state of `random`
-    must differ between sandboxes: it spreads retries in time, and they would otherwise all come at the same moments.
+    clients. So are three things that belong to the moment when it was taken:
+
+    - The state of `random`, which spreads retries in time: seeded afresh.
+    - The kernels that ONNX Runtime chose for `prepared_on`, the processor that published the version. They stay, since
+      the library chooses once for each process; a start on another processor is logged.
+    - The role's temporary credentials, which botocore fetches from Lambda when the first client is made, over a
+      connection that it leaves open. They stay until botocore fetches new ones, minutes before they expire.
+
     https://docs.aws.amazon.com/lambda/latest/dg/snapstart-uniqueness.html
     """
     try:
@@ -34,11 +42,15 @@ def reseed_after_restore() -> bool:
     except ImportError:
         return False
     hooks.register_after_restore(random.seed)
+    hooks.register_after_restore(lambda: report_start(processor(), prepared_on))
     return True
 
 
 worker = Worker.start(settings, loading)
-reseed_after_restore()
+started_on = processor()
+prepare_restore(started_on)
+if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":  # there no worker starts, a version is published
+    report_start(started_on, started_on)
 
 
 @logger.inject_lambda_context(log_event=False)  # never: events contain keys

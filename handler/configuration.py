@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 MEGABYTES_A_CORE = 1769
 """Lambda gives one core for each of these."""
+OWN_MEGABYTES = 300
+"""What a worker takes apart from the images that it holds: interpreter, libraries, network (docs/performance.md)."""
+BYTES_A_PIXEL = 16
+"""At most, while an image is decoded (docs/decoding.md)."""
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 SHIPPED_BUNDLES = Path(__file__).resolve().parent.parent / "models"
 
@@ -36,10 +40,13 @@ class Settings:
     scale and may have four times as many.
     """
     download_threads: int
-    """Images fetched at a time. Each takes at most `MAX_IMAGE_BYTES` of memory until it is decoded."""
+    """Images fetched at a time. Each takes at most `MAX_IMAGE_BYTES` of memory until it is decoded. On Lambda the
+    default is lower where the memory does not suffice for so many.
+    """
     inference_threads: int
     """Cores to compute on: the number of images decoded at a time, and of images in the network at a time. On Lambda
-    the default is one for every 1,769 MB of memory, rounded up.
+    the default is one for every 1,769 MB of memory, rounded up, and lower where the memory does not suffice to decode
+    so many images of `MAX_IMAGE_PIXELS`.
     """
     max_receives: int
     """The queue's maxReceiveCount. Uploads that fail on the last two receives get a `failed` record."""
@@ -71,13 +78,16 @@ class Settings:
         Raises:
             ConfigurationError: one sentence about the first variable with a wrong value.
         """
+        max_image_bytes = _whole(environment, "MAX_IMAGE_BYTES", 32 * 2**20, 1, 2**30)
+        max_image_pixels = _whole(environment, "MAX_IMAGE_PIXELS", 51_000_000, 1, 10**9)
+        download_threads, inference_threads = _threads(environment, max_image_bytes, max_image_pixels)
         return cls(
             predictions_table=_table(environment),
             model_bundle=bundle_folder(environment),
-            max_image_bytes=_whole(environment, "MAX_IMAGE_BYTES", 32 * 2**20, 1, 2**30),
-            max_image_pixels=_whole(environment, "MAX_IMAGE_PIXELS", 51_000_000, 1, 10**9),
-            download_threads=_whole(environment, "DOWNLOAD_THREADS", 8, 1, 64),
-            inference_threads=_whole(environment, "INFERENCE_THREADS", _cores(environment), 1, 64),
+            max_image_bytes=max_image_bytes,
+            max_image_pixels=max_image_pixels,
+            download_threads=download_threads,
+            inference_threads=inference_threads,
             max_receives=_whole(environment, "MAX_RECEIVES", 5, 1, 1000),
             visibility_timeout=_whole(environment, "VISIBILITY_TIMEOUT", 780, 1, 43_200),
             record_ttl_days=_whole(environment, "RECORD_TTL_DAYS", 0, 0, 36_500),
@@ -101,14 +111,45 @@ def _whole(environment: Mapping[str, str], name: str, default: int, lowest: int,
     raise ConfigurationError(f"{name} must be a whole number from {lowest} to {highest}, but is {text!r}.")
 
 
+def _threads(environment: Mapping[str, str], most_bytes: int, most_pixels: int) -> tuple[int, int]:
+    """How many images to fetch at a time, and how many to decode, so that the largest of them fit into the memory.
+
+    Whoever sets the numbers knows better: they are not checked.
+
+    Raises:
+        ConfigurationError: not one image fits. An upload of the largest permitted size would kill the worker.
+    """
+    memory = _megabytes(environment) or math.inf
+    fetched, decoded = most_bytes / 2**20, most_pixels * BYTES_A_PIXEL / 2**20  # megabytes an image
+    if (needed := OWN_MEGABYTES + fetched + decoded) > memory:
+        raise ConfigurationError(
+            f"MAX_IMAGE_PIXELS={most_pixels} with MAX_IMAGE_BYTES={most_bytes} needs {math.ceil(needed)} MB of memory,"
+            f" but the function has {memory}: raise its memory, or lower one of them."
+        )
+    that_fit = (memory - OWN_MEGABYTES - fetched) / decoded
+    inference = _whole(environment, "INFERENCE_THREADS", _at_most(_cores(environment), that_fit), 1, 64)
+    that_fit = (memory - OWN_MEGABYTES - inference * decoded) / fetched
+    return _whole(environment, "DOWNLOAD_THREADS", _at_most(8, that_fit), 1, 64), inference
+
+
+def _at_most(wanted: int, that_fit: float) -> int:
+    return int(max(1, min(wanted, that_fit)))
+
+
+def _megabytes(environment: Mapping[str, str]) -> int | None:
+    """The function's memory; None if this is no Lambda."""
+    text = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
+    return int(text) if re.fullmatch(r"[0-9]{3,5}", text) else None
+
+
 def _cores(environment: Mapping[str, str]) -> int:
     """The cores that this process may use. Lambda shows at least two, but gives the time of one for every 1,769 MB.
 
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
     """
     visible = available_cores()
-    megabytes = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
-    given = math.ceil(int(megabytes) / MEGABYTES_A_CORE) if re.fullmatch(r"[0-9]{3,5}", megabytes) else visible
+    megabytes = _megabytes(environment)
+    given = math.ceil(megabytes / MEGABYTES_A_CORE) if megabytes else visible
     return max(1, min(visible, given))
 
 

@@ -11,7 +11,7 @@ import os
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
 from handler.errors import ErrorCode
@@ -27,8 +27,22 @@ NAME = "dermbatch"
 
 _service = os.environ.get("POWERTOOLS_SERVICE_NAME") or NAME
 
+_namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAME
+
 logger = Logger(service=_service)
-metrics = Metrics(namespace=os.environ.get("POWERTOOLS_METRICS_NAMESPACE") or NAME, service=_service)
+metrics = Metrics(namespace=_namespace, service=_service)
+
+
+def report_start(processor: str, prepared_on: str) -> None:
+    """That a worker started on `processor` (`handler.processor`), counted for each kind of processor.
+
+    After a restore from a snapshot its kernels are those for `prepared_on`.
+    """
+    dimensions = {"service": _service, "processor": processor}
+    with single_metric("Started", MetricUnit.Count, 1, namespace=_namespace, default_dimensions=dimensions):
+        pass
+    kernels = {} if processor == prepared_on else {"prepared_on": prepared_on}
+    logger.info("worker started", processor=processor, **kernels)
 
 
 def report_batch(batch: Batch, uploads: int) -> None:

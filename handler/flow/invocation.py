@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-# One run of the network on each core (0.8 s on a vCPU without 8-bit multiply-add, 1.4 s with the least `MemorySize`),
-# then writing its records, including the retries of a throttled write.
+# One run of the network on each core (0.8 s on a vCPU without 8-bit multiply-add), then writing its records, including
+# the retries of a throttled write.
 WORK_RESERVE_S = 6.0
 # After the last record is written: reading whether the recorded uploads have been removed meanwhile.
 CHECK_RESERVE_S = 2.0

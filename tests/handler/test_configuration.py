@@ -58,15 +58,51 @@ def test_every_variable_is_read(given):
     assert settings.powertools_log_level == "WARNING"
 
 
-@pytest.mark.parametrize(
-    ("megabytes", "cores"), [("512", 1), ("1769", 1), ("1770", 2), ("3538", 2), ("10240", 6), ("x", 8)]
-)
+@pytest.mark.parametrize(("megabytes", "cores"), [("1769", 1), ("1770", 2), ("3538", 2), ("10240", 6), ("x", 8)])
 def test_a_lambda_computes_on_the_cores_that_its_memory_pays_for(given, monkeypatch, megabytes, cores):
     """Lambda shows two cores at least; two threads on the time of one only get into each other's way."""
+    given = {**given, "MAX_IMAGE_PIXELS": "10000000"}
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert Settings.from_environment({**given, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": megabytes}).inference_threads == cores
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
     assert Settings.from_environment({**given, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": megabytes}).inference_threads == 1
+
+
+@pytest.mark.parametrize("megabytes", [*range(1769, 10240, 337), 10240])
+def test_the_largest_permitted_images_fit_into_every_memory_that_the_template_permits(given, megabytes):
+    settings = Settings.from_environment({**given, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(megabytes)})
+    assert _held(settings) <= megabytes
+    assert settings.download_threads > 5, "with the default limits there is memory for most of the threads"
+
+
+def _held(settings: Settings) -> float:
+    """Megabytes, if all images that are in work at a time are of the largest size."""
+    decoded = settings.inference_threads * settings.max_image_pixels * 16
+    return 300 + (decoded + settings.download_threads * settings.max_image_bytes) / 2**20
+
+
+def test_larger_images_are_fetched_and_decoded_fewer_at_a_time(given, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    memory = {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "3538"}
+    large_files = Settings.from_environment({**given, **memory, "MAX_IMAGE_BYTES": str(250 * 2**20)})
+    assert (large_files.inference_threads, large_files.download_threads) == (2, 6)
+    large_pictures = Settings.from_environment({**given, **memory, "MAX_IMAGE_PIXELS": "120000000"})
+    assert (large_pictures.inference_threads, large_pictures.download_threads) == (1, 8)
+    for settings in (large_files, large_pictures):
+        assert _held(settings) <= 3538
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"MAX_IMAGE_PIXELS": "100000000"},
+        {"MAX_IMAGE_BYTES": str(2**30)},
+    ],
+)
+def test_limits_that_the_memory_cannot_hold_stop_the_worker_at_start(given, limits):
+    with pytest.raises(ConfigurationError, match=r"needs \d+ MB of memory, but the function has 1769: raise"):
+        Settings.from_environment({**given, **limits, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769"})
+    assert Settings.from_environment({**given, **limits}), "elsewhere nobody says how much there is"
 
 
 def test_an_empty_variable_counts_as_unset(given):

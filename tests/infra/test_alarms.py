@@ -223,14 +223,16 @@ def test_the_dashboard_shows_what_is_asked_first(resources):
         assert any(words.lower() in title.lower() for title in titles), words
 
 
-def test_the_dashboards_cost_is_lambdas_bill_for_a_million_images(resources):
+@pytest.mark.parametrize(("architecture", "price"), [("x86_64", 0.0000166667), ("arm64", 0.0000133334)])
+def test_the_dashboards_cost_is_lambdas_bill_for_a_million_images(architecture, price):
     """1,000 images in 100 invocations of 1 s at 1,769 MB."""
+    resources = resolved(default_template(), Architecture=architecture)["Resources"]
     (widget,) = (w for w in _widgets(resources) if "million" in w["properties"].get("title", ""))
     formulas = (metric[0] for metric in widget["properties"]["metrics"] if isinstance(metric[0], dict))
     (expression,) = (formula["expression"] for formula in formulas if formula["id"] == "cost")
     scope = {"__builtins__": {}, "duration": 100 * 1000.0, "invocations": 100.0, "done": 1000.0}
     gigabyte_seconds, requests = 100 * 1769 / 1024, 100
-    bill = gigabyte_seconds * 0.0000166667 + requests * 0.0000002
+    bill = gigabyte_seconds * price + requests * 0.0000002
     assert eval(expression, scope) == pytest.approx(1000 * bill, rel=1e-6)
 
 

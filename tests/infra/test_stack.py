@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from botocore.exceptions import ClientError
 from emulator_template import for_emulator
 
 from infra.stack import Stack, StackError, deploy
@@ -111,6 +112,17 @@ def test_a_file_that_is_no_template_is_refused(tmp_path: Path):
         read_template(tmp_path / "list.yaml")
 
 
+def test_a_large_batch_without_a_window_is_refused_before_anything_is_made(endpoint: Endpoint):
+    cloudformation = endpoint.client("cloudformation")
+    with pytest.raises(ClientError, match="Lambda accepts no BatchSize over 10 with BatchWindowSeconds=0"):
+        cloudformation.create_stack(
+            StackName="windowless",
+            TemplateBody=json.dumps(for_emulator(read_template(), image="worker:1", workers=7)),
+            Parameters=[{"ParameterKey": "BatchWindowSeconds", "ParameterValue": "0"}],
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        )
+
+
 @pytest.fixture(scope="module")
 def raw(endpoint: Endpoint) -> Iterator[dict[str, str]]:
     """The outputs of the whole template, the function, its role, log, alarms and dashboard included.
@@ -169,7 +181,8 @@ def test_the_raw_template_publishes_a_version_that_the_alias_names(endpoint: End
     versions = lambda_.list_versions_by_function(FunctionName=raw["WorkerName"])["Versions"]
     assert alias["FunctionVersion"] in {version["Version"] for version in versions} - {"$LATEST"}
     configuration = lambda_.get_function_configuration(FunctionName=raw["WorkerName"], Qualifier="live")
-    assert configuration["SnapStart"]["ApplyOn"] == "PublishedVersions"
+    assert configuration["SnapStart"]["ApplyOn"] == "None"
+    assert configuration["Architectures"] == ["x86_64"]
     assert configuration["TracingConfig"] == {"Mode": "Active"}
     assert configuration["LoggingConfig"]["LogGroup"] == raw["WorkerLogName"]
     variables = configuration["Environment"]["Variables"]

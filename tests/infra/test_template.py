@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from transformed_template import default_template, resolved, transformed
 
+from handler.configuration import Settings
 from handler.store.erasure import MARK_DAYS
 from infra.template import TEMPLATE, read_template
 
+KEPT = ("RetainExceptOnCreate", "Retain")
+"""Outlives its stack, unless the stack's first deployment failed: then a second one could not use the same names."""
 LANES = {"Live": "MaximumConcurrency", "Bulk": "BulkMaximumConcurrency"}
 
 
@@ -102,7 +105,9 @@ def test_both_lanes_invoke_the_alias_and_every_change_publishes_a_version(source
     assert (alias["Name"], alias["FunctionVersion"]) == ("live", {"Fn::GetAtt": [version, "Version"]})
     assert stack["Resources"][version]["DeletionPolicy"] == "Retain"
     function = resolved(stack)["Resources"]["Worker"]["Properties"]
-    assert function["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+    assert function["SnapStart"] == {"ApplyOn": "None"}, "the default (docs/decisions.md)"
+    chosen = resolved(stack, SnapStart="PublishedVersions")["Resources"]["Worker"]["Properties"]
+    assert chosen["SnapStart"] == {"ApplyOn": "PublishedVersions"}
     for mapping in _of_type(stack, "AWS::Lambda::EventSourceMapping").values():
         assert mapping["Properties"]["FunctionName"] == {"Ref": "WorkerAliaslive"}
     changed = json.loads(json.dumps(source))
@@ -116,13 +121,40 @@ def test_what_snapstart_does_not_go_with_is_not_there(source):
     worker = source["Resources"]["Worker"]["Properties"]
     assert not {"FileSystemConfigs", "EphemeralStorage", "ProvisionedConcurrencyConfig"} & set(worker)
     recipe = (TEMPLATE.parent / "infra" / "Dockerfile").read_text(encoding="utf-8")
-    (base,) = re.findall(r"^ARG BASE_IMAGE=public\.ecr\.aws/lambda/python:3\.(\d+)$", recipe, re.MULTILINE)
+    (base,) = re.findall(r"^ARG BASE_IMAGE=public\.ecr\.aws/lambda/python:3\.(\d+)(?:@.*)?$", recipe, re.MULTILINE)
     assert int(base) >= 12
 
 
-def test_default_batch_is_one_that_lambda_accepts(source):
-    batch, window = (source["Parameters"][name]["Default"] for name in ("BatchSize", "BatchWindowSeconds"))
-    assert batch <= 10 or window >= 1
+def test_a_batch_that_lambda_accepts_only_with_a_window_is_refused_without_one(source, stack):
+    """Over 10 messages Lambda wants a window of at least a second. Only CloudFormation's rules compare parameters."""
+    batch, window = (source["Parameters"][name] for name in ("BatchSize", "BatchWindowSeconds"))
+    assert (batch["Default"] > 10, window["Default"] >= 1) == (True, True)
+    rule = stack["Rules"]["OnlySmallBatchesNeedNoWindow"]
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "BatchWindowSeconds"}, window["MinValue"]]}
+    (assertion,) = rule["Assertions"]
+    small = [str(size) for size in range(batch["MinValue"], 11)]
+    assert assertion["Assert"] == {"Fn::Contains": [small, {"Ref": "BatchSize"}]}
+
+
+def test_the_largest_batch_is_done_within_the_timeout_on_the_slowest_processor_that_was_measured(source):
+    """With a fifth of the time to spare, for a start and for throttled writes."""
+    results = TEMPLATE.parent / "benchmarks" / "results"
+    measured = [json.loads((results / name).read_text()) for name in ("bench.json", "avx2-only/bench.json")]
+    slowest = max(line["ours_seconds"] for one in measured for line in one["dollars"])
+    assert slowest > 0.5, "an older processor was measured too"
+    timeout = source["Resources"]["Worker"]["Properties"]["Timeout"]
+    assert source["Parameters"]["BatchSize"]["MaxValue"] * slowest <= 0.8 * timeout
+
+
+def test_every_permitted_limit_fits_into_some_permitted_memory(source):
+    """Which ones go together, the worker calculates at its start: tests/handler/test_configuration.py."""
+    parameters = source["Parameters"]
+    variables = {"MAX_IMAGE_BYTES": "MaxImageBytes", "MAX_IMAGE_PIXELS": "MaxImagePixels"}
+    given = {"PREDICTIONS_TABLE": "predictions"}
+    for which, memory in (("Default", "MinValue"), ("MaxValue", "MaxValue")):
+        limits = {variable: str(parameters[name][which]) for variable, name in variables.items()}
+        megabytes = str(parameters["MemorySize"][memory])
+        assert Settings.from_environment({**given, **limits, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": megabytes})
 
 
 def test_the_bucket_is_private_encrypted_versioned_and_notifies_the_live_queue(stack):
@@ -185,7 +217,7 @@ def test_everything_at_rest_is_encrypted_with_the_key_that_was_chosen(stack):
 
 def test_a_key_of_the_stack_lets_in_only_who_must_and_outlives_the_stack(stack):
     key = stack["Resources"]["DataKey"]
-    assert (key["DeletionPolicy"], key["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert (key["DeletionPolicy"], key["UpdateReplacePolicy"]) == KEPT
     properties = resolved(stack, EncryptionKey="create")["Resources"]["DataKey"]["Properties"]
     assert properties["EnableKeyRotation"] is True
     services = {}
@@ -203,11 +235,11 @@ def test_a_key_of_the_stack_lets_in_only_who_must_and_outlives_the_stack(stack):
 @pytest.mark.parametrize("kind", ["AWS::S3::Bucket", "AWS::DynamoDB::Table"])
 def test_deleting_the_stack_keeps_the_data(stack, kind):
     kept = _only(stack, kind)
-    assert (kept["DeletionPolicy"], kept["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert (kept["DeletionPolicy"], kept["UpdateReplacePolicy"]) == KEPT
 
 
 def test_what_keeps_others_out_of_what_is_kept_is_kept_too(stack):
-    kept = {name for name, resource in stack["Resources"].items() if resource.get("DeletionPolicy") == "Retain"}
+    kept = {name for name, resource in stack["Resources"].items() if resource.get("DeletionPolicy") == KEPT[0]}
     policies = [
         policy
         for policy in _of_type(stack, "AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy").values()
@@ -216,7 +248,30 @@ def test_what_keeps_others_out_of_what_is_kept_is_kept_too(stack):
     ]
     assert policies
     for policy in policies:
-        assert (policy.get("DeletionPolicy"), policy.get("UpdateReplacePolicy")) == ("Retain", "Retain")
+        assert (policy.get("DeletionPolicy"), policy.get("UpdateReplacePolicy")) == KEPT
+
+
+def test_nobody_deletes_the_table_by_mistake_and_a_taken_bucket_name_leaves_none_behind(stack):
+    """A rollback cannot delete a protected table, so the bucket, whose name may be taken, comes first."""
+    table = _only(stack, "AWS::DynamoDB::Table")
+    assert table["Properties"]["DeletionProtectionEnabled"] is True
+    assert table["DependsOn"] == "ImagesPolicy"
+    assert stack["Resources"]["ImagesPolicy"]["Properties"]["Bucket"] == {"Ref": "Images"}
+
+
+def test_bucket_and_table_take_the_names_that_are_given_so_that_a_stack_can_adopt_them(stack):
+    made = resolved(stack, BucketName="old-bucket", TableName="old-table")["Resources"]
+    assert made["Images"]["Properties"]["BucketName"] == "old-bucket"
+    assert made["Predictions"]["Properties"]["TableName"] == "old-table"
+    assert "TableName" not in resolved(stack)["Resources"]["Predictions"]["Properties"]
+
+
+@pytest.mark.parametrize("architecture", ["x86_64", "arm64"])
+def test_both_functions_run_on_the_processor_that_was_chosen(architecture):
+    stack = resolved(transformed(read_template(), Architecture=architecture), Architecture=architecture, Api="iam")
+    functions = _of_type(stack, "AWS::Lambda::Function")
+    assert set(functions) >= {"Worker", "ApiFunction"}
+    assert all(function["Properties"]["Architectures"] == [architecture] for function in functions.values())
 
 
 def test_bucket_and_queues_refuse_plain_http_and_other_accounts(stack):

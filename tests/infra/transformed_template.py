@@ -26,9 +26,9 @@ class _NoManagedPolicies:
         return {}
 
 
-def transformed(source: dict[str, Any]) -> dict[str, Any]:
+def transformed(source: dict[str, Any], **parameters: str) -> dict[str, Any]:
     """The template after SAM, which writes the parameters' values into what it transforms itself."""
-    values = {name: str(parameter["Default"]) for name, parameter in source["Parameters"].items()}
+    values = {name: str(parameter["Default"]) for name, parameter in source["Parameters"].items()} | parameters
     image = json.loads(json.dumps(source))
     for function in ("Worker", "ApiFunction"):
         uri = f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/{function.lower()}:1"

@@ -6,6 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +35,17 @@ IMPORTED = {
 }
 
 
-def child(code: str, bundle: Path) -> Any:
+KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+
+
+def child(code: str, bundle: Path, credentials: dict[str, str] = KEYS) -> Any:
     """The JSON that `code` prints in a fresh interpreter, which sees none of this machine's AWS settings."""
     environment = {
         "PATH": os.environ["PATH"],
         "PREDICTIONS_TABLE": "predictions",
         "MODEL_BUNDLE": str(bundle),
         "AWS_DEFAULT_REGION": "eu-central-1",
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
+        **credentials,
     }
     run = subprocess.run(
         [sys.executable, "-c", code],
@@ -127,13 +132,66 @@ print(json.dumps({
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to see open sockets")
 def test_importing_twice_gives_equal_state_with_nothing_in_it_that_is_unique(tiny_bundle):
-    """What a snapshot freezes: the same from import to import, no connection in it; `random` is drawn anew after."""
+    """Nothing but the credentials of the next test differs in a snapshot; `random` is drawn anew after it."""
     first, second = child(STATE, tiny_bundle), child(STATE, tiny_bundle)
     assert first == second
     assert first["sockets"] == []
     assert first["drawn_anew"]
     assert len(first["clients"]) == 2, "one client for each service"
     assert first["model"][2] == 0, "the network file's bytes are let go once they are parsed"
+
+
+@pytest.fixture
+def credentials_endpoint():
+    """What Lambda offers to a worker with SnapStart. Yields the variables that name it, and what it handed out."""
+    handed_out: list[str] = []
+    lifetimes = [60, 3600]  # seconds; so little is left of the first ones that a worker fetches others before it signs
+
+    class Answer(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            assert self.headers["Authorization"] == "a-token"
+            seconds = lifetimes[min(len(handed_out), 1)]
+            handed_out.append(f"KEY{len(handed_out)}")
+            expiry = datetime.now(UTC) + timedelta(seconds=seconds)
+            given = {"AccessKeyId": handed_out[-1], "SecretAccessKey": "x", "Token": "x"}
+            body = json.dumps({**given, "Expiration": expiry.strftime("%Y-%m-%dT%H:%M:%SZ")}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/2021-11-23/credentials"
+        token = {"AWS_CONTAINER_AUTHORIZATION_TOKEN": "a-token"}
+        yield {"AWS_CONTAINER_CREDENTIALS_FULL_URI": address, **token}, handed_out
+        server.shutdown()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to see open sockets")
+def test_a_snapshot_holds_the_roles_credentials_and_one_connection_and_a_worker_fetches_its_own(
+    tiny_bundle, credentials_endpoint
+):
+    """docs/security.md says so: botocore fetches credentials for the first client, and again before they expire."""
+    variables, handed_out = credentials_endpoint
+    code = """
+import json, os
+import handler.app as app
+import boto3
+links = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+in_snapshot = boto3.DEFAULT_SESSION._session.get_credentials()
+print(json.dumps({"sockets": sum("socket:" in link for link in links), "frozen": in_snapshot._access_key,
+                  "signs_with": in_snapshot.get_frozen_credentials().access_key}))
+"""
+    found = child(code, tiny_bundle, variables)
+    assert found == {"sockets": 1, "frozen": "KEY0", "signs_with": "KEY1"}
+    assert handed_out == ["KEY0", "KEY1"]
 
 
 def test_the_network_has_run_once_before_the_first_upload(tiny_bundle):
