@@ -229,7 +229,8 @@ def stack_environment(stack: str, account: Account) -> Mapping[str, str]:
     variables = function["Properties"]["Environment"]["Variables"]
     known = {name: _resolved(value, found.parameters) for name, value in variables.items()}
     texts = {name: text for name, text in known.items() if text is not None and name != "AWS_ENDPOINT_URL"}
-    return {**texts, "PREDICTIONS_TABLE": found.table, "UPLOADS_BUCKET": found.bucket}
+    texts |= {"PREDICTIONS_TABLE": found.table, "UPLOADS_BUCKET": found.bucket}
+    return texts | {"HASH_SECRET_ARN": found.outputs.get("HashSecretArn", "")}
 
 
 def _resolved(value: Any, given: Mapping[str, str]) -> str | None:

@@ -1,12 +1,11 @@
 """Logs and metrics: one line and a few numbers for each image.
 
 No object key, and no text of a library's exception, is logged above DEBUG: a file name may be a person's name. An
-image is identified by the first digits of a hash of `<bucket>/<key>`.
+image is identified by its pseudonym (`handler.pseudonyms`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from handler.flow.delivery import RemovalOutcome
     from handler.flow.stages import Outcome
     from handler.intake.messages import Batch, Message
+    from handler.pseudonyms import Pseudonyms
 
 NAME = "dermbatch"
 
@@ -44,12 +44,16 @@ def report_batch(batch: Batch, uploads: int) -> None:
             logger.error(problem.sentence, correlation_id=message.id, receives=message.receives)
 
 
-def report_removal(outcome: RemovalOutcome) -> None:
+def report_removal(outcome: RemovalOutcome, pseudonyms: Pseudonyms) -> None:
     """What became of one removed object's records."""
     removal, error = outcome.removal, outcome.error
     metrics.add_metric("Erased", MetricUnit.Count, outcome.erased)
     metrics.add_metric("TryAgain", MetricUnit.Count, 1 if error else 0)
-    fields: dict[str, Any] = {"image": _hash(removal.image), "version": removal.version, "erased": outcome.erased}
+    fields: dict[str, Any] = {
+        "image": pseudonyms.in_log(removal.image),
+        "version": removal.version,
+        "erased": outcome.erased,
+    }
     if not error:
         logger.info("removal", **fields)
     else:
@@ -64,7 +68,7 @@ def report_unbegun(count: int) -> None:
     logger.warning("images handed back unbegun", count=count)
 
 
-def report_outcome(outcome: Outcome, message: Message) -> None:
+def report_outcome(outcome: Outcome, message: Message, pseudonyms: Pseudonyms) -> None:
     """What became of one upload, which `message` named."""
     for stage, ms in outcome.timings_ms.items():
         metrics.add_metric(f"{stage.capitalize()}Time", MetricUnit.Milliseconds, ms)
@@ -76,7 +80,7 @@ def report_outcome(outcome: Outcome, message: Message) -> None:
     metrics.add_metric("AlreadyRecorded", MetricUnit.Count, 0 if outcome.error or outcome.written else 1)
 
     fields: dict[str, Any] = {
-        "image": _hash(outcome.upload.image),
+        "image": pseudonyms.in_log(outcome.upload.image),
         "version": outcome.upload.object_version,
         "status": outcome.status,
         "written": outcome.written,
@@ -93,10 +97,6 @@ def report_outcome(outcome: Outcome, message: Message) -> None:
         logger.warning("image to try again", error=outcome.error.sentence, **fields)
         _report_defect(outcome.error)
     logger.debug("image in clear", bucket=outcome.upload.bucket, key=outcome.upload.key)
-
-
-def _hash(image: str) -> str:
-    return hashlib.sha256(image.encode()).hexdigest()[:12]
 
 
 def _report_defect(error: TryAgainError) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
+import secrets
 import signal
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,9 @@ def _by_hand(endpoint: Endpoint, batch_size: int, max_receives: int) -> Stack:
         visibility_timeout=VISIBILITY_SECONDS,
         reports_item_failures=True,
     )
+    secret = endpoint.client("secretsmanager").create_secret(Name=name, SecretString=secrets.token_hex())
     environment = {"PREDICTIONS_TABLE": name, "UPLOADS_BUCKET": name, "MAX_RECEIVES": str(max_receives)}
+    environment["HASH_SECRET_ARN"] = secret["ARN"]
     return Stack(
         endpoint=endpoint,
         name=name,

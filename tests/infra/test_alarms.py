@@ -16,6 +16,7 @@ from transformed_template import default_template, resolved
 from handler import telemetry
 from handler.errors import TryAgainError
 from handler.flow.queues import hidden_seconds
+from handler.pseudonyms import Pseudonyms
 from infra.template import TEMPLATE
 
 STATUSES = ("classified", "referred", "rejected", "superseded", "failed")
@@ -80,7 +81,7 @@ def reported(capsys) -> set[str]:
     for status in (*STATUSES, None):
         error = None if status else TryAgainError("out_of_time", "There was no time.")
         outcome = {"upload": upload, "status": status, "written": bool(status), "erased": bool(status), "reasons": []}
-        telemetry.report_outcome(SimpleNamespace(**outcome, timings_ms=timings, error=error), message)
+        telemetry.report_outcome(SimpleNamespace(**outcome, timings_ms=timings, error=error), message, Pseudonyms(b""))
     telemetry.metrics.flush_metrics()
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
     return {
@@ -199,7 +200,7 @@ def test_it_is_silent(alarms, kind, data):
 
 
 def _days_that_ring(alarm: dict[str, Any], images: int, share: float) -> float:
-    """The share of days on which chance or drift rings, of `images` a day that are referred with probability `share`."""
+    """The share of days that ring, of days with `images`, each of which is referred with probability `share`."""
     return sum(
         comb(images, n) * share**n * (1 - share) ** (images - n)
         for n in range(images + 1)
