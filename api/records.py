@@ -25,6 +25,7 @@ from handler import aws
 from handler.errors import ConfigurationError, HandlerError, RefusedError, SupersededError
 from handler.flow.fetching import BucketReader
 from handler.intake.messages import Upload, iso8601
+from handler.pseudonyms import Pseudonyms
 from handler.store.erasure import Erasure
 from handler.store.queries import CursorError, Question
 from handler.store.record import SHARDS
@@ -77,6 +78,7 @@ class Records:
         try:
             self._dynamodb = aws.client("dynamodb", settings.worker)
             self._s3 = aws.client("s3", settings.worker)
+            self._secretsmanager = aws.client("secretsmanager", settings.worker)
             self._signer = _signer(settings)
         except aws.AWS_ERRORS as error:
             raise ConfigurationError(f"AWS's settings cannot be used: {error}") from error
@@ -126,7 +128,8 @@ class Records:
         """
         key = self._own_key(image)
         with _problems():
-            erasure = Erasure(self._dynamodb, self._name, self._reader.remaining)
+            pseudonyms = Pseudonyms.read(self._secretsmanager, str(self._settings.worker.hash_secret_arn))
+            erasure = Erasure(self._dynamodb, self._name, self._reader.remaining, pseudonyms)
             versions, records = erasure.remove_image(self._s3, self.bucket, key)
         if not versions and not records:
             raise Problem(404, "no_image", "There is neither an image nor a record under this name.")

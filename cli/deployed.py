@@ -22,6 +22,7 @@ from botocore.exceptions import (
 )
 
 from handler.aws import AWS_ERRORS
+from handler.pseudonyms import Pseudonyms
 from handler.store.table import PredictionsTable
 from infra.standing import standing_endpoint
 from model_layer.errors import UserError
@@ -130,6 +131,16 @@ class Deployed:
     def predictions(self) -> PredictionsTable:
         """The stack's table."""
         return PredictionsTable(self.client("dynamodb"), self.table)
+
+    def pseudonyms(self) -> Pseudonyms:
+        """What the stack's images are called in logs and marks; raises what boto3 raises.
+
+        Raises:
+            DeployedError: the stack has no secret.
+        """
+        if "HashSecretArn" not in self.outputs:
+            raise DeployedError(f"The stack {self.name} has no output HashSecretArn; deploy this version of it first.")
+        return Pseudonyms.read(self.client("secretsmanager"), self.outputs["HashSecretArn"])
 
 
 def find(stack: str, account: Account | None = None) -> Deployed:

@@ -41,7 +41,8 @@ def erase(images: Sequence[str], stack: str, account: Account, *, yes: bool) -> 
             say("Nothing was erased. Answer yes, or give --yes.")
             return NOT_ERASED
         s3, dynamodb = deployed.client("s3"), deployed.client("dynamodb")
-        erasure = Erasure(dynamodb, deployed.table, BucketReader(s3, DecodingLimits().max_bytes).remaining)
+        remaining = BucketReader(s3, DecodingLimits().max_bytes).remaining
+        erasure = Erasure(dynamodb, deployed.table, remaining, deployed.pseudonyms())
         missing = 0
         for bucket, key in named:
             try:

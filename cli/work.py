@@ -231,8 +231,9 @@ def stack_environment(stack: str, account: Account, function: str = WORKER) -> M
     variables = queue_functions(read_template())[function]["Environment"]["Variables"]
     known = {name: _resolved(value, found.parameters) for name, value in variables.items()}
     texts = {name: text for name, text in known.items() if text is not None and name != "AWS_ENDPOINT_URL"}
-    removals = {"REMOVALS_QUEUE_URL": found.outputs.get("RemovalsQueueUrl", "")}
-    return {**texts, **removals, "PREDICTIONS_TABLE": found.table, "UPLOADS_BUCKET": found.bucket}
+    texts |= {"PREDICTIONS_TABLE": found.table, "UPLOADS_BUCKET": found.bucket}
+    known_by_output = {"REMOVALS_QUEUE_URL": "RemovalsQueueUrl", "HASH_SECRET_ARN": "HashSecretArn"}
+    return texts | {name: found.outputs.get(output, "") for name, output in known_by_output.items()}
 
 
 def _resolved(value: Any, given: Mapping[str, str]) -> str | None:

@@ -66,6 +66,10 @@ class Settings:
     """Whether the records of objects that are deleted from the bucket are erased."""
     removals_queue_url: str | None
     """The queue to which the worker passes on the removals that it meets; unset: it hands them back."""
+    hash_secret_arn: str | None
+    """The secret in Secrets Manager under which images are named in logs and marks. Needed with `UPLOADS_BUCKET`; unset
+    on a laptop: names that can be guessed can be found.
+    """
     aws_endpoint_url: str | None
     """Address of an emulator; unset: AWS. boto3 reads it from the environment."""
     powertools_log_level: str
@@ -95,6 +99,7 @@ class Settings:
             ignore_system_files=_switch(environment, "IGNORE_SYSTEM_FILES", default=True),
             erase_removed=_switch(environment, "ERASE_REMOVED", default=True),
             removals_queue_url=_address(environment, "REMOVALS_QUEUE_URL"),
+            hash_secret_arn=_hash_secret(environment),
             aws_endpoint_url=_address(environment, "AWS_ENDPOINT_URL"),
             powertools_log_level=_log_level(environment),
         )
@@ -164,6 +169,15 @@ def _bucket(environment: Mapping[str, str]) -> str | None:
     text = environment.get("UPLOADS_BUCKET", "").strip()
     if text and not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", text):
         raise ConfigurationError(f"UPLOADS_BUCKET must be the name of an S3 bucket, but is {text!r}.")
+    return text or None
+
+
+def _hash_secret(environment: Mapping[str, str]) -> str | None:
+    text = environment.get("HASH_SECRET_ARN", "").strip()
+    if not text and _bucket(environment):
+        raise ConfigurationError("HASH_SECRET_ARN is not set; a stack's worker needs it (the output HashSecretArn).")
+    if text and not re.fullmatch(r"[A-Za-z0-9/_+=.@:-]{1,2048}", text):
+        raise ConfigurationError(f"HASH_SECRET_ARN must be the ARN of a secret, but is {text!r}.")
     return text or None
 
 

@@ -30,6 +30,7 @@ from handler.flow.fetching import BucketReader
 from handler.flow.invocation import Invocation, each_within
 from handler.flow.stages import in_time_or_again
 from handler.intake.events import read_event
+from handler.pseudonyms import Pseudonyms
 from handler.store.erasure import Erasure
 from handler.store.record import Finding, build_record, record_key
 from handler.store.table import PredictionsTable
@@ -61,13 +62,20 @@ class Housekeeper:
     """Answers events of its queues, one at a time."""
 
     def __init__(
-        self, settings: Settings, bundle: Bundle, table: PredictionsTable, erasure: Erasure | None, sqs: Any
+        self,
+        settings: Settings,
+        bundle: Bundle,
+        table: PredictionsTable,
+        erasure: Erasure | None,
+        pseudonyms: Pseudonyms,
+        sqs: Any,
     ) -> None:
         """`erasure` is None where the records of removed objects are kept."""
         self._settings = settings
         self._bundle = bundle
         self._table = table
         self._erasure = erasure
+        self._pseudonyms = pseudonyms
         self._sqs = sqs
         self._dead_letters: dict[str, str] = {}
         """The address of each queue's dead-letter queue, by the queue's ARN."""
@@ -77,17 +85,18 @@ class Housekeeper:
         """Makes the clients, and reads which model it is that gave no answer.
 
         Raises:
-            ConfigurationError: the bundle cannot be used.
+            ConfigurationError: the bundle or the secret cannot be used.
         """
+        pseudonyms = Pseudonyms.of(settings)
         try:
             bundle = Bundle.read(settings.model_bundle)
         except BundleError as error:
             raise ConfigurationError(f"MODEL_BUNDLE cannot be used: {error}") from error
         dynamodb, name = aws.client("dynamodb", settings), settings.predictions_table
         reader = BucketReader(aws.client("s3", settings), settings.max_image_bytes)
-        erasure = Erasure(dynamodb, name, reader.remaining) if settings.erase_removed else None
+        erasure = Erasure(dynamodb, name, reader.remaining, pseudonyms) if settings.erase_removed else None
         table = PredictionsTable(dynamodb, name, settings.record_ttl_days)
-        return cls(settings, bundle, table, erasure, aws.client("sqs", settings))
+        return cls(settings, bundle, table, erasure, pseudonyms, aws.client("sqs", settings))
 
     def handle(self, event: Any, context: Any) -> dict[str, list[dict[str, str]]]:
         """Settles every message of `event`, or hands it back; returns SQS's partial batch response.
@@ -110,7 +119,7 @@ class Housekeeper:
         for message, settled in each_within(invocation.seconds_to_write(), settle, messages, invocation.threads):
             if isinstance(settled, Exception):
                 failed.append(message)
-            _report(message, settled)
+            _report(message, settled, self._pseudonyms)
         return {"batchItemFailures": [{"itemIdentifier": str(message.id)} for message in failed]}
 
     def _settle(self, message: Message, raw: dict[str, Any], invocation: Invocation) -> Settled:
@@ -164,16 +173,16 @@ class Housekeeper:
         return self._dead_letters[arn]
 
 
-def _report(message: Message, settled: Settled | Exception) -> None:
+def _report(message: Message, settled: Settled | Exception, pseudonyms: Pseudonyms) -> None:
     if isinstance(settled, Exception):
         error = in_time_or_again(settled)
         for removal in message.removals:
-            telemetry.report_removal(removal, None, error)
+            telemetry.report_removal(removal, None, error, pseudonyms)
         telemetry.report_letter(message, error, dead=False)
         return
     for removal, erased in settled.erased.items():
-        telemetry.report_removal(removal, erased, None)
-    telemetry.report_given_up(settled.given_up, message)
+        telemetry.report_removal(removal, erased, None, pseudonyms)
+    telemetry.report_given_up(settled.given_up, message, pseudonyms)
     telemetry.report_letter(message, None, dead=settled.is_dead)
 
 

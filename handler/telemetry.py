@@ -1,12 +1,11 @@
 """Logs and metrics: one line and a few numbers for each image.
 
 No object key, and no text of a library's exception, is logged above DEBUG: a file name may be a person's name. An
-image is identified by the first digits of a hash of `<bucket>/<key>`.
+image is identified by its pseudonym (`handler.pseudonyms`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from handler.errors import TryAgainError
     from handler.flow.stages import Outcome
     from handler.intake.messages import Batch, Message, Removal, Upload
+    from handler.pseudonyms import Pseudonyms
 
 NAME = "dermbatch"
 
@@ -59,12 +59,12 @@ def report_batch(batch: Batch, uploads: int) -> None:
             logger.error(problem.sentence, correlation_id=message.id, receives=message.receives)
 
 
-def report_removal(removal: Removal, erased: int | None, error: TryAgainError | None) -> None:
+def report_removal(removal: Removal, erased: int | None, error: TryAgainError | None, pseudonyms: Pseudonyms) -> None:
     """What became of one removed object's records; `erased` is their number, None where it is only passed on."""
     if erased is not None:
         metrics.add_metric("Erased", MetricUnit.Count, erased)
     metrics.add_metric("TryAgain", MetricUnit.Count, 1 if error else 0)
-    fields: dict[str, Any] = {"image": _hash(removal.image), "version": removal.version, "erased": erased}
+    fields: dict[str, Any] = {"image": pseudonyms.in_log(removal.image), "version": removal.version, "erased": erased}
     if not error:
         logger.info("removal passed on" if erased is None else "removal", **fields)
     else:
@@ -79,7 +79,7 @@ def report_unbegun(count: int) -> None:
     logger.warning("images handed back unbegun", count=count)
 
 
-def report_outcome(outcome: Outcome, message: Message) -> None:
+def report_outcome(outcome: Outcome, message: Message, pseudonyms: Pseudonyms) -> None:
     """What became of one upload, which `message` named."""
     for stage, ms in outcome.timings_ms.items():
         metrics.add_metric(f"{stage.capitalize()}Time", MetricUnit.Milliseconds, ms)
@@ -89,7 +89,7 @@ def report_outcome(outcome: Outcome, message: Message) -> None:
     metrics.add_metric("AlreadyRecorded", MetricUnit.Count, 0 if outcome.error or outcome.written else 1)
 
     fields: dict[str, Any] = {
-        "image": _hash(outcome.upload.image),
+        "image": pseudonyms.in_log(outcome.upload.image),
         "version": outcome.upload.object_version,
         "status": outcome.status,
         "written": outcome.written,
@@ -108,11 +108,11 @@ def report_outcome(outcome: Outcome, message: Message) -> None:
     logger.debug("image in clear", bucket=outcome.upload.bucket, key=outcome.upload.key)
 
 
-def report_given_up(uploads: Iterable[Upload], message: Message) -> None:
+def report_given_up(uploads: Iterable[Upload], message: Message, pseudonyms: Pseudonyms) -> None:
     """Uploads of a message without receives left that got their `failed` record only now."""
     for upload in uploads:
         metrics.add_metric("Failed", MetricUnit.Count, 1)
-        image, version = _hash(upload.image), upload.object_version
+        image, version = pseudonyms.in_log(upload.image), upload.object_version
         logger.warning("image given up", image=image, version=version, correlation_id=message.id)
 
 
@@ -124,10 +124,6 @@ def report_letter(message: Message, error: TryAgainError | None, *, dead: bool) 
         _report_defect(error)
     elif dead:
         logger.warning("dead letter", uploads=len(message.uploads), problems=len(message.problems), **fields)
-
-
-def _hash(image: str) -> str:
-    return hashlib.sha256(image.encode()).hexdigest()[:12]
 
 
 def _report_defect(error: TryAgainError) -> None:

@@ -13,6 +13,7 @@ from handler.flow.queues import Queues
 from handler.flow.stages import Stages
 from handler.intake.events import read_event
 from handler.loading import load
+from handler.pseudonyms import Pseudonyms
 from handler.store.erasure import Marks
 from handler.store.table import PredictionsTable
 
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 class Worker:
     """Answers events one at a time, as a Lambda's sandbox does."""
 
-    def __init__(self, settings: Settings, stages: Stages, marks: Marks | None) -> None:
+    def __init__(self, settings: Settings, stages: Stages, marks: Marks | None, pseudonyms: Pseudonyms) -> None:
         self._settings = settings
         self._stages = stages
         self._marks = marks
+        self._pseudonyms = pseudonyms
         self._queues = Queues(lambda: aws.client("sqs", settings), settings.removals_queue_url)
 
     @classmethod
@@ -40,14 +42,15 @@ class Worker:
         All that an invocation would otherwise wait for happens here, including a first run of the network.
 
         Raises:
-            ConfigurationError: the bundle cannot be used.
+            ConfigurationError: the bundle or the secret cannot be used.
         """
+        pseudonyms = Pseudonyms.of(settings)
         reader = BucketReader(aws.client("s3", settings), settings.max_image_bytes)
         dynamodb, name = aws.client("dynamodb", settings), settings.predictions_table
         classifier = loading.result() if loading else load(settings)
         table = PredictionsTable(dynamodb, name, settings.record_ttl_days)
-        marks = Marks(dynamodb, name) if settings.erase_removed else None
-        return cls(settings, Stages(reader, classifier, table, settings.inference_threads), marks)
+        marks = Marks(dynamodb, name, pseudonyms) if settings.erase_removed else None
+        return cls(settings, Stages(reader, classifier, table, settings.inference_threads), marks, pseudonyms)
 
     def handle(self, event: object, context: Any) -> dict[str, list[dict[str, str]]]:
         """Gives every upload that `event` names a record, or hands its message back to the queue.
@@ -75,11 +78,12 @@ class Worker:
         for outcome in delivery.run():
             errors += bool(outcome.error)
             if isinstance(outcome, RemovalOutcome):
-                telemetry.report_removal(outcome.removal, None, outcome.error)
+                telemetry.report_removal(outcome.removal, None, outcome.error, self._pseudonyms)
             elif outcome.unbegun:
                 unbegun += 1
             else:
-                telemetry.report_outcome(outcome, delivery.messages_naming[outcome.upload][0])
+                message = delivery.messages_naming[outcome.upload][0]
+                telemetry.report_outcome(outcome, message, self._pseudonyms)
         if unbegun:
             telemetry.report_unbegun(unbegun)
         if not batch.partial_response:

@@ -17,7 +17,7 @@ _IN_CLONE = Path(__file__).resolve().parent.parent / "template.yaml"
 TEMPLATE = _IN_CLONE if _IN_CLONE.exists() else Path(__file__).with_name("template.yaml")
 """In an installed package it lies beside this module, where a clone has a link to it."""
 
-_DEPLOYED = ("AWS::S3::", "AWS::SQS::", "AWS::DynamoDB::")
+_DEPLOYED = ("AWS::S3::", "AWS::SQS::", "AWS::DynamoDB::", "AWS::SecretsManager::")
 _FUNCTION = "AWS::Serverless::Function"
 WORKER, HOUSEKEEPER = "Worker", "Housekeeper"
 """The functions that queues feed; the service's function is invoked by an HTTP API."""

@@ -14,7 +14,7 @@ erases the record of an object that still exists.
 
 A mark is an item of the table beside the records. It has no status, and so is in no index:
 
-    image       S  `#<sha256 of bucket/key>`: the name of what was removed is not kept
+    image       S  `#<pseudonym>`: the name of what was removed is not kept (`handler.pseudonyms`)
     version     S  `<object version>` that is gone for good, or `*` for all versions up to `removed_at`
     removed_at  S  UTC, ISO 8601
     marker      S  only where a delete marker hides the older versions: its version id, or `null`
@@ -23,7 +23,6 @@ A mark is an item of the table beside the records. It has no status, and so is i
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 
     from handler.aws import Patience
     from handler.intake.messages import Upload
+    from handler.pseudonyms import Pseudonyms
 
 # Twice through a queue and the housekeeper's (10 days together) and its dead-letter queue (14 days), for one redrive.
 MARK_DAYS = 48
@@ -55,6 +55,7 @@ class Marks:
 
     client: DynamoDBClient
     table: str
+    pseudonyms: Pseudonyms
 
     def overtaking(self, uploads: Collection[Upload], patience: Patience) -> Iterator[tuple[Removal, list[Upload]]]:
         """The removals that have left a mark, each with those of `uploads` that it may have removed.
@@ -62,7 +63,7 @@ class Marks:
         Raises:
             TryAgainError: the table cannot be read now.
         """
-        wanted = {key: upload for upload in uploads for key in _mark_keys(upload)}
+        wanted = {key: upload for upload in uploads for key in self._keys(upload)}
         attributes = ("image", "version", "removed_at", "marker")
         found = look_up(self.client, self.table, wanted, attributes, consistent=True, patience=patience)
         for mark in map(plain, found):
@@ -76,6 +77,14 @@ class Marks:
             if concerned:
                 yield removal, concerned
 
+    def partition(self, image: str) -> str:
+        """Where the marks of `image` lie. No bucket's name begins with `#`, so no record's partition does."""
+        return "#" + self.pseudonyms.in_mark(image)
+
+    def _keys(self, upload: Upload) -> tuple[Key, Key]:
+        partition = self.partition(upload.image)
+        return (partition, _ANY_VERSION), (partition, upload.object_version)
+
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
@@ -85,6 +94,7 @@ class Erasure:
     table: str
     remaining: Callable[[Removal], str | None]
     """Asks S3 what still exists of what a removal took away: `BucketReader.remaining`."""
+    pseudonyms: Pseudonyms
 
     def remove(self, removal: Removal, patience: Patience) -> int:
         """Erases every record that `removal` concerns, under every model; returns their number.
@@ -124,14 +134,14 @@ class Erasure:
             TryAgainError: as for `remove`.
         """
         removed: set[Upload] = set()
-        for removal, concerned in Marks(self.client, self.table).overtaking(uploads, patience):
+        for removal, concerned in self._marks.overtaking(uploads, patience):
             erased = self._erase(removal, patience)
             removed.update(upload for upload in concerned if upload.object_version in erased)
         return removed
 
     def _mark(self, removal: Removal, patience: Patience) -> None:
         """Writes the mark. Of several removals of one object the latest one counts."""
-        partition = _mark_partition(removal.image)
+        partition = self._marks.partition(removal.image)
         version = _ANY_VERSION if removal.marker or not removal.version else removal.version
         item = {"image": partition, "version": version, "removed_at": removal.removed_at}
         item |= {"marker": removal.version or "null"} if removal.marker else {}
@@ -195,22 +205,16 @@ class Erasure:
                 return
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
+    @property
+    def _marks(self) -> Marks:
+        return Marks(self.client, self.table, self.pseudonyms)
+
 
 def _object_versions(s3: S3Client, bucket: str, key: str) -> Iterator[str]:
     """The ids of all versions and delete markers of one object."""
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key):
         listed = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
         yield from (version["VersionId"] for version in listed if version["Key"] == key)
-
-
-def _mark_partition(image: str) -> str:
-    """No bucket's name begins with `#`, so no record's partition does."""
-    return "#" + hashlib.sha256(image.encode()).hexdigest()
-
-
-def _mark_keys(upload: Upload) -> tuple[Key, Key]:
-    partition = _mark_partition(upload.image)
-    return (partition, _ANY_VERSION), (partition, upload.object_version)
 
 
 def _removal(mark: dict[str, Any], upload: Upload) -> Removal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import multiprocessing
+import secrets
 import signal
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -87,7 +88,9 @@ def _by_hand(endpoint: Endpoint, batch_size: int, max_receives: int) -> Stack:
     for queue in (live, removals):
         sqs.purge_queue(QueueUrl=queue)
     endpoint.client("dynamodb").create_table(TableName=name, **declared_table())
+    secret = endpoint.client("secretsmanager").create_secret(Name=name, SecretString=secrets.token_hex())
     environment = {"PREDICTIONS_TABLE": name, "UPLOADS_BUCKET": name, "MAX_RECEIVES": str(max_receives)}
+    environment["HASH_SECRET_ARN"] = secret["ARN"]
     stack = Stack(
         endpoint=endpoint,
         name=name,

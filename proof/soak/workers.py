@@ -15,6 +15,7 @@ from handler.configuration import Settings
 from handler.flow.fetching import BucketReader
 from handler.housekeeper import Housekeeper
 from handler.intake.events import read_event
+from handler.pseudonyms import Pseudonyms
 from handler.store.erasure import Erasure
 from handler.store.table import PredictionsTable
 from infra.lambda_contract import failed_messages
@@ -233,7 +234,7 @@ def housekeeper(stack: Stack, environment: Mapping[str, str]) -> Housekeeper:
     settings = Settings.from_environment(environment)
     s3, dynamodb, sqs = (stack.endpoint.client(service) for service in ("s3", "dynamodb", "sqs"))
     reader = BucketReader(s3, settings.max_image_bytes)
-    erasure = Erasure(dynamodb, stack.table, reader.remaining) if settings.erase_removed else None
-    return Housekeeper(
-        settings, Bundle.read(settings.model_bundle), PredictionsTable(dynamodb, stack.table), erasure, sqs
-    )
+    pseudonyms = Pseudonyms.read(stack.endpoint.client("secretsmanager"), str(settings.hash_secret_arn))
+    erasure = Erasure(dynamodb, stack.table, reader.remaining, pseudonyms) if settings.erase_removed else None
+    bundle, table = Bundle.read(settings.model_bundle), PredictionsTable(dynamodb, stack.table)
+    return Housekeeper(settings, bundle, table, erasure, pseudonyms, sqs)

@@ -26,6 +26,7 @@ GRANTED = {
     "Query",
     "PutItem",
     "DeleteItem",
+    "GetSecretValue",
 }
 """The operations behind the permissions of ApiRole; tests/infra/test_api_template.py has these."""
 

@@ -113,13 +113,22 @@ def table(cloud: str, declared_table: dict[str, Any]) -> PredictionsTable:
 
 
 @pytest.fixture
-def make_rig(tiny_bundle: Path, table: PredictionsTable, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Rig]:
+def hash_secret(cloud: str) -> str:
+    """The ARN of a stack's secret."""
+    made = boto3.client("secretsmanager").create_secret(Name="hashes", SecretString="a secret of this test's stack")
+    return made["ARN"]
+
+
+@pytest.fixture
+def make_rig(
+    tiny_bundle: Path, table: PredictionsTable, hash_secret: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Rig]:
     """Builds a worker over the table; keywords override its environment."""
     connect = aws.client
 
     def make(**environment: Any) -> Rig:
         given = {"PREDICTIONS_TABLE": TABLE, "MODEL_BUNDLE": str(tiny_bundle), "INFERENCE_THREADS": "1"}
-        given |= {"AWS_ENDPOINT_URL": os.environ.get("AWS_ENDPOINT_URL", "")}
+        given |= {"HASH_SECRET_ARN": hash_secret, "AWS_ENDPOINT_URL": os.environ.get("AWS_ENDPOINT_URL", "")}
         settings = Settings.from_environment(given | {k: str(v) for k, v in environment.items()})
         loading, clients = begin_loading(settings), dict[str, Any]()
 

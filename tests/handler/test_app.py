@@ -58,9 +58,10 @@ EXPECTED = {
 
 
 @pytest.fixture
-def lambda_handler(tiny_bundle, table, monkeypatch):
+def lambda_handler(tiny_bundle, table, hash_secret, monkeypatch):
     monkeypatch.setenv("PREDICTIONS_TABLE", TABLE)
     monkeypatch.setenv("UPLOADS_BUCKET", BUCKET)
+    monkeypatch.setenv("HASH_SECRET_ARN", hash_secret)
     monkeypatch.setenv("MODEL_BUNDLE", str(tiny_bundle))
     monkeypatch.delitem(sys.modules, "handler.app", raising=False)
     yield importlib.import_module("handler.app").lambda_handler

@@ -43,6 +43,7 @@ def test_every_variable_is_read(given):
     }
     texts = {
         "UPLOADS_BUCKET": "dermbatch-images",
+        "HASH_SECRET_ARN": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:HashSecret-4Ab/c+d=e.f@g-x9Y8z7",
         "ERASE_REMOVED": "false",
         "IGNORE_SYSTEM_FILES": "false",
         "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
@@ -53,6 +54,7 @@ def test_every_variable_is_read(given):
         assert getattr(settings, name.lower()) == int(text)
     assert settings.aws_endpoint_url == "http://127.0.0.1:4566"
     assert settings.uploads_bucket == "dermbatch-images"
+    assert settings.hash_secret_arn == texts["HASH_SECRET_ARN"]
     assert not settings.erase_removed
     assert not settings.ignore_system_files
     assert settings.powertools_log_level == "WARNING"
@@ -105,6 +107,11 @@ def test_limits_that_the_memory_cannot_hold_stop_the_worker_at_start(given, limi
     assert Settings.from_environment({**given, **limits}), "elsewhere nobody says how much there is"
 
 
+def test_a_stacks_worker_does_not_start_without_the_stacks_secret(given):
+    with pytest.raises(ConfigurationError, match=r"^HASH_SECRET_ARN is not set;"):
+        Settings.from_environment({**given, "UPLOADS_BUCKET": "dermbatch-images", "HASH_SECRET_ARN": " "})
+
+
 def test_an_empty_variable_counts_as_unset(given):
     empty = dict.fromkeys(("MAX_IMAGE_BYTES", "INFERENCE_THREADS", "AWS_ENDPOINT_URL", "POWERTOOLS_LOG_LEVEL"), "")
     assert Settings.from_environment({**given, **empty}) == Settings.from_environment(given)
@@ -115,6 +122,7 @@ def test_an_empty_variable_counts_as_unset(given):
     [
         ("PREDICTIONS_TABLE", ""),
         ("UPLOADS_BUCKET", "arn:aws:s3:::images"),
+        ("HASH_SECRET_ARN", "arn with spaces"),
         ("ERASE_REMOVED", "yes"),
         ("IGNORE_SYSTEM_FILES", "1"),
         ("VISIBILITY_TIMEOUT", "0"),

@@ -18,6 +18,7 @@ from s3_events import BUCKET, Put
 from handler import telemetry
 from handler.flow.fetching import BucketReader
 from handler.housekeeper import Housekeeper
+from handler.pseudonyms import Pseudonyms
 from handler.store.erasure import Erasure
 from handler.store.table import PredictionsTable
 
@@ -116,9 +117,11 @@ class House:
         self.break_call = rig.break_call
         settings, dynamodb = rig.settings, rig.dynamodb
         reader = BucketReader(rig.s3, settings.max_image_bytes)
-        erasure = Erasure(dynamodb, TABLE, reader.remaining) if settings.erase_removed else None
+        pseudonyms = Pseudonyms.of(settings)
+        erasure = Erasure(dynamodb, TABLE, reader.remaining, pseudonyms) if settings.erase_removed else None
         bundle = rig.classifier.bundle
-        self.housekeeper = Housekeeper(settings, bundle, PredictionsTable(dynamodb, TABLE), erasure, sqs)
+        table = PredictionsTable(dynamodb, TABLE)
+        self.housekeeper = Housekeeper(settings, bundle, table, erasure, pseudonyms, sqs)
 
     def handle(self, event: object, context: Any = None) -> dict[str, Any]:
         """The worker's answer to `event`; then the housekeeper does what it can of what is in its queue."""

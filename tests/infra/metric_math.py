@@ -1,4 +1,4 @@
-"""CloudWatch's alarms on several metrics, evaluated for one period: as much of metric math as the template uses.
+"""CloudWatch's alarms, evaluated for one period: as much of metric math as the template uses.
 
 A metric without data in the period is None; any arithmetic on None is None, which CloudWatch calls missing.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/using-metric-math.html
@@ -38,9 +38,12 @@ MISSING = _Missing()
 def breaches(alarm: Mapping[str, Any], data: Mapping[tuple[str, str], float]) -> bool:
     """Whether one period of `data` breaches the alarm's threshold. Keys are (MetricName, Stat).
 
-    Of a metric of a queue the name is `<queue's id>.<MetricName>`.
+    Of a metric of a queue or an index the name is `<queue's id or index>.<MetricName>`.
     """
-    value = evaluate(alarm["Metrics"], data)
+    if "Metrics" in alarm:
+        value = evaluate(alarm["Metrics"], data)
+    else:
+        value = data.get((_full_name(alarm), alarm["Statistic"]), MISSING)
     if value is MISSING:
         assert alarm["TreatMissingData"] == "notBreaching"
         return False
@@ -83,8 +86,8 @@ def _with_checked_division(expression: str) -> CodeType:
 
 
 def _full_name(metric: Mapping[str, Any]) -> str:
-    queues = [part["Value"] for part in metric["Dimensions"] if part["Name"] == "QueueName"]
-    return f"{queues[0].split('.')[0]}.{metric['MetricName']}" if queues else str(metric["MetricName"])
+    of = [p["Value"] for p in metric["Dimensions"] if p["Name"] in {"QueueName", "GlobalSecondaryIndexName"}]
+    return f"{of[0].split('.')[0]}.{metric['MetricName']}" if of else str(metric["MetricName"])
 
 
 def _if(condition: Any, then: Any, other: Any) -> Any:

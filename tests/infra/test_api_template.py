@@ -95,6 +95,7 @@ NEEDED = [
     ("dynamodb:Query", f"{TABLE}/index/by_problem"),
     ("dynamodb:PutItem", TABLE),
     ("dynamodb:DeleteItem", TABLE),
+    ("secretsmanager:GetSecretValue", "HashSecret-name"),
 ]
 FORBIDDEN = [
     ("s3:PutObject", f"{BUCKET}/clinic/a.jpg"),

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.integration
 BUCKET = "arn:aws:s3:::Images-name"
 TABLE = "arn:aws:dynamodb:eu-central-1:123456789012:table/Predictions-name"
 QUEUES = [f"arn:aws:sqs:eu-central-1:123456789012:{lane}Queue-name" for lane in ("Live", "Bulk")]
+SECRET = "HashSecret-name"  # what Ref gives; on AWS that is its ARN
 LOG = "arn:aws:logs:eu-central-1:123456789012:log-group:WorkerLog-name:*"
 # What Lambda does in the role's name: polls the queues, writes the log, sends traces. No run of ours can record it.
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions
@@ -85,7 +86,11 @@ def needed(fresh_stack: Callable[..., Stack], tiny_bundle: Path, monkeypatch: py
                     recorded.update(TO_BE_TOLD_THAT_IT_IS_GONE[bool(parameters.get("VersionId"))])
                 raise
 
-        worker = Worker.start(Settings.from_environment())
+        botocore.client.BaseClient._make_api_call = recording
+        try:
+            worker = Worker.start(Settings.from_environment())
+        finally:
+            botocore.client.BaseClient._make_api_call = original
 
         def handle(event: Any, context: Any) -> Any:
             """The worker's own calls are recorded, those of the loop around it are not."""
@@ -167,6 +172,9 @@ def _grants(service: str, operation: str, parameters: dict[str, Any], stack: Sta
             assert parameters["TableName"] == stack.table
             assert "IndexName" not in parameters
             return {(f"dynamodb:{operation}", TABLE)}
+        case "secretsmanager", "GetSecretValue":
+            assert parameters["SecretId"] == stack.environment["HASH_SECRET_ARN"]
+            return {("secretsmanager:GetSecretValue", SECRET)}
         case "sqs", "DeleteMessageBatch":
             # The stack's queues, by their names; the template's two lanes have one permission.
             assert parameters["QueueUrl"].rpartition("/")[2] in {
@@ -213,7 +221,9 @@ FORBIDDEN = [
     ("logs:CreateLogGroup", "arn:aws:logs:eu-central-1:123456789012:log-group:x:*"), ("logs:DeleteLogGroup", LOG),
     ("iam:PassRole", "arn:aws:iam::123456789012:role/WorkerRole-name"), ("sts:AssumeRole", "*"),
     ("lambda:InvokeFunction", "*"), ("lambda:UpdateFunctionCode", "*"), ("cloudwatch:PutMetricData", "*"),
-    ("kms:Decrypt", "arn:aws:kms:eu-central-1:123456789012:key/0a1b"), ("secretsmanager:GetSecretValue", "*"),
+    ("kms:Decrypt", "arn:aws:kms:eu-central-1:123456789012:key/0a1b"),
+    ("secretsmanager:GetSecretValue", "another"), ("secretsmanager:PutSecretValue", SECRET),
+    ("secretsmanager:DeleteSecret", SECRET),
 ]  # fmt: skip
 
 
@@ -226,7 +236,7 @@ def test_a_key_of_ones_own_may_be_used_for_reading_through_the_services_alone(te
     key = "arn:aws:kms:eu-central-1:123456789012:key/0a1b"
     properties = resolved(template, EncryptionKey=key)["Resources"]["WorkerRole"]["Properties"]
     role = [policy["PolicyDocument"] for policy in properties["Policies"]]
-    for service in ("s3", "sqs", "dynamodb"):
+    for service in ("s3", "sqs", "dynamodb", "secretsmanager"):
         assert allowed(Request("kms:Decrypt", key, {"kms:ViaService": f"{service}.eu-central-1.amazonaws.com"}), role)
     assert not allowed(Request("kms:Decrypt", key, {}), role), "by hand"
     assert not allowed(Request("kms:Decrypt", key + "9", {"kms:ViaService": "s3.eu-central-1.amazonaws.com"}), role)
