@@ -78,6 +78,7 @@ def test_every_figure_has_a_name_in_the_card():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # every instruction is emulated
 def test_the_same_answers_on_an_avx2_only_processor(rendered):
     masking = emulator()
     if masking is None:

@@ -57,8 +57,8 @@ class Config:
     source_share: float = 0.1
     """The least share of the draws for each data folder."""
     stages: tuple[Stage, ...] = (
-        Stage("views of 160 pixels", views=96_000, size=160, field=(0.6, 1.05)),
-        Stage("views of 224 pixels", views=32_000, size=224, field=(0.75, 1.1)),
+        Stage("views of 160 pixels", views=320_000, size=160, field=(0.6, 1.05)),
+        Stage("views of 224 pixels", views=64_000, size=224, field=(0.75, 1.1)),
     )
     judged: int = 16_000
     """Views between two evaluations on the calibration split."""

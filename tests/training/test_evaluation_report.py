@@ -80,6 +80,15 @@ def test_the_new_figures_agree_with_the_headlines(report):
         assert points["1.0"]["accuracy"] == pytest.approx(values["accuracy"])
 
 
+def test_the_accuracy_of_what_is_classified_is_that_of_the_rows_with_this_status(report):
+    metrics, answered = json.loads((report / "metrics.json").read_text()), rows(report / "predictions.csv")
+    for data, values in metrics.items():
+        classified = [row for row in answered if row["status"] == "classified" and data in ("all", row["source"])]
+        right = [row["label"] == row["truth"] for row in classified]
+        expected = pytest.approx(sum(right) / len(right)) if right else None
+        assert values["accuracy_of_classified"] == expected
+
+
 def test_the_kinds_of_image_are_checked_apart_and_as_many_as_asked_for(report):
     metrics = json.loads((report / "metrics.json").read_text())
     assert metrics["derm"]["robustness"]["images"] == 15  # of three classes

@@ -31,6 +31,7 @@ HEADLINES = (
     "ece",
     "brier",
     "accuracy_at_80_coverage",
+    "accuracy_of_classified",
     "set_coverage",
     "set_size",
     "triage_sensitivity",
@@ -69,6 +70,7 @@ def figures(answers: Answers, labels: Sequence[Label]) -> dict[str, float | None
     present = np.unique(truth)
     f1 = [_f1(recall[k], precision[k]) for k in present]
     malignant = np.array([label.malignant for label in labels])[truth]
+    classified = ~answers.referred
     surest = np.argsort(-probabilities.max(axis=1), kind="stable")[: max(1, round(COVERAGE * len(truth)))]
     return {
         "accuracy": float(np.mean(predicted == truth)),
@@ -78,6 +80,7 @@ def figures(answers: Answers, labels: Sequence[Label]) -> dict[str, float | None
         "ece": expected_calibration_error(probabilities, truth),
         "brier": float(np.mean(np.sum((probabilities - np.eye(len(labels))[truth]) ** 2, axis=1))),
         "accuracy_at_80_coverage": float(np.mean(predicted[surest] == truth[surest])),
+        "accuracy_of_classified": float(np.mean((predicted == truth)[classified])) if classified.any() else None,
         "set_coverage": float(np.mean(answers.in_set[np.arange(len(truth)), truth])),
         "set_size": float(np.mean(answers.in_set.sum(axis=1))),
         "triage_sensitivity": float(np.mean(answers.urgent[malignant])) if malignant.any() else None,
@@ -112,7 +115,7 @@ def intervals(answers: Answers, labels: Sequence[Label], seed: int = 0) -> dict[
     }
     malignant = np.array([label.malignant for label in labels])[answers.truth]
     everything = np.ones(len(malignant), dtype=bool)
-    counted = {"accuracy": everything, "set_coverage": everything}
+    counted = {"accuracy": everything, "set_coverage": everything, "accuracy_of_classified": ~answers.referred}
     counted |= {"triage_sensitivity": malignant, "triage_specificity": ~malignant}
     whole = figures(answers, labels)
     for name, members in counted.items():

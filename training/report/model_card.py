@@ -33,6 +33,7 @@ NAMES = {
     "ece": "expected calibration error, 15 bins",
     "brier": "Brier score, 0 to 2",
     "accuracy_at_80_coverage": "accuracy on the surest 80 %",
+    "accuracy_of_classified": "accuracy on what is classified and not referred",
     "set_coverage": "prediction sets that hold the truth",
     "set_size": "mean size of the prediction set",
     "triage_sensitivity": "malignant or pre-malignant that are urgent",
