@@ -49,7 +49,7 @@ def test_every_route_asks_who_it_is(template, parameters, kind):
 
 
 def test_tokens_without_an_issuer_or_an_audience_are_refused_before_anything_is_made():
-    (rule,) = read_template()["Rules"].values()
+    rule = read_template()["Rules"]["TokensNeedAnIssuer"]
     assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "Api"}, "jwt"]}
     needed = {json.dumps(one["Assert"]) for one in rule["Assertions"]}
     assert needed == {
