@@ -26,5 +26,6 @@ One noun for each thing, in the order in which an upload becomes them:
     outcome    what this invocation did with an upload or a removal: recorded, erased, or to be handed back
     suspect    an upload that may have killed a worker, or cannot come again; tried alone, each try is an attempt
     mark       what a removal leaves in the table, so that a later event of the removed upload is noticed
+    pseudonym  what stands for an image in logs and marks: a hash under the stack's secret (`handler.pseudonyms`)
     marker     S3's delete marker: a version without content, which hides the older ones
 """

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 def for_emulator(template: Mapping[str, Any], image: str, workers: int = 2) -> dict[str, Any]:
     """The whole template for an emulator with Docker, whose functions are `image` with at most `workers` on a lane.
 
-    Leaves out alarms on several metrics. The limit is a plain number, because the emulator's poller takes no parameter
-    there.
+    Leaves out alarms on several metrics, and what is written for people: a template that is handed over in the request
+    may have 51,200 bytes (`sam deploy` hands it over in S3, where it may have a megabyte).
+
+    The limit of workers is a plain number, because the emulator's poller takes no parameter there.
     """
     resources = {
         key: resource for key, resource in template["Resources"].items() if "Metrics" not in resource["Properties"]
@@ -28,4 +30,10 @@ def for_emulator(template: Mapping[str, Any], image: str, workers: int = 2) -> d
     for key, resource in resources.items():
         if resource["Type"] == "AWS::Serverless::Function":  # SAM wants an image also where a condition makes none
             resources[key] = {**resource, "Properties": {**resource["Properties"], "ImageUri": image}}
-    return {**template, "Resources": resources}
+    bare = {key: {name: part for name, part in res.items() if name != "Metadata"} for key, res in resources.items()}
+    parameters = {
+        key: {name: part for name, part in parameter.items() if not name.endswith("Description")}
+        for key, parameter in template["Parameters"].items()
+    }
+    sections = {name: section for name, section in template.items() if name not in {"Metadata", "Description"}}
+    return {**sections, "Parameters": parameters, "Resources": bare}

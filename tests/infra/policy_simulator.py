@@ -67,7 +67,7 @@ def _condition_holds(operator: str, key: str, wanted: list[str], context: Mappin
             return given in wanted
         case "ArnLike":
             return given is not None and any(fnmatchcase(given, pattern) for pattern in wanted)
-        case "StringNotEquals":  # also true where the request says nothing
+        case "StringNotEquals" | "ArnNotEquals":  # also true where the request says nothing
             return given not in wanted
         case "BoolIfExists":
             return given is None or given in wanted

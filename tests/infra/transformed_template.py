@@ -16,6 +16,7 @@ PSEUDO = {
     "AWS::AccountId": "123456789012",
     "AWS::Region": "eu-central-1",
     "AWS::Partition": "aws",
+    "AWS::URLSuffix": "amazonaws.com",
     "AWS::StackName": "dermbatch",
     "AWS::StackId": "arn:aws:cloudformation:eu-central-1:123456789012:stack/dermbatch/0a1b",
 }
@@ -61,7 +62,10 @@ def default_template() -> dict[str, Any]:
 class _Engine:
     def __init__(self, template: dict[str, Any], parameters: dict[str, str]) -> None:
         self._template = template
-        self._names = {**PSEUDO, **parameters}
+        self._names: dict[str, Any] = {**PSEUDO, **parameters}
+        for name, parameter in template["Parameters"].items():
+            if parameter["Type"] == "CommaDelimitedList":
+                self._names[name] = parameters[name].split(",")
 
     def condition(self, name: str) -> bool:
         return bool(self.value(self._template["Conditions"][name]))
@@ -90,6 +94,8 @@ class _Engine:
                 return self.value(parts)[int(index)]
             case {"Fn::Split": [mark, text]}:
                 return self.value(text).split(mark)
+            case {"Fn::Join": [mark, parts]}:
+                return mark.join(self.value(parts))
             case {"Fn::FindInMap": [name, key, leaf]}:
                 return self._template["Mappings"][name][key][leaf]
             case dict():

@@ -1,0 +1,145 @@
+"""What reaches in from outside, and what reaches out: browsers' uploads, signed forms, functions in a VPC."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from botocore.exceptions import ClientError
+from emulator_template import for_emulator
+from policy_simulator import Request, allowed
+from sample_images import jpeg
+from transformed_template import default_template, resolved
+
+from infra.template import TEMPLATE, read_template
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from infra.embedded_aws import Endpoint
+    from infra.stack import Stack
+
+UPLOADS = (TEMPLATE.parent / "docs" / "uploads.md").read_text(encoding="utf-8")
+PAGE = "https://upload.clinic.example"
+_template = cache(default_template)
+
+
+def _made(**parameters: str) -> dict[str, Any]:
+    made: dict[str, Any] = resolved(_template(), **parameters)["Resources"]
+    return made
+
+
+class TestPagesOfOtherHosts:
+    def test_by_default_the_bucket_has_no_rule(self):
+        assert "CorsConfiguration" not in _made()["Images"]["Properties"]
+
+    def test_pages_may_send_and_not_read(self):
+        (rule,) = _made(AllowedOrigins=f"{PAGE},https://b.example")["Images"]["Properties"]["CorsConfiguration"][
+            "CorsRules"
+        ]
+        assert rule["AllowedOrigins"] == [PAGE, "https://b.example"]
+        assert set(rule["AllowedMethods"]) == {"POST", "PUT"}
+
+    @pytest.mark.integration
+    def test_the_bucket_that_is_deployed_has_the_rule(self, fresh_stack: Callable[..., Stack]):
+        """The emulator answers no browser by it, but keeps it as S3 does."""
+        stack = fresh_stack(AllowedOrigins=f"{PAGE},https://b.example")
+        (rule,) = stack.endpoint.client("s3").get_bucket_cors(Bucket=stack.bucket)["CORSRules"]
+        assert rule["AllowedOrigins"] == [PAGE, "https://b.example"]
+        assert sorted(rule["AllowedMethods"]) == ["POST", "PUT"]
+
+
+@pytest.mark.integration
+def test_the_form_of_the_docs_takes_one_image_and_nothing_larger(
+    fresh_stack: Callable[..., Stack], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+):
+    stack = fresh_stack()
+    for name, value in (stack.endpoint.environment({}) | {"BUCKET": stack.bucket}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lesion.jpg").write_bytes(jpeg(1))
+    sign, send = re.findall(r"```python\n(.*?)```", UPLOADS, re.DOTALL)
+    told: dict[str, Any] = {}
+    exec(sign, told)
+    exec(send, told)
+    key = told["form"]["fields"]["key"]
+    stored = stack.endpoint.client("s3").get_object(Bucket=stack.bucket, Key=key)
+    assert stored["Body"].read() == jpeg(1)
+    assert "lesion" not in key
+    policy = json.loads(base64.b64decode(told["form"]["fields"]["policy"]))
+    assert ["content-length-range", 1, read_template()["Parameters"]["MaxImageBytes"]["Default"]] in policy[
+        "conditions"
+    ]
+
+
+IN_A_VPC = {"SubnetIds": "subnet-1a,subnet-2b", "SecurityGroupIds": "sg-3c", "Api": "iam"}
+INTERFACES = [
+    f"ec2:{action}"
+    for action in (
+        "CreateNetworkInterface", "DescribeNetworkInterfaces", "DescribeSubnets", "DeleteNetworkInterface",
+        "AssignPrivateIpAddresses", "UnassignPrivateIpAddresses")
+]  # fmt: skip
+"""https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html"""
+
+
+class TestInAVpc:
+    def test_by_default_no_function_is_in_one_and_no_role_makes_interfaces(self):
+        made = _made(Api="iam")
+        for function, role in (("Worker", "WorkerRole"), ("ApiFunction", "ApiRole")):
+            assert "VpcConfig" not in made[function]["Properties"]
+            assert "ec2:" not in json.dumps(made[role])
+
+    @pytest.mark.parametrize("function", ["Worker", "ApiFunction"])
+    def test_the_functions_are_in_the_subnets_that_are_named(self, function):
+        config = _made(**IN_A_VPC)[function]["Properties"]["VpcConfig"]
+        assert config == {"SubnetIds": ["subnet-1a", "subnet-2b"], "SecurityGroupIds": ["sg-3c"]}
+
+    @pytest.mark.parametrize("role", ["WorkerRole", "ApiRole"])
+    @pytest.mark.parametrize("action", INTERFACES)
+    def test_lambda_makes_the_interfaces_and_code_in_the_function_cannot(self, role, action):
+        policies = [p["PolicyDocument"] for p in _made(**IN_A_VPC)[role]["Properties"]["Policies"]]
+        by_code = {
+            "lambda:SourceFunctionArn": "arn:aws:lambda:eu-central-1:123456789012:function:dermbatch-Worker-0a1b"
+        }
+        assert allowed(Request(action, "*"), policies)
+        assert not allowed(Request(action, "*", by_code), policies)
+
+    def test_the_docs_name_an_endpoint_for_every_service_that_the_functions_call(self):
+        """Lambda itself takes messages, writes the log and sends traces, outside of the VPC."""
+        text = (TEMPLATE.parent / "docs" / "security.md").read_text(encoding="utf-8")
+        listed = set(re.findall(r"^\| `com\.amazonaws\.REGION\.(\w+)`", text, re.MULTILINE))
+        called = {
+            action.partition(":")[0]
+            for role in ("WorkerRole", "ApiRole")
+            for policy in _made(Api="iam")[role]["Properties"]["Policies"]
+            for statement in policy["PolicyDocument"]["Statement"]
+            for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+        }
+        assert called - {"logs", "xray"} == listed
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ({"SubnetIds": "subnet-1a,subnet-2b"}, "SubnetIds needs SecurityGroupIds"),
+        ({"SubnetIds": "subnet-1a,vpc-2b", "SecurityGroupIds": "sg-3c"}, "SubnetIds"),
+        *(
+            ({"AllowedOrigins": f"{PAGE},{origin}"}, "AllowedOrigins")
+            for origin in ("*", "https://*.example", "https://a.example/page", "a.example")
+        ),
+        ({"Notify": "everything"}, "Notify"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_made(endpoint: Endpoint, parameters, reason):
+    with pytest.raises(ClientError, match=reason):
+        endpoint.client("cloudformation").create_stack(
+            StackName="refused-outside",
+            TemplateBody=json.dumps(for_emulator(read_template(), image="worker:1")),
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        )
