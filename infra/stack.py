@@ -41,7 +41,7 @@ class Lane:
     queue_url: str
     queue_arn: str
     spent_url: str
-    """Where SQS moves a message that has used up its receives: from the worker's lanes into the housekeeper's queues."""
+    """Where SQS moves a message that has used up its receives; from a worker's lane, a queue of the housekeeper's."""
     dlq_url: str
     """Where a message ends that nobody can settle."""
     batch_size: int

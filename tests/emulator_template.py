@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from infra.template import queue_functions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from infra.embedded_aws import Endpoint
 
 
 def for_emulator(template: Mapping[str, Any], image: str, workers: int = 2) -> dict[str, Any]:
@@ -29,3 +32,11 @@ def for_emulator(template: Mapping[str, Any], image: str, workers: int = 2) -> d
         if resource["Type"] == "AWS::Serverless::Function":  # SAM wants an image also where a condition makes none
             resources[key] = {**resource, "Properties": {**resource["Properties"], "ImageUri": image}}
     return {**template, "Resources": resources}
+
+
+def placed(endpoint: Endpoint, template: Mapping[str, Any]) -> str:
+    """The address of `template` in a bucket, from where it may be larger than in a request; SAM deploys so too."""
+    s3, bucket = endpoint.client("s3"), "templates"
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": endpoint.region})
+    s3.put_object(Bucket=bucket, Key="template.json", Body=json.dumps(template).encode())
+    return f"{endpoint.url}/{bucket}/template.json"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from emulator_template import for_emulator
+from emulator_template import for_emulator, placed
 
 from infra.stack import Stack, StackError, deploy
 from infra.template import TemplateError, read_template
@@ -120,7 +120,7 @@ def raw(endpoint: Endpoint) -> Iterator[dict[str, str]]:
     cloudformation = endpoint.client("cloudformation")
     cloudformation.create_stack(
         StackName="raw",
-        TemplateBody=json.dumps(for_emulator(read_template(), image="worker:1", workers=7)),
+        TemplateURL=placed(endpoint, for_emulator(read_template(), image="worker:1", workers=7)),
         Parameters=[
             {"ParameterKey": "EncryptionKey", "ParameterValue": "create"},
             {"ParameterKey": "AlarmEmail", "ParameterValue": "duty@example.org"},
