@@ -40,8 +40,10 @@ class Lane:
     name: str
     queue_url: str
     queue_arn: str
+    spent_url: str
+    """Where SQS moves a message that has used up its receives; from a worker's lane, a queue of the housekeeper's."""
     dlq_url: str
-    """Where a message ends that nobody can settle: of a lane's queue, behind the housekeeper's."""
+    """Where a message ends that nobody can settle."""
     batch_size: int
     window: float
     max_receives: int
@@ -214,7 +216,8 @@ def lane_of(
         name=name,
         queue_url=queue_url,
         queue_arn=attributes["QueueArn"],
-        dlq_url=_last_queue(sqs, redrive),
+        spent_url=(spent := _target(sqs, redrive)),
+        dlq_url=_end_of_the_way(sqs, spent),
         batch_size=batch_size,
         window=window,
         max_receives=int(redrive["maxReceiveCount"]),
@@ -223,11 +226,14 @@ def lane_of(
     )
 
 
-def _last_queue(sqs: Any, redrive: Mapping[str, Any]) -> str:
-    """The end of the way that messages go by redrive policies."""
-    url: str = sqs.get_queue_url(QueueName=redrive["deadLetterTargetArn"].rsplit(":", 1)[1])["QueueUrl"]
-    onwards = _attributes(sqs, url).get("RedrivePolicy")
-    return _last_queue(sqs, json.loads(onwards)) if onwards else url
+def _target(sqs: Any, redrive: Mapping[str, Any]) -> str:
+    return str(sqs.get_queue_url(QueueName=redrive["deadLetterTargetArn"].rsplit(":", 1)[1])["QueueUrl"])
+
+
+def _end_of_the_way(sqs: Any, queue_url: str) -> str:
+    """Where redrive policies lead from this queue."""
+    redrive = _attributes(sqs, queue_url).get("RedrivePolicy")
+    return _end_of_the_way(sqs, _target(sqs, json.loads(redrive))) if redrive else queue_url
 
 
 def _attributes(sqs: Any, queue_url: str) -> dict[str, str]:

@@ -92,7 +92,8 @@ def fresh_stack(endpoint: Endpoint) -> Callable[..., Stack]:
     def create(**parameters: str | int) -> Stack:
         given = {"BatchSize": 10, "BatchWindowSeconds": 0} | parameters
         stack = deploy(endpoint, name=f"test-{next(_numbers)}", parameters=given)
-        endpoint.client("sqs").purge_queue(QueueUrl=stack.queue_url)  # S3's own test event
+        for queue in (stack.queue_url, stack.environment["REMOVALS_QUEUE_URL"]):
+            endpoint.client("sqs").purge_queue(QueueUrl=queue)  # S3's own test events
         return stack
 
     return create

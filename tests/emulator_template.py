@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from typing import TYPE_CHECKING, Any
 
 from infra.template import queue_functions
@@ -9,12 +11,13 @@ from infra.template import queue_functions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from infra.embedded_aws import Endpoint
+
 
 def for_emulator(template: Mapping[str, Any], image: str, workers: int = 2) -> dict[str, Any]:
     """The whole template for an emulator with Docker, whose functions are `image` with at most `workers` on a lane.
 
-    Leaves out alarms on several metrics, and what is written for people: a template that is handed over in the request
-    may have 51,200 bytes (`sam deploy` hands it over in S3, where it may have a megabyte).
+    Leaves out alarms on several metrics.
 
     The limit of workers is a plain number, because the emulator's poller takes no parameter there.
     """
@@ -30,10 +33,13 @@ def for_emulator(template: Mapping[str, Any], image: str, workers: int = 2) -> d
     for key, resource in resources.items():
         if resource["Type"] == "AWS::Serverless::Function":  # SAM wants an image also where a condition makes none
             resources[key] = {**resource, "Properties": {**resource["Properties"], "ImageUri": image}}
-    bare = {key: {name: part for name, part in res.items() if name != "Metadata"} for key, res in resources.items()}
-    parameters = {
-        key: {name: part for name, part in parameter.items() if not name.endswith("Description")}
-        for key, parameter in template["Parameters"].items()
-    }
-    sections = {name: section for name, section in template.items() if name not in {"Metadata", "Description"}}
-    return {**sections, "Parameters": parameters, "Resources": bare}
+    return {**template, "Resources": resources}
+
+
+def placed(endpoint: Endpoint, template: Mapping[str, Any]) -> str:
+    """The address of `template` in a bucket, from where it may be larger than in a request; SAM deploys so too."""
+    s3, bucket = endpoint.client("s3"), "templates"
+    with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": endpoint.region})
+    s3.put_object(Bucket=bucket, Key="template.json", Body=json.dumps(template).encode())
+    return f"{endpoint.url}/{bucket}/template.json"

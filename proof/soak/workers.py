@@ -141,7 +141,7 @@ class Workers:
             finally:
                 telemetry.metrics.clear_metrics()
 
-        lines = telemetry.logger.registered_handler
+        lines: Any = telemetry.logger.registered_handler
         with self._log.open("a", encoding="utf-8") as log:
             before = lines.setStream(log)
             try:

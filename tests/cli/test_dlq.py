@@ -13,7 +13,7 @@ from cli import dlq
 from cli.app import main
 from cli.backfill.objects import Current, message
 from handler.errors import TryAgainError
-from handler.intake.messages import Upload
+from handler.intake.messages import Removal, Upload, removal_body
 from handler.store.record import Finding, build_record
 from handler.store.table import PredictionsTable
 
@@ -65,6 +65,17 @@ def test_letters_are_listed_with_the_reason_of_their_record_and_stay(reached, ca
     assert len(_rows(capsys, *stack, "--limit", "3")) == 3
     assert _rows(capsys, *stack, "--lane", "bulk") == []
     assert len(_keys(reached, reached.dlq_url)) == 13
+
+
+def test_a_deletion_whose_records_could_not_be_erased_is_listed_and_sent_back(reached, capsys):
+    removals = reached.housekeeper.lanes["Removals"]
+    removal = Removal(reached.bucket, "a.jpg", "v1", marker=False, removed_at="2026-11-23T09:30:00.125Z")
+    sqs = reached.endpoint.client("sqs")
+    sqs.send_message(QueueUrl=removals.dlq_url, MessageBody=removal_body(removal))
+    (row,) = _rows(capsys, "--stack", reached.name, "--lane", "removals")
+    assert (row["lane"], row["code"], row["image"]) == ("removals", "removal", f"{reached.bucket}/a.jpg")
+    assert main(["dlq", "redrive", "--stack", reached.name]) == 0
+    assert _keys(reached, removals.queue_url) == ["a.jpg"]
 
 
 def test_one_letter_is_shown_whole(reached, capsys):

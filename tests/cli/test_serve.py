@@ -18,6 +18,7 @@ import pytest
 from sample_images import jpeg
 
 from cli.app import main
+from infra.embedded_aws import Endpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
@@ -108,6 +109,11 @@ def test_an_ephemeral_stack_leaves_no_photograph(tmp_path, tiny_bundle):
     with serving(state, tiny_bundle, "--ephemeral") as (_, client):
         image = _upload(client, jpeg())
         _until(lambda: _record(client, image))
+        told = json.loads((state / "local.json").read_text())
+        s3 = Endpoint(told["url"], told["region"], told["pid"]).client("s3")
+        bucket, _, key = image.partition("/")
+        s3.delete_object(Bucket=bucket, Key=key)  # not through the service, which erases by itself
+        _until(lambda: not _record(client, image))
     assert "in memory" in (tmp_path / "err").read_text()
     assert not [file for file in state.rglob("*") if file.is_file() and file.stat().st_size]
 

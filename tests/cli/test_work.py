@@ -61,6 +61,31 @@ def test_uploads_get_records_and_sigterm_ends_it_in_order(reached, tiny_bundle):
     assert waiting(reached.endpoint, reached.live) == 0
 
 
+def test_the_housekeeper_erases_what_is_deleted_and_serves_all_its_queues(reached, tiny_bundle):
+    s3, sqs = reached.endpoint.client("s3"), reached.endpoint.client("sqs")
+    table = PredictionsTable(reached.endpoint.client("dynamodb"), reached.table)
+    with working(reached, tiny_bundle):
+        for key in ("stays.jpg", "goes.jpg"):
+            s3.put_object(Bucket=reached.bucket, Key=key, Body=jpeg(1))
+            _until(lambda key=key: [*table.history(f"{reached.bucket}/{key}")])
+    s3.delete_object(Bucket=reached.bucket, Key="goes.jpg")
+    lanes = reached.housekeeper.lanes
+    sqs.send_message(QueueUrl=lanes["BulkSpent"].queue_url, MessageBody="{}")
+    queues = [lane.queue_url for lane in lanes.values()]
+    command = [sys.executable, "-m", "cli", "work", "--housekeeping", "--stack", reached.name, *queues]
+    environment = reached.endpoint.environment() | {"MODEL_BUNDLE": str(tiny_bundle)}
+    with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        try:
+            _until(lambda: not [*table.history(f"{reached.bucket}/goes.jpg")])
+            letters = lanes["BulkSpent"].dlq_url
+            _until(lambda: sqs.receive_message(QueueUrl=letters).get("Messages"))
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+    assert [*table.history(f"{reached.bucket}/stays.jpg")]
+
+
 def test_a_batch_that_takes_longer_than_the_visibility_timeout_is_nobody_elses(reached):
     sqs = reached.endpoint.client("sqs")
     sqs.set_queue_attributes(QueueUrl=reached.queue_url, Attributes={"VisibilityTimeout": "1"})

@@ -17,7 +17,8 @@ from sample_images import jpeg
 from stalling_proxy import StallingProxy
 
 from infra.stack import Stack, deploy
-from infra.worker_loop import function_environment, run_worker, waiting
+from infra.worker_loop import function_environment, keep_house, run_worker, waiting
+from proof.soak.clouds import created
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,10 +52,11 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(stack: Stack, image_folder: Path, tiny_bundle: Path, tmp_path: Path) -> Starts:
     """The worker, as a context manager; `changes` are environment variables on top of the template's."""
 
-    def started(*, timeout: int = 60, **changes: str) -> Any:
+    def started(*, timeout: int = 60, function: str = "app", **changes: str) -> Any:
         base = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
         environment = function_environment(stack, base) | {"MODEL_BUNDLE": str(tiny_bundle)} | changes
-        return runtime(image_folder, tmp_path / "worker.log", environment, timeout=timeout)
+        handler = f"handler.{function}.lambda_handler"
+        return runtime(image_folder, tmp_path / "worker.log", environment, timeout=timeout, handler=handler)
 
     return started
 
@@ -140,8 +142,33 @@ def test_a_message_that_is_no_upload_fails_alone_and_ends_as_a_dead_letter(stack
         invocations = run_worker(stack, worker.invoke, retry_after=0)
     assert {invocation.error for invocation in invocations} == {None}
     assert _status(stack, "beside.jpg") in {"classified", "referred"}
+    with start(function="housekeeping") as housekeeper:
+        keep_house(stack, housekeeper.invoke, retry_after=0)
     letters = sqs.receive_message(QueueUrl=stack.dlq_url, WaitTimeSeconds=1).get("Messages", [])
     assert [letter["Body"] for letter in letters] == ["neither JSON nor an upload"]
+
+
+def test_the_housekeeper_erases_and_records_what_was_given_up(stack: Stack, start: Starts):
+    """From what the image holds, and through Lambda's own runtime client."""
+    _upload(stack, gone=jpeg(8))
+    with start() as worker:
+        run_worker(stack, worker.invoke, retry_after=0)
+    assert _status(stack, "gone.jpg") in {"classified", "referred"}
+    stack.endpoint.client("s3").delete_object(Bucket=stack.bucket, Key="gone.jpg")
+    _upload(stack, never=jpeg(9))
+    run_worker(stack, lambda event, context: None)  # its own message goes; the next one stands for its end
+    sqs, key = stack.endpoint.client("sqs"), "never.jpg"
+    facts = stack.endpoint.client("s3").head_object(Bucket=stack.bucket, Key=key)
+    body = created(stack.bucket, key, facts["ETag"].strip('"'), facts["VersionId"])
+    sqs.send_message(QueueUrl=stack.live.spent_url, MessageBody=body)
+    with start(function="housekeeping") as housekeeper:
+        invocations = keep_house(stack, housekeeper.invoke, retry_after=0)
+    assert {invocation.error for invocation in invocations} == {None}
+    assert _records(stack, "gone.jpg") == []
+    assert _status(stack, key) == "failed"
+    (letter,) = sqs.receive_message(QueueUrl=stack.dlq_url, WaitTimeSeconds=1)["Messages"]
+    assert letter["Body"] == body
+    sqs.delete_message(QueueUrl=stack.dlq_url, ReceiptHandle=letter["ReceiptHandle"])
 
 
 def test_a_batch_that_hangs_comes_back_whole_and_is_finished_once(stack: Stack, start: Starts):

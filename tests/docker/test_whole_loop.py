@@ -7,12 +7,11 @@ the template declares, run by the emulator.
 from __future__ import annotations
 
 import collections
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from emulator_template import for_emulator
+from emulator_template import for_emulator, placed
 
 from demo.lesions import demo_images
 from infra.embedded_aws import Endpoint, embedded_aws
@@ -41,7 +40,7 @@ def outputs(docker_tier: Any, endpoint: Endpoint, image: str) -> Iterator[dict[s
     cloudformation = endpoint.client("cloudformation")
     cloudformation.create_stack(
         StackName="loop",
-        TemplateBody=json.dumps(template),
+        TemplateURL=placed(endpoint, template),
         Parameters=[{"ParameterKey": "EndpointUrl", "ParameterValue": endpoint.url}],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     )

@@ -85,7 +85,7 @@ def throttled(stack, tiny_bundle, monkeypatch):
         for number in range(UPLOADS):
             s3.put_object(Bucket=stack.bucket, Key=f"{number}.jpg", Body=jpeg(number))
         run_worker(dataclasses.replace(stack, timeout=timeout), worker.handle, retry_after=1)
-        return throttle, sum(inferred), drain(stack, stack.dlq_url)
+        return throttle, sum(inferred), drain(stack, stack.live.spent_url)
 
     return run
 

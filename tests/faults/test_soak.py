@@ -68,12 +68,22 @@ def test_two_faults_on_one_upload_at_every_receive(told_as, tiny_bundle, tmp_pat
     assert found.states.keys() == {"classified", "failed"}
 
 
+def test_what_no_worker_could_write_of_has_its_record_from_the_housekeeper(tiny_bundle, tmp_path):
+    """Two faults that let no write through, on the last two receives."""
+    silent = {faults.LATE_TABLE, faults.EXPIRED, faults.KILL_WRITE}
+    wanted = {(faults.at(one, 4), faults.at(other, 5)) for one, other in itertools.product(silent, silent)}
+    nine = [pair for pair in pairs.enumerated() if pair.faults in wanted]
+    assert len(nine) == 9
+    found = pairs.try_pairs(nine, tmp_path, tiny_bundle, told_as=pairs.HANDED_BACK)
+    assert found.holds, "\n\n".join(found.told)
+    assert found.states == {"failed": 9}
+
+
 def test_the_pairs_are_all_of_them():
     met = {frozenset(pair.faults) for pair in pairs.enumerated(5)}
     assert len(met) == len(pairs.enumerated(5))
     for receive, one, other in itertools.product(range(1, 5), pairs.SENT_BACK, pairs.SINGLE):
-        planned = {faults.at(one, receive), faults.at(other, receive + 1)}
-        assert planned in met or (receive == 4 and {one, other} <= pairs.NOTHING_WRITTEN)
+        assert {faults.at(one, receive), faults.at(other, receive + 1)} in met
     forbidden_then_no_table = {faults.FORBIDDEN, faults.at(faults.LATE_TABLE, 5)}
     assert forbidden_then_no_table in met, "the way in which uploads were lost"
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 import pytest
 from dicom_objects import SECRETS, photograph
 from s3_events import BUCKET, handed_back, queue_event
@@ -63,6 +64,7 @@ def lambda_handler(tiny_bundle, table, hash_secret, monkeypatch):
     monkeypatch.setenv("UPLOADS_BUCKET", BUCKET)
     monkeypatch.setenv("HASH_SECRET_ARN", hash_secret)
     monkeypatch.setenv("MODEL_BUNDLE", str(tiny_bundle))
+    monkeypatch.setenv("REMOVALS_QUEUE_URL", boto3.client("sqs").create_queue(QueueName="removals")["QueueUrl"])
     monkeypatch.delitem(sys.modules, "handler.app", raising=False)
     yield importlib.import_module("handler.app").lambda_handler
     sys.modules.pop("handler.app", None)
@@ -153,6 +155,33 @@ def test_a_wrong_setting_ends_the_start_in_one_sentence(tiny_bundle, name, value
     run = run_python("import handler.app", **{"MODEL_BUNDLE": str(tiny_bundle)} | {name: value})
     assert run.returncode != 0
     assert re.match(rf"handler\.errors\.ConfigurationError: {name} must be .*\.$", run.stderr.splitlines()[-1])
+
+
+def test_the_housekeeper_imports_no_decoder_and_no_model(tiny_bundle):
+    """It may erase, so nothing that parses strangers' files comes near it."""
+    code = "import handler.housekeeping, sys; print(*sys.modules)"
+    run = run_python(code, MODEL_BUNDLE=str(tiny_bundle))
+    assert run.returncode == 0, run.stderr
+    imported = set(run.stdout.split())
+    assert "handler.housekeeper" in imported
+    assert not {name.partition(".")[0] for name in imported} & {"PIL", "numpy", "onnxruntime", "pydicom", "pillow_heif"}
+    assert not imported & {"handler.worker", "handler.loading", "model_layer.classifier", "model_layer.network"}
+    assert not [name for name in imported if name.startswith("model_layer.decoding")]
+
+
+def test_the_housekeepers_entry_point_answers_a_batch(lambda_handler, bucket, table, context, log):
+    lambda_handler(queue_event(bucket.put("Jane-Doe.jpg", jpeg(1))), context)
+    bucket.client.delete_object(Bucket=BUCKET, Key="Jane-Doe.jpg")
+    sys.modules.pop("handler.housekeeping", None)
+    keep_house = importlib.import_module("handler.housekeeping").lambda_handler
+    sys.modules.pop("handler.housekeeping")
+    removal = json.loads((EVENTS / "s3-removed.json").read_text().replace("clinic/lesion-1.jpg", "Jane-Doe.jpg"))
+    (marker,) = bucket.client.list_object_versions(Bucket=BUCKET)["DeleteMarkers"]
+    removal["Records"][0]["s3"]["object"]["versionId"] = marker["VersionId"]
+    removal["Records"][0]["eventTime"] = "2999-01-01T00:00:00.000Z"
+    assert handed_back(keep_house(queue_event(removal), context)) == []
+    assert list(table.everything()) == []
+    assert "Jane-Doe" not in json.dumps(log())
 
 
 def test_the_store_can_be_read_without_a_worker():

@@ -242,10 +242,26 @@ class TestNearTheEndOfItsReceivesEveryFailureIsRecorded:
         assert len(requests) > 3
 
 
-def test_an_attempt_that_reports_an_error_leaves_no_record(rig, table, puts):
+def test_an_attempt_that_reports_an_error_is_not_counted_and_its_record_says_why(rig, table, puts):
     rig.break_call("s3.GetObject", lambda _: answer(403))
     assert handed_back(rig.handle(batch((puts[0], 3)))) == ["message-0"]
-    assert states(table) == {}
+    (record,) = table.everything()
+    assert (record["status"], record["reasons"][0]["code"]) == ("failed", "storage_unavailable")
+    assert "attempts" not in items()[0]
+
+
+def test_but_what_another_worker_wrote_meanwhile_stays(rig, table, puts):
+    """Such as that it has begun an attempt of its own, which must be counted."""
+
+    def overtake(_):
+        (own,) = table.everything()
+        table.put({**own, "request_id": "another"}, attempts=2)
+        return answer(403)
+
+    rig.break_call("s3.GetObject", overtake)
+    assert handed_back(rig.handle(batch((puts[0], 3)))) == ["message-0"]
+    (item,) = items()
+    assert (item["request_id"], item["attempts"]) == ({"S": "another"}, {"N": "2"})
 
 
 def test_an_attempt_that_reports_an_error_leaves_an_upload_that_had_a_record_with_one(rig, table, puts):

@@ -8,6 +8,7 @@ import json
 import time
 import warnings
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -21,6 +22,7 @@ from handler.housekeeper import Housekeeper
 from handler.pseudonyms import Pseudonyms
 from handler.store.erasure import Erasure
 from handler.store.table import PredictionsTable
+from infra.lambda_contract import lambda_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,21 +93,28 @@ class Rig:
 
         The service never sees such a request, or (`after`) carries it out, but its answer is lost.
         """
-        service, operation = call.split(".")
-        numbers, requests = itertools.count(), list[int]()
+        client = self.s3 if call.startswith("s3.") else self.dynamodb
+        return break_client(client, call, fault, after=after)
 
-        def answer(request: Any, **_: Any) -> AWSResponse | None:
-            requests.append(number := next(numbers))
-            found = fault(number)
-            if isinstance(found, Exception):
-                raise found
-            if found and not after:
-                request.url = "https://lost.invalid/"  # moto's own hook comes next
-            return found
 
-        client = self.s3 if service == "s3" else self.dynamodb
-        client.meta.events.register_first(f"before-send.{service}.{operation}", answer)
-        return requests
+def break_client(
+    client: Any, call: str, fault: Callable[[int], AWSResponse | Exception | None], *, after: bool = False
+) -> list[int]:
+    """`Rig.break_call` for any client."""
+    service, operation = call.split(".")
+    numbers, requests = itertools.count(), list[int]()
+
+    def answer(request: Any, **_: Any) -> AWSResponse | None:
+        requests.append(number := next(numbers))
+        found = fault(number)
+        if isinstance(found, Exception):
+            raise found
+        if found and not after:
+            request.url = "https://lost.invalid/"  # moto's own hook comes next
+        return found
+
+    client.meta.events.register_first(f"before-send.{service}.{operation}", answer)
+    return requests
 
 
 class House:
@@ -133,7 +142,10 @@ class House:
         """One look at the queue of removals; returns the bodies of those that are handed back, which stay there."""
         handed_back, receipts = [], {}
         while messages := self.sqs.receive_message(
-            QueueUrl=self.queue, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
+            QueueUrl=self.queue,
+            MaxNumberOfMessages=10,
+            MessageAttributeNames=["All"],
+            MessageSystemAttributeNames=["All"],
         ).get("Messages"):
             found = {message["MessageId"]: message for message in messages}
             failures = self.housekeeper.handle(self._event(messages), context or Context())["batchItemFailures"]
@@ -154,19 +166,8 @@ class House:
 
     def _event(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
         attributes = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])["Attributes"]
-        return {
-            "Records": [
-                {
-                    "messageId": message["MessageId"],
-                    "receiptHandle": message["ReceiptHandle"],
-                    "body": message["Body"],
-                    "attributes": message["Attributes"],
-                    "eventSource": "aws:sqs",
-                    "eventSourceARN": attributes["QueueArn"],
-                }
-                for message in messages
-            ]
-        }
+        lane: Any = SimpleNamespace(queue_arn=attributes["QueueArn"])
+        return lambda_event(messages, lane)
 
 
 def items() -> list[dict[str, Any]]:

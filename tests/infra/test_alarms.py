@@ -24,6 +24,7 @@ RUNBOOKS = TEMPLATE.parent / "docs" / "operations.md"
 KINDS = {
     "dead-letters-live", "dead-letters-bulk", "oldest-upload-live", "oldest-message-bulk", "error-rate",
     "nothing-processed", "work-per-upload", "referral-drift", "throttles", "service-errors",
+    "dead-letters-removals", "housekeeping-late",
 }  # fmt: skip
 SAY_WHEN_IT_IS_OVER = {"nothing-processed"}
 """Half of the e-mails would otherwise say that there is nothing to do."""
@@ -72,16 +73,17 @@ def test_an_alarm_looks_back_no_longer_than_cloudwatch_lets_it(alarms, kind):
 
 @pytest.fixture
 def reported(capsys) -> set[str]:
-    """The metrics that the worker writes for a batch with an upload of every status, and one to try again."""
+    """The metrics for a batch with an upload of every status, one to try again, and a removal."""
     telemetry.metrics.clear_metrics()
-    upload = SimpleNamespace(image="b/k", bucket="b", key="k", object_version="v")
+    upload = SimpleNamespace(image="b/k", bucket="b", key="k", object_version="v", version="v")
     message = SimpleNamespace(id="m", receives=1, ignored=1, problems=())
     timings = dict.fromkeys(("fetch", "decode", "infer", "write"), 1.0)
     telemetry.report_batch(SimpleNamespace(messages=[message]), 6)
     for status in (*STATUSES, None):
         error = None if status else TryAgainError("out_of_time", "There was no time.")
-        outcome = {"upload": upload, "status": status, "written": bool(status), "erased": bool(status), "reasons": []}
+        outcome = {"upload": upload, "status": status, "written": bool(status), "removed": False, "reasons": []}
         telemetry.report_outcome(SimpleNamespace(**outcome, timings_ms=timings, error=error), message, Pseudonyms(b""))
+    telemetry.report_removal(upload, 1, None, Pseudonyms(b""))
     telemetry.metrics.flush_metrics()
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
     return {
@@ -103,7 +105,7 @@ def test_every_metric_of_the_worker_that_is_watched_is_one_that_it_reports(resou
 
 
 def test_dead_letters_ring_at_the_first_one(alarms):
-    for lane in ("live", "bulk"):
+    for lane in ("live", "bulk", "removals"):
         alarm = alarms[f"dead-letters-{lane}"]
         assert alarm["Dimensions"][0]["Value"] == f"{lane.capitalize()}DeadLetters.QueueName"
         assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 0)
@@ -158,6 +160,10 @@ RINGS = {
         "work-per-upload", {("LiveQueue.NumberOfMessagesReceived", "Sum"): 500.0}),
     "far more is referred": (
         "referral-drift", {("Referred", "Sum"): 850.0, ("Classified", "Sum"): 150.0}),
+    "removals wait for a housekeeper that does not start": (
+        "housekeeping-late", {**HEALTHY, ("RemovalsQueue.ApproximateAgeOfOldestMessage", "Maximum"): 2400.0}),
+    "what is spent does not reach the dead letters": (
+        "housekeeping-late", {**HEALTHY, ("BulkSpent.ApproximateAgeOfOldestMessage", "Maximum"): 2400.0}),
     "nothing is referred any more": (
         "referral-drift", {("Classified", "Sum"): 1000.0}),
     "a clinic of 150 images a day has a new camera": (

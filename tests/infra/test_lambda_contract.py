@@ -13,6 +13,7 @@ LANE = Lane(
     name="Live",
     queue_url="http://127.0.0.1/000000000000/uploads",
     queue_arn="arn:aws:sqs:eu-central-1:123456789012:uploads",
+    spent_url="http://127.0.0.1/000000000000/spent",
     dlq_url="http://127.0.0.1/000000000000/dead",
     batch_size=10,
     window=0,

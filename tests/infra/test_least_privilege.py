@@ -1,4 +1,4 @@
-"""The role allows the calls that the worker really makes, recorded from real runs, and no other."""
+"""Each function's role allows the calls that it really makes, recorded from real runs, and no other."""
 
 from __future__ import annotations
 
@@ -17,34 +17,44 @@ from sample_images import jpeg
 from transformed_template import default_template, resolved
 
 from handler.configuration import Settings
+from handler.housekeeper import Housekeeper
 from handler.worker import Worker
-from infra.worker_loop import function_environment, run_worker
+from infra.worker_loop import Handler, function_environment, keep_house, run_worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from infra.stack import Stack
+    from infra.stack import Lane, Stack
 
 pytestmark = pytest.mark.integration
 
 BUCKET = "arn:aws:s3:::Images-name"
 TABLE = "arn:aws:dynamodb:eu-central-1:123456789012:table/Predictions-name"
-QUEUES = [f"arn:aws:sqs:eu-central-1:123456789012:{lane}Queue-name" for lane in ("Live", "Bulk")]
 SECRET = "HashSecret-name"  # what Ref gives; on AWS that is its ARN
+QUEUE = "arn:aws:sqs:eu-central-1:123456789012:{}-name"
+QUEUES = [QUEUE.format(name) for name in ("LiveQueue", "BulkQueue")]
+REMOVALS = QUEUE.format("RemovalsQueue")
+KEPT = [REMOVALS, *(QUEUE.format(name) for name in ("LiveSpent", "BulkSpent"))]
+"""What the housekeeper takes messages from."""
+LETTERS = [QUEUE.format(f"{name}DeadLetters") for name in ("Removals", "Live", "Bulk")]
 LOG = "arn:aws:logs:eu-central-1:123456789012:log-group:WorkerLog-name:*"
-# What Lambda does in the role's name: polls the queues, writes the log, sends traces. No run of ours can record it.
-# https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions
-LAMBDAS_OWN = {
-    *((action, queue) for queue in QUEUES for action in (
-        "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")),
-    ("logs:CreateLogStream", LOG), ("logs:PutLogEvents", LOG),
-    ("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*"),
-}  # fmt: skip
-ACCOUNT = {"aws:PrincipalAccount": "123456789012", "aws:PrincipalIsAWSService": "false", "aws:SecureTransport": "true"}
-
 Grant = tuple[str, str]
 """Action, and resource as the template names it."""
+
+
+# What Lambda does in the role's name: polls the queues, writes the log, sends traces. No run of ours can record it.
+# https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions
+def _lambdas_own(queues: list[str], log: str) -> set[Grant]:
+    return {
+        *((action, queue) for queue in queues for action in (
+            "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")),
+        ("logs:CreateLogStream", log), ("logs:PutLogEvents", log),
+        ("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*"),
+    }  # fmt: skip
+
+
+ACCOUNT = {"aws:PrincipalAccount": "123456789012", "aws:PrincipalIsAWSService": "false", "aws:SecureTransport": "true"}
 
 TO_BE_TOLD_THAT_IT_IS_GONE: dict[bool, set[Grant]] = {
     False: {("s3:ListBucket", BUCKET)},
@@ -58,18 +68,29 @@ def template() -> dict[str, Any]:
     return default_template()
 
 
-@pytest.fixture(scope="module")
-def role(template: dict[str, Any]) -> list[dict[str, Any]]:
-    properties = resolved(template)["Resources"]["WorkerRole"]["Properties"]
+def _role(template: dict[str, Any], name: str, **parameters: str) -> list[dict[str, Any]]:
+    properties = resolved(template, **parameters)["Resources"][name]["Properties"]
     assert "ManagedPolicyArns" not in properties
     return [policy["PolicyDocument"] for policy in properties["Policies"]]
 
 
+@pytest.fixture(scope="module")
+def role(template: dict[str, Any]) -> list[dict[str, Any]]:
+    return _role(template, "WorkerRole")
+
+
+@pytest.fixture(scope="module")
+def keepers_role(template: dict[str, Any]) -> list[dict[str, Any]]:
+    return _role(template, "HousekeeperRole")
+
+
 @pytest.fixture
-def needed(fresh_stack: Callable[..., Stack], tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> set[Grant]:
-    """What the worker's calls need, over every way that an upload can go."""
+def needed(
+    fresh_stack: Callable[..., Stack], tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, set[Grant]]:
+    """What the calls of each function need, over every way that an upload can go."""
     stack = fresh_stack(MaxReceives=2)
-    recorded: set[Grant] = set()
+    recorded: dict[str, set[Grant]] = {"worker": set(), "housekeeper": set()}
     with monkeypatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
@@ -77,34 +98,36 @@ def needed(fresh_stack: Callable[..., Stack], tiny_bundle: Path, monkeypatch: py
             patch.setenv(name, value)
         original = botocore.client.BaseClient._make_api_call
 
-        def recording(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
-            recorded.update(_grants(client.meta.service_model.service_name, operation, parameters, stack))
-            try:
-                return original(client, operation, parameters)
-            except ClientError as error:
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-                    recorded.update(TO_BE_TOLD_THAT_IT_IS_GONE[bool(parameters.get("VersionId"))])
-                raise
+        def recorded_by(who: str, call: Callable[..., Any]) -> Callable[..., Any]:
+            """The function's own calls are recorded, those of the loop around it are not."""
+            own = recorded[who]
 
-        botocore.client.BaseClient._make_api_call = recording
-        try:
-            worker = Worker.start(Settings.from_environment())
-        finally:
-            botocore.client.BaseClient._make_api_call = original
+            def recording(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
+                own.update(_grants(client.meta.service_model.service_name, operation, parameters, stack))
+                try:
+                    return original(client, operation, parameters)
+                except ClientError as error:
+                    if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                        own.update(TO_BE_TOLD_THAT_IT_IS_GONE[bool(parameters.get("VersionId"))])
+                    raise
 
-        def handle(event: Any, context: Any) -> Any:
-            """The worker's own calls are recorded, those of the loop around it are not."""
-            botocore.client.BaseClient._make_api_call = recording
-            try:
-                return worker.handle(event, context)
-            finally:
-                botocore.client.BaseClient._make_api_call = original
+            def called(*arguments: Any) -> Any:
+                botocore.client.BaseClient._make_api_call = recording
+                try:
+                    return call(*arguments)
+                finally:
+                    botocore.client.BaseClient._make_api_call = original
 
-        _go_every_way(stack, handle)
+            return called
+
+        settings = Settings.from_environment()
+        worker = recorded_by("worker", Worker.start)(settings)
+        housekeeper = recorded_by("housekeeper", Housekeeper.start)(settings)
+        _go_every_way(stack, recorded_by("worker", worker.handle), recorded_by("housekeeper", housekeeper.handle))
     return recorded
 
 
-def _go_every_way(stack: Stack, handle: Callable[[Any, Any], Any]) -> None:
+def _go_every_way(stack: Stack, handle: Handler, keep: Handler) -> None:
     s3, sqs = stack.endpoint.client("s3"), stack.endpoint.client("sqs")
 
     def put(key: str) -> dict[str, Any]:
@@ -114,6 +137,7 @@ def _go_every_way(stack: Stack, handle: Callable[[Any, Any], Any]) -> None:
     def settle() -> None:
         _wait_for_events()
         run_worker(stack, handle, retry_after=0)
+        keep_house(stack, keep, retry_after=0)
 
     sqs.send_message(QueueUrl=stack.live.queue_url, MessageBody="no event, so it is handed back")
     put("stays.jpg")
@@ -122,9 +146,14 @@ def _go_every_way(stack: Stack, handle: Callable[[Any, Any], Any]) -> None:
     s3.delete_object(Bucket=stack.bucket, Key="marked.jpg")  # a delete marker
     s3.delete_object(Bucket=stack.bucket, Key="for-good.jpg", VersionId=for_good["VersionId"])
     settle()
-    for _ in range(2):  # deleted before it could be read; and overtaken by the news of its deletion
-        gone = put("gone.jpg")
-        s3.delete_object(Bucket=stack.bucket, Key="gone.jpg", VersionId=gone["VersionId"])
+    gone = put("gone.jpg")  # overtaken by the news of its deletion
+    s3.delete_object(Bucket=stack.bucket, Key="gone.jpg", VersionId=gone["VersionId"])
+    _wait_for_events()
+    keep_house(stack, keep, retry_after=0)
+    settle()
+    etag = s3.list_object_versions(Bucket=stack.bucket, Prefix="stays.jpg")["Versions"][0]["ETag"].strip('"')
+    removed = _notification(stack.bucket, "stays.jpg", etag).replace("ObjectCreated:Put", "ObjectRemoved:Delete")
+    sqs.send_message(QueueUrl=stack.environment["REMOVALS_QUEUE_URL"], MessageBody=removed)  # and names no version
     settle()
     # Two on their last receive: the first is acknowledged before the second, which might end the process, is tried.
     put("first.jpg"), put("second.jpg")
@@ -141,6 +170,10 @@ def _go_every_way(stack: Stack, handle: Callable[[Any, Any], Any]) -> None:
     held = sqs.receive_message(QueueUrl=last.queue_url, VisibilityTimeout=0)
     assert held["Messages"]
     run_worker(stack, handle, lane=last, retry_after=0)
+    for lane in stack.lanes.values():  # nobody could write a record
+        sqs.send_message(QueueUrl=lane.spent_url, MessageBody=_notification(stack.bucket, "never-read.jpg", "1" * 32))
+    sqs.send_message(QueueUrl=stack.environment["REMOVALS_QUEUE_URL"], MessageBody="no event")
+    keep_house(stack, keep, retry_after=0)
 
 
 def _wait_for_events() -> None:
@@ -158,7 +191,9 @@ def _notification(bucket: str, key: str, etag: str) -> str:
     return json.dumps({"Records": [event]})
 
 
-def _grants(service: str, operation: str, parameters: dict[str, Any], stack: Stack) -> set[Grant]:
+def _grants(  # noqa: PLR0911 (one case for each call)
+    service: str, operation: str, parameters: dict[str, Any], stack: Stack
+) -> set[Grant]:
     """The permissions that AWS's service authorisation reference lists for the call."""
     match service, operation:
         case "s3", "GetObject" | "HeadObject":
@@ -175,21 +210,46 @@ def _grants(service: str, operation: str, parameters: dict[str, Any], stack: Sta
         case "secretsmanager", "GetSecretValue":
             assert parameters["SecretId"] == stack.environment["HASH_SECRET_ARN"]
             return {("secretsmanager:GetSecretValue", SECRET)}
-        case "sqs", "DeleteMessageBatch":
+        case "sqs", "SendMessageBatch":
+            assert parameters["QueueUrl"] == stack.environment["REMOVALS_QUEUE_URL"]
+            return {("sqs:SendMessage", REMOVALS)}
+        case "sqs", "SendMessage":
+            assert _name(parameters) in {_queue_name(lane.dlq_url) for lane in _housekeepers_lanes(stack)}
+            return {("sqs:SendMessage", queue) for queue in LETTERS}
+        case "sqs", "GetQueueAttributes":
+            assert _name(parameters) in {_queue_name(lane.queue_url) for lane in _housekeepers_lanes(stack)}
+            return {("sqs:GetQueueAttributes", queue) for queue in KEPT}
+        case "sqs", "DeleteMessageBatch" | "ChangeMessageVisibilityBatch":
             # The stack's queues, by their names; the template's two lanes have one permission.
-            assert parameters["QueueUrl"].rpartition("/")[2] in {
-                lane.queue_arn.rpartition(":")[2] for lane in stack.lanes.values()
-            }
-            return {("sqs:DeleteMessage", queue) for queue in QUEUES}
-        case "sqs", "ChangeMessageVisibilityBatch":
-            assert parameters["QueueUrl"].rpartition("/")[2] in {
-                lane.queue_arn.rpartition(":")[2] for lane in stack.lanes.values()
-            }
-            return {("sqs:ChangeMessageVisibility", queue) for queue in QUEUES}
+            assert _name(parameters) in {_queue_name(lane.queue_url) for lane in stack.lanes.values()}
+            return {(f"sqs:{operation.removesuffix('Batch')}", queue) for queue in QUEUES}
     raise AssertionError(f"{service}:{operation} is a call that this test knows no permission for")
 
 
-def test_the_role_allows_what_the_worker_does_and_nothing_else(role, needed):
+def _housekeepers_lanes(stack: Stack) -> list[Lane]:
+    assert stack.housekeeper
+    return list(stack.housekeeper.lanes.values())
+
+
+def _name(parameters: dict[str, Any]) -> str:
+    return _queue_name(parameters["QueueUrl"])
+
+
+def _queue_name(url: str) -> str:
+    return url.rpartition("/")[2]
+
+
+def test_each_role_allows_what_its_function_does_and_nothing_else(role, keepers_role, needed):
+    assert ("sqs:DeleteMessage", QUEUES[0]) in needed["worker"], "it acknowledges before a risk"
+    assert ("sqs:ChangeMessageVisibility", QUEUES[0]) in needed["worker"], "and shortens the wait of what it hands back"
+    assert ("sqs:SendMessage", REMOVALS) in needed["worker"], "and passes removals on"
+    _holds(role, needed["worker"], _lambdas_own(QUEUES, LOG))
+    assert ("dynamodb:DeleteItem", TABLE) in needed["housekeeper"]
+    assert ("sqs:SendMessage", LETTERS[1]) in needed["housekeeper"]
+    _holds(keepers_role, needed["housekeeper"], _lambdas_own(KEPT, LOG.replace("WorkerLog", "HousekeeperLog")))
+
+
+def _holds(role: list[dict[str, Any]], needed: set[Grant], lambdas_own: set[Grant]) -> None:
     granted = {
         (action, resource)
         for policy in role
@@ -197,12 +257,10 @@ def test_the_role_allows_what_the_worker_does_and_nothing_else(role, needed):
         for action in listed(statement["Action"])
         for resource in listed(statement["Resource"])
     }
-    assert ("sqs:DeleteMessage", QUEUES[0]) in needed, "the worker acknowledges before a risk"
-    assert ("sqs:ChangeMessageVisibility", QUEUES[0]) in needed, "and shortens the wait of what it hands back"
     assert not {statement["Effect"] for policy in role for statement in policy["Statement"]} - {"Allow"}
-    refused = {grant for grant in needed | LAMBDAS_OWN if not allowed(Request(*_one(grant)), role)}
-    assert refused == set(), "the worker would be refused"
-    assert granted - needed - LAMBDAS_OWN == set(), "nothing that the worker does needs this"
+    refused = {grant for grant in needed | lambdas_own if not allowed(Request(*_one(grant)), role)}
+    assert refused == set(), "the function would be refused"
+    assert granted - needed - lambdas_own == set(), "nothing that the function does needs this"
 
 
 def _one(grant: Grant) -> Grant:
@@ -221,26 +279,47 @@ FORBIDDEN = [
     ("logs:CreateLogGroup", "arn:aws:logs:eu-central-1:123456789012:log-group:x:*"), ("logs:DeleteLogGroup", LOG),
     ("iam:PassRole", "arn:aws:iam::123456789012:role/WorkerRole-name"), ("sts:AssumeRole", "*"),
     ("lambda:InvokeFunction", "*"), ("lambda:UpdateFunctionCode", "*"), ("cloudwatch:PutMetricData", "*"),
-    ("kms:Decrypt", "arn:aws:kms:eu-central-1:123456789012:key/0a1b"),
     ("secretsmanager:GetSecretValue", "another"), ("secretsmanager:PutSecretValue", SECRET),
     ("secretsmanager:DeleteSecret", SECRET),
+    ("sqs:SendMessage", QUEUE.format("LiveSpent")),
+    ("kms:Decrypt", "arn:aws:kms:eu-central-1:123456789012:key/0a1b"), 
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("action", "resource"), FORBIDDEN)
+# What only the housekeeper may: a decoder taken over deletes no record, and takes no removal and no spent message away.
+HOUSEKEEPERS = [
+    ("dynamodb:DeleteItem", TABLE), ("dynamodb:Query", TABLE), ("sqs:SendMessage", LETTERS[0]),
+    *((f"sqs:{action}", queue) for queue in KEPT for action in ("ReceiveMessage", "DeleteMessage")),
+]  # fmt: skip
+WORKERS = [
+    *((f"sqs:{action}", queue) for queue in QUEUES for action in ("ReceiveMessage", "DeleteMessage")),
+    ("sqs:ChangeMessageVisibility", KEPT[0]), ("sqs:SendMessage", REMOVALS), ("sqs:PurgeQueue", REMOVALS),
+    ("sqs:ReceiveMessage", LETTERS[0]), ("dynamodb:UpdateItem", TABLE),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("action", "resource"), FORBIDDEN + HOUSEKEEPERS)
 def test_whoever_takes_over_a_worker_may_not(role, action, resource):
     assert not allowed(Request(action, resource, ACCOUNT), role)
 
 
-def test_a_key_of_ones_own_may_be_used_for_reading_through_the_services_alone(template):
+@pytest.mark.parametrize(("action", "resource"), FORBIDDEN + WORKERS)
+def test_nor_may_a_housekeeper(keepers_role, action, resource):
+    assert not allowed(Request(action, resource, ACCOUNT), keepers_role)
+
+
+@pytest.mark.parametrize("name", ["WorkerRole", "HousekeeperRole"])
+def test_a_key_of_ones_own_may_be_used_through_the_services_only(template, name):
     key = "arn:aws:kms:eu-central-1:123456789012:key/0a1b"
-    properties = resolved(template, EncryptionKey=key)["Resources"]["WorkerRole"]["Properties"]
-    role = [policy["PolicyDocument"] for policy in properties["Policies"]]
+    role = _role(template, name, EncryptionKey=key)
     for service in ("s3", "sqs", "dynamodb", "secretsmanager"):
         assert allowed(Request("kms:Decrypt", key, {"kms:ViaService": f"{service}.eu-central-1.amazonaws.com"}), role)
     assert not allowed(Request("kms:Decrypt", key, {}), role), "by hand"
     assert not allowed(Request("kms:Decrypt", key + "9", {"kms:ViaService": "s3.eu-central-1.amazonaws.com"}), role)
     assert not allowed(Request("kms:ScheduleKeyDeletion", key, {}), role)
+    generate = "kms:GenerateDataKey"  # SQS needs it to take a message
+    assert allowed(Request(generate, key, {"kms:ViaService": "sqs.eu-central-1.amazonaws.com"}), role)
+    assert not allowed(Request(generate, key, {"kms:ViaService": "s3.eu-central-1.amazonaws.com"}), role)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +331,7 @@ def test_a_key_of_ones_own_may_be_used_for_reading_through_the_services_alone(te
         ("this stack's bucket without TLS", False, {"aws:SecureTransport": "false"}),
     ],
 )
-def test_only_this_stacks_bucket_fills_the_live_queue(template, case, let_in, context):
+def test_only_this_stacks_bucket_fills_the_queues_that_it_notifies(template, case, let_in, context):
     name = "dermbatch-0a1b"
     resources = resolved(template)["Resources"]
     assert resources["Images"]["Properties"]["BucketName"] == name
@@ -260,8 +339,9 @@ def test_only_this_stacks_bucket_fills_the_live_queue(template, case, let_in, co
         "aws:SourceArn": f"arn:aws:s3:::{name}", "aws:SourceAccount": "123456789012",
         "aws:PrincipalIsAWSService": "true", "aws:SecureTransport": "true",
     }  # fmt: skip
-    request = Request("sqs:SendMessage", QUEUES[0], circumstances | context, service="s3.amazonaws.com")
-    assert allowed(request, [resources["LiveQueuePolicy"]["Properties"]["PolicyDocument"]]) is let_in, case
+    for queue, policy in ((QUEUES[0], "LiveQueuePolicy"), (REMOVALS, "RemovalsQueuePolicy")):
+        request = Request("sqs:SendMessage", queue, circumstances | context, service="s3.amazonaws.com")
+        assert allowed(request, [resources[policy]["Properties"]["PolicyDocument"]]) is let_in, case
 
 
 GENEROUS = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
@@ -278,6 +358,10 @@ def test_whatever_is_allowed_elsewhere_plain_http_and_other_accounts_stay_out(te
             ("s3:PutObject", f"{BUCKET}/a"),
         ],
         "LiveQueuePolicy": [("sqs:SendMessage", QUEUES[0]), ("sqs:ReceiveMessage", QUEUES[0])],
+        "RemovalsQueuePolicy": [("sqs:SendMessage", REMOVALS), ("sqs:ReceiveMessage", REMOVALS)],
+        "HousekeepingQueuesPolicy": [
+            (action, queue) for action in ("sqs:SendMessage", "sqs:ReceiveMessage") for queue in (KEPT[1], LETTERS[0])
+        ],
         "OtherQueuesPolicy": [
             (action, f"arn:aws:sqs:eu-central-1:123456789012:{queue}-name")
             for action in ("sqs:SendMessage", "sqs:ReceiveMessage")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
-from emulator_template import for_emulator
+from emulator_template import for_emulator, placed
 from policy_simulator import Request, allowed
 from sample_images import jpeg
 from transformed_template import default_template, resolved
@@ -85,20 +85,22 @@ INTERFACES = [
 ]  # fmt: skip
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html"""
 
+FUNCTIONS = {"Worker": "WorkerRole", "Housekeeper": "HousekeeperRole", "ApiFunction": "ApiRole"}
+
 
 class TestInAVpc:
     def test_by_default_no_function_is_in_one_and_no_role_makes_interfaces(self):
         made = _made(Api="iam")
-        for function, role in (("Worker", "WorkerRole"), ("ApiFunction", "ApiRole")):
+        for function, role in FUNCTIONS.items():
             assert "VpcConfig" not in made[function]["Properties"]
             assert "ec2:" not in json.dumps(made[role])
 
-    @pytest.mark.parametrize("function", ["Worker", "ApiFunction"])
+    @pytest.mark.parametrize("function", FUNCTIONS)
     def test_the_functions_are_in_the_subnets_that_are_named(self, function):
         config = _made(**IN_A_VPC)[function]["Properties"]["VpcConfig"]
         assert config == {"SubnetIds": ["subnet-1a", "subnet-2b"], "SecurityGroupIds": ["sg-3c"]}
 
-    @pytest.mark.parametrize("role", ["WorkerRole", "ApiRole"])
+    @pytest.mark.parametrize("role", FUNCTIONS.values())
     @pytest.mark.parametrize("action", INTERFACES)
     def test_lambda_makes_the_interfaces_and_code_in_the_function_cannot(self, role, action):
         policies = [p["PolicyDocument"] for p in _made(**IN_A_VPC)[role]["Properties"]["Policies"]]
@@ -114,7 +116,7 @@ class TestInAVpc:
         listed = set(re.findall(r"^\| `com\.amazonaws\.REGION\.(\w+)`", text, re.MULTILINE))
         called = {
             action.partition(":")[0]
-            for role in ("WorkerRole", "ApiRole")
+            for role in FUNCTIONS.values()
             for policy in _made(Api="iam")[role]["Properties"]["Policies"]
             for statement in policy["PolicyDocument"]["Statement"]
             for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
@@ -139,7 +141,7 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_made(endpoint: Endpo
     with pytest.raises(ClientError, match=reason):
         endpoint.client("cloudformation").create_stack(
             StackName="refused-outside",
-            TemplateBody=json.dumps(for_emulator(read_template(), image="worker:1")),
+            TemplateURL=placed(endpoint, for_emulator(read_template(), image="worker:1")),
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from botocore.exceptions import ClientError
-from emulator_template import for_emulator
+from emulator_template import for_emulator, placed
 
 from infra.stack import Stack, StackError, deploy
 from infra.template import TemplateError, read_template
@@ -117,7 +117,7 @@ def test_a_large_batch_without_a_window_is_refused_before_anything_is_made(endpo
     with pytest.raises(ClientError, match="Lambda accepts no BatchSize over 10 with BatchWindowSeconds=0"):
         cloudformation.create_stack(
             StackName="windowless",
-            TemplateBody=json.dumps(for_emulator(read_template(), image="worker:1", workers=7)),
+            TemplateURL=placed(endpoint, for_emulator(read_template(), image="worker:1", workers=7)),
             Parameters=[{"ParameterKey": "BatchWindowSeconds", "ParameterValue": "0"}],
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         )
@@ -132,7 +132,7 @@ def raw(endpoint: Endpoint) -> Iterator[dict[str, str]]:
     cloudformation = endpoint.client("cloudformation")
     cloudformation.create_stack(
         StackName="raw",
-        TemplateBody=json.dumps(for_emulator(read_template(), image="worker:1", workers=7)),
+        TemplateURL=placed(endpoint, for_emulator(read_template(), image="worker:1", workers=7)),
         Parameters=[
             {"ParameterKey": "EncryptionKey", "ParameterValue": "create"},
             {"ParameterKey": "AlarmEmail", "ParameterValue": "duty@example.org"},
@@ -168,9 +168,16 @@ def test_the_raw_template_wires_each_lane_through_the_alias_to_the_function(endp
     assert mapping["FunctionArn"].endswith(f":function:{raw['WorkerName']}:live")
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["ScalingConfig"] == {"MaximumConcurrency": 7}
+    spent_arn = json.loads(queue["RedrivePolicy"])["deadLetterTargetArn"]
+    spent_url = endpoint.client("sqs").get_queue_url(QueueName=spent_arn.rpartition(":")[2])["QueueUrl"]
+    spent = _queue(endpoint, spent_url)
     assert (
-        json.loads(queue["RedrivePolicy"])["deadLetterTargetArn"] == letters["QueueArn"] == raw[f"{lane}DeadLettersArn"]
+        json.loads(spent["RedrivePolicy"])["deadLetterTargetArn"] == letters["QueueArn"] == raw[f"{lane}DeadLettersArn"]
     )
+    mappings = lambda_.list_event_source_mappings(EventSourceArn=spent_arn)["EventSourceMappings"]
+    (mapping,) = (mapping for mapping in mappings if mapping["EventSourceArn"] == spent_arn)
+    assert mapping["FunctionArn"].endswith(f":function:{raw['HousekeeperName']}")
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert queue["VisibilityTimeout"] == "780"
     assert queue["KmsMasterKeyId"] == raw["DataKeyArn"]
 
@@ -192,17 +199,16 @@ def test_the_raw_template_publishes_a_version_that_the_alias_names(endpoint: End
     assert "AWS_ENDPOINT_URL" not in variables
 
 
-def test_the_raw_template_tells_the_live_lane_and_no_other_of_what_comes_and_goes(endpoint: Endpoint, raw):
+def test_the_raw_template_tells_the_live_lane_of_what_comes_and_the_housekeeper_of_what_goes(endpoint: Endpoint, raw):
     s3 = endpoint.client("s3")
     notified = s3.get_bucket_notification_configuration(Bucket=raw["BucketName"])["QueueConfigurations"]
-    live = _queue(endpoint, raw["LiveQueueUrl"])["QueueArn"]
-    assert {configuration["QueueArn"] for configuration in notified} == {live}
-    events = {event for configuration in notified for event in configuration["Events"]}
-    assert events == {
-        "s3:ObjectCreated:*",
-        "s3:ObjectRestore:Completed",
-        "s3:ObjectRemoved:*",
-        "s3:LifecycleExpiration:*",
+    live, removals = (_queue(endpoint, raw[f"{name}QueueUrl"])["QueueArn"] for name in ("Live", "Removals"))
+    told = {(event, configuration["QueueArn"]) for configuration in notified for event in configuration["Events"]}
+    assert told == {
+        ("s3:ObjectCreated:*", live),
+        ("s3:ObjectRestore:Completed", live),
+        ("s3:ObjectRemoved:*", removals),
+        ("s3:LifecycleExpiration:*", removals),
     }
     block = s3.get_public_access_block(Bucket=raw["BucketName"])
     assert set(block["PublicAccessBlockConfiguration"].values()) == {True}
@@ -215,7 +221,8 @@ def test_the_raw_template_raises_its_alarms_to_the_topic_and_has_its_dashboard(e
     cloudwatch = endpoint.client("cloudwatch")
     alarms = cloudwatch.describe_alarms(AlarmNamePrefix="raw-")["MetricAlarms"]
     assert {alarm["AlarmName"] for alarm in alarms} == {
-        "raw-dead-letters-live", "raw-dead-letters-bulk", "raw-oldest-upload-live", "raw-oldest-message-bulk",
+        "raw-dead-letters-live", "raw-dead-letters-bulk", "raw-dead-letters-removals", "raw-oldest-upload-live",
+        "raw-oldest-message-bulk",
     }  # fmt: skip
     assert {tuple(alarm["AlarmActions"]) for alarm in alarms} == {(raw["AlarmTopicArn"],)}
     for alarm in alarms:

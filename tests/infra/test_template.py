@@ -38,24 +38,34 @@ def _worker(stack: dict[str, Any]) -> dict[str, Any]:
     return worker
 
 
+def _mappings(stack: dict[str, Any], function: str = "Worker") -> list[dict[str, Any]]:
+    """The event sources of a function."""
+    return [
+        mapping["Properties"]
+        for name, mapping in _of_type(stack, "AWS::Lambda::EventSourceMapping").items()
+        if name.startswith(function)
+    ]
+
+
 def _only(stack: dict[str, Any], kind: str) -> dict[str, Any]:
     (found,) = _of_type(stack, kind).values()
     return found
 
 
 def test_no_message_is_handed_out_twice_while_a_worker_may_still_hold_it(source, stack):
-    timeout = _worker(stack)["Properties"]["Timeout"]
     longest_window = source["Parameters"]["BatchWindowSeconds"]["MaxValue"]
-    for mapping in _of_type(stack, "AWS::Lambda::EventSourceMapping").values():
-        queue = stack["Resources"][mapping["Properties"]["EventSourceArn"]["Fn::GetAtt"][0]]["Properties"]
-        assert queue["VisibilityTimeout"] >= 6 * timeout + longest_window
+    for function, window in (("Worker", longest_window), ("Housekeeper", 0)):
+        timeout = stack["Resources"][function]["Properties"]["Timeout"]
+        for mapping in _mappings(stack, function):
+            assert ("MaximumBatchingWindowInSeconds" in mapping) == bool(window)
+            queue = stack["Resources"][mapping["EventSourceArn"]["Fn::GetAtt"][0]]["Properties"]
+            assert queue["VisibilityTimeout"] >= 6 * timeout + window
 
 
 def test_the_worker_knows_how_long_its_queues_hide_what_a_dead_one_held(stack):
     """By that it tells a death from a hand-back."""
     told = _worker(stack)["Properties"]["Environment"]["Variables"]["VISIBILITY_TIMEOUT"]
-    mappings = _of_type(stack, "AWS::Lambda::EventSourceMapping").values()
-    queues = {mapping["Properties"]["EventSourceArn"]["Fn::GetAtt"][0] for mapping in mappings}
+    queues = {mapping["EventSourceArn"]["Fn::GetAtt"][0] for mapping in _mappings(stack)}
     assert {stack["Resources"][queue]["Properties"]["VisibilityTimeout"] for queue in queues} == {int(told)}
 
 
@@ -69,9 +79,40 @@ def test_a_dead_letter_outlives_its_queue(stack):
 
 
 def test_every_queue_that_feeds_the_worker_has_a_dead_letter_queue(stack):
-    for mapping in _of_type(stack, "AWS::Lambda::EventSourceMapping").values():
-        queue = stack["Resources"][mapping["Properties"]["EventSourceArn"]["Fn::GetAtt"][0]]["Properties"]
+    for mapping in _mappings(stack):
+        queue = stack["Resources"][mapping["EventSourceArn"]["Fn::GetAtt"][0]]["Properties"]
         assert queue["RedrivePolicy"]["maxReceiveCount"] == {"Ref": "MaxReceives"}
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_what_is_spent_passes_the_housekeeper_on_its_way_to_the_dead_letters(stack, lane):
+    """And SQS itself moves on what the housekeeper cannot settle, so nothing is lost to it."""
+    fed = {mapping["EventSourceArn"]["Fn::GetAtt"][0] for mapping in _mappings(stack, "Housekeeper")}
+    assert fed == {"RemovalsQueue", "LiveSpent", "BulkSpent"}
+    assert _redrive(stack, f"{lane}Queue")["deadLetterTargetArn"] == {"Fn::GetAtt": [f"{lane}Spent", "Arn"]}
+    assert _redrive(stack, f"{lane}Spent")["deadLetterTargetArn"] == {"Fn::GetAtt": [f"{lane}DeadLetters", "Arn"]}
+    for queue in fed:
+        waited = stack["Resources"][queue]["Properties"]["VisibilityTimeout"]
+        assert _redrive(stack, queue)["maxReceiveCount"] * waited >= 7200, "an outage of two hours"
+
+
+def test_the_housekeeper_is_the_workers_image_with_another_entry_point(source):
+    """It knows of the settings that decide what is an upload, and what is kept."""
+    worker, keeper = (source["Resources"][name] for name in ("Worker", "Housekeeper"))
+    built = ("Dockerfile", "DockerContext", "DockerBuildTarget", "DockerTag")
+    assert [worker["Metadata"][part] for part in built] == [keeper["Metadata"][part] for part in built]
+    assert keeper["Properties"]["ImageConfig"] == {"Command": ["handler.housekeeping.lambda_handler"]}
+    given, own = (one["Properties"]["Environment"]["Variables"] for one in (worker, keeper))
+    assert own.items() <= given.items()
+    assert {"ERASE_REMOVED", "IGNORE_SYSTEM_FILES", "RECORD_TTL_DAYS", "UPLOADS_BUCKET"} <= set(own)
+
+
+def test_each_property_of_the_housekeepers_events_reaches_lambda(source, stack):
+    for name, event in source["Resources"]["Housekeeper"]["Properties"]["Events"].items():
+        mapping = stack["Resources"][f"Housekeeper{name}"]["Properties"]
+        assert mapping["EventSourceArn"] == event["Properties"]["Queue"]
+        assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert set(event["Properties"]) - set(mapping) == {"Queue"}
 
 
 @pytest.mark.parametrize(("lane", "limit"), LANES.items())
@@ -87,8 +128,7 @@ def test_each_property_of_the_sqs_event_reaches_lambda(source, stack, lane, limi
 
 
 def test_the_lanes_share_nothing_but_the_worker(stack):
-    mappings = _of_type(stack, "AWS::Lambda::EventSourceMapping").values()
-    queues = [mapping["Properties"]["EventSourceArn"]["Fn::GetAtt"][0] for mapping in mappings]
+    queues = [mapping["EventSourceArn"]["Fn::GetAtt"][0] for mapping in _mappings(stack)]
     letters = [_redrive(stack, queue)["deadLetterTargetArn"]["Fn::GetAtt"][0] for queue in queues]
     assert len({*queues, *letters}) == 2 * len(LANES)
 
@@ -108,8 +148,8 @@ def test_both_lanes_invoke_the_alias_and_every_change_publishes_a_version(source
     assert function["SnapStart"] == {"ApplyOn": "None"}, "the default (docs/decisions.md)"
     chosen = resolved(stack, SnapStart="PublishedVersions")["Resources"]["Worker"]["Properties"]
     assert chosen["SnapStart"] == {"ApplyOn": "PublishedVersions"}
-    for mapping in _of_type(stack, "AWS::Lambda::EventSourceMapping").values():
-        assert mapping["Properties"]["FunctionName"] == {"Ref": "WorkerAliaslive"}
+    for mapping in _mappings(stack):
+        assert mapping["FunctionName"] == {"Ref": "WorkerAliaslive"}
     changed = json.loads(json.dumps(source))
     changed["Resources"]["Worker"]["Properties"]["Timeout"] = 119
     (other,) = _of_type(transformed(changed), "AWS::Lambda::Version")
@@ -157,26 +197,26 @@ def test_every_permitted_limit_fits_into_some_permitted_memory(source):
         assert Settings.from_environment({**given, **limits, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": megabytes})
 
 
-def test_the_bucket_is_private_encrypted_versioned_and_notifies_the_live_queue(stack):
+def test_the_bucket_is_private_encrypted_versioned_and_notifies_its_two_queues(stack):
     bucket = _only(stack, "AWS::S3::Bucket")
     properties = bucket["Properties"]
     assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
     assert len(properties["PublicAccessBlockConfiguration"]) == 4
     assert properties["OwnershipControls"] == {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
     assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
-    live = {"Fn::GetAtt": ["LiveQueue", "Arn"]}
+    told = {
+        "LiveQueue": ("s3:ObjectCreated:*", "s3:ObjectRestore:Completed"),
+        "RemovalsQueue": ("s3:ObjectRemoved:*", "s3:LifecycleExpiration:*"),
+    }
     assert properties["NotificationConfiguration"] == {
         "QueueConfigurations": [
-            {"Event": event, "Queue": live}
-            for event in (
-                "s3:ObjectCreated:*",
-                "s3:ObjectRestore:Completed",
-                "s3:ObjectRemoved:*",
-                "s3:LifecycleExpiration:*",
-            )
+            {"Event": event, "Queue": {"Fn::GetAtt": [queue, "Arn"]}}
+            for queue, events in told.items()
+            for event in events
         ]
     }
-    assert bucket["DependsOn"] == "LiveQueuePolicy", "S3 tests the notification when the bucket is created"
+    policies = ["LiveQueuePolicy", "RemovalsQueuePolicy"]
+    assert bucket["DependsOn"] == policies, "S3 tests the notification when the bucket is created"
 
 
 def test_deleted_and_overwritten_images_are_forgotten_after_some_days_unless_told_otherwise(stack):
@@ -200,7 +240,7 @@ def test_everything_at_rest_is_encrypted_with_the_key_that_was_chosen(stack):
         bucket, table = resources["Images"]["Properties"], resources["Predictions"]["Properties"]
         (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
         queues = [res["Properties"] for res in resources.values() if res["Type"] == "AWS::SQS::Queue"]
-        assert len(queues) == 2 * len(LANES)
+        assert len(queues) == 3 * len(LANES) + 2, "and two of removals"
         topic, log = resources["AlarmTopic"]["Properties"], resources["WorkerLog"]["Properties"]
         if key:
             encryption = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
@@ -296,14 +336,16 @@ def test_bucket_and_queues_refuse_plain_http_and_other_accounts(stack):
     assert all(conditions == [http, foreign] for conditions in guarded.values())
 
 
-def test_only_this_stacks_bucket_may_fill_the_queue(stack):
+def test_only_this_stacks_bucket_may_fill_the_queues(stack):
     allowed = [
         statement
         for policy in _of_type(stack, "AWS::SQS::QueuePolicy").values()
         for statement in policy["Properties"]["PolicyDocument"]["Statement"]
         if statement["Effect"] == "Allow"
     ]
-    (statement,) = allowed
+    statement, other = allowed
+    assert statement["Resource"] == {"Fn::GetAtt": ["LiveQueue", "Arn"]}
+    assert other == {**statement, "Resource": {"Fn::GetAtt": ["RemovalsQueue", "Arn"]}}
     assert statement["Principal"] == {"Service": "s3.amazonaws.com"}
     assert statement["Action"] == "sqs:SendMessage"
     assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
@@ -374,7 +416,7 @@ def test_every_suppressed_finding_is_explained(source):
 
 
 def test_a_mark_of_an_erasure_outlives_every_message_that_may_still_speak_of_the_image(stack):
-    """Twice through a queue and its dead-letter queue, by way of one redrive."""
+    """Twice through a lane with the housekeeper's queue and its dead-letter queue, by way of one redrive."""
     queues = [queue["Properties"] for queue in _of_type(stack, "AWS::SQS::Queue").values()]
     longest = max(queue["MessageRetentionPeriod"] for queue in queues if "RedrivePolicy" in queue)
     letters = max(queue["MessageRetentionPeriod"] for queue in queues if "RedrivePolicy" not in queue)
