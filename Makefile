@@ -21,7 +21,7 @@ SECONDS ?= 120
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-training test-all tests-that-wait tests-in-docker tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine chromium serve deploy smoke clean
+.PHONY: help base demo test test-training test-all tests-that-wait tests-in-docker tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine chromium serve deploy smoke clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -100,8 +100,11 @@ lint: $(VENV)/.installed-development
 template-lint: .venv-sam/.installed
 	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1 .venv-sam/bin/sam validate --lint
 
-audit: .venv-audit/.installed ## looks for known weaknesses: code (bandit), template and Dockerfile (checkov), pins (hashes, known vulnerabilities)
+audit: .venv-audit/.installed ## looks for known weaknesses: code (bandit), template and Dockerfile (checkov), pins (hashes, known vulnerabilities); writes build/sbom
 	@.venv-audit/bin/python -m proof.audit
+
+base: $(VENV)/.installed-dermbatch ## names the base image of both recipes by the digest that its tag has today (needs Docker and the registry)
+	@$(BIN)/python -m infra.base_image
 
 # On a CI machine, install an engine for the Docker tier; the tests start it, and report when they cannot.
 engine:
