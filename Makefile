@@ -21,7 +21,7 @@ SECONDS ?= 120
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-training test-all tests-that-wait tests-in-docker tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine chromium serve deploy smoke clean
+.PHONY: help base demo test test-arm64 test-training test-all tests-that-wait tests-in-docker tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine chromium serve deploy smoke clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -69,7 +69,10 @@ demo: $(VENV)/.installed-dermbatch ## classifies 24 rendered images, or IMAGES=D
 PYTEST := $(BIN)/python -m pytest -n auto
 
 test: $(VENV)/.installed-development ## all tests except those marked slow, docker or training
-	@$(PYTEST) -m "not slow and not docker and not training"
+	@$(PYTEST) -m "not slow and not docker and not training and not arm64"
+
+test-arm64: $(VENV)/.installed-development .venv-sam/.installed ## the worker on an emulated Arm processor, about ten minutes; needs qemu-user-static and debootstrap, and root once
+	@$(BIN)/python -m pytest tests/arm64
 
 test-training: $(VENV)/.installed-development ## the tests that train with TensorFlow
 	@$(PYTEST) -m training
@@ -90,7 +93,7 @@ tests-in-docker: $(VENV)/.installed-development .venv-sam/.installed engine
 	@$(BIN)/python -m pytest tests/docker
 
 tests-that-compute: $(VENV)/.installed-development $(VENV)/.installed-browser .venv-sam/.installed chromium
-	@$(PYTEST) tests $(patsubst %,--ignore=%,$(WAITING) tests/docker) --unmarked-seconds 10
+	@$(PYTEST) tests $(patsubst %,--ignore=%,$(WAITING) tests/docker tests/arm64) --unmarked-seconds 10
 
 lint: $(VENV)/.installed-development
 	@$(BIN)/ruff format --check .
@@ -100,8 +103,11 @@ lint: $(VENV)/.installed-development
 template-lint: .venv-sam/.installed
 	@SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1 .venv-sam/bin/sam validate --lint
 
-audit: .venv-audit/.installed ## looks for known weaknesses: code (bandit), template and Dockerfile (checkov), pins (hashes, known vulnerabilities)
+audit: .venv-audit/.installed ## looks for known weaknesses: code (bandit), template and Dockerfile (checkov), pins (hashes, known vulnerabilities); writes build/sbom
 	@.venv-audit/bin/python -m proof.audit
+
+base: $(VENV)/.installed-dermbatch ## names the base image of both recipes by the digest that its tag has today (needs Docker and the registry)
+	@$(BIN)/python -m infra.base_image
 
 # On a CI machine, install an engine for the Docker tier; the tests start it, and report when they cannot.
 engine:

@@ -32,9 +32,11 @@ def emulator() -> list[str] | None:
     return next((command for command in EMULATORS if shutil.which(command[0])), None)
 
 
-def answers(bundle: Path, files: list[Path], prefix: list[str], threads: int) -> dict[str, Any]:
-    """Answers of a fresh process, run as `prefix` + python, for `files`, and the vector units that it saw."""
-    child = [*prefix, sys.executable, "-m", "benchmarks.processors", "--answer", str(threads)]
+def answers(
+    bundle: Path, files: list[Path], prefix: list[str], threads: int, python: str = sys.executable
+) -> dict[str, Any]:
+    """Answers of a fresh process, run as `prefix` + `python`, for `files`, and the vector units that it saw."""
+    child = [*prefix, python, "-m", "benchmarks.processors", "--answer", str(threads)]
     command = [*child, "--bundle", str(bundle), "--data", *map(str, files)]
     cwd = Path(__file__).parent.parent
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=cwd)  # noqa: S603 (own module)

@@ -65,7 +65,8 @@ def import_template(bucket: str, table: str | None) -> dict[str, Any]:
     """What CloudFormation imports: of template.yaml, the bucket and the table by their names."""
     declared = read_template()["Resources"]
     kept = {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}
-    resources = {BUCKET: {"Type": declared[BUCKET]["Type"], **kept, "Properties": {"BucketName": bucket}}}
+    resources: dict[str, Any] = {}
+    resources[BUCKET] = {"Type": declared[BUCKET]["Type"], **kept, "Properties": {"BucketName": bucket}}
     if table:
         fixed = {name: declared[TABLE]["Properties"][name] for name in _FIXED}
         resources[TABLE] = {"Type": declared[TABLE]["Type"], **kept, "Properties": {"TableName": table, **fixed}}
@@ -139,6 +140,6 @@ def _wait(cloudformation: Any, state: str, **what: str) -> None:
     try:
         cloudformation.get_waiter(state).wait(**what, WaiterConfig={"Delay": 2, "MaxAttempts": 150})
     except WaiterError as error:
-        response = error.last_response
+        response: Any = error.last_response
         why = response.get("StatusReason") or response.get("Stacks", [{}])[0].get("StackStatusReason") or str(error)
         raise AdoptionError(f"CloudFormation does not import them: {why.removesuffix('.')}.") from error

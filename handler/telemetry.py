@@ -41,8 +41,8 @@ def report_start(processor: str, prepared_on: str) -> None:
     dimensions = {"service": _service, "processor": processor}
     with single_metric("Started", MetricUnit.Count, 1, namespace=_namespace, default_dimensions=dimensions):
         pass
-    kernels = {} if processor == prepared_on else {"prepared_on": prepared_on}
-    logger.info("worker started", processor=processor, **kernels)
+    restored: dict[str, Any] = {} if processor == prepared_on else {"prepared_on": prepared_on}
+    logger.info("worker started", processor=processor, **restored)
 
 
 def report_batch(batch: Batch, uploads: int) -> None:

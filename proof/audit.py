@@ -20,6 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent  # .venv-audit/bin
 OURS = ("handler", "model_layer", "infra", "cli", "api", "demo", "pictures", "proof", "training", "benchmarks")
 PINNED = sorted((ROOT / "requirements").glob("*.txt"))
+RECIPES = ("infra/Dockerfile", "infra/Dockerfile.api")
+SHIPPED = ("worker", "service")
+"""The sets that the images hold."""
+BILLS = ROOT / "build" / "sbom"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +46,38 @@ def template() -> Result:
 
 def recipe() -> Result:
     """The images' recipes, by checkov."""
-    results = [_checkov("dockerfile", f"infra/{name}") for name in ("Dockerfile", "Dockerfile.api")]
+    results = [_checkov("dockerfile", name) for name in RECIPES]
     return next((result for result in results if result.verdict != "clean"), results[0])
+
+
+def base() -> Result:
+    """Both recipes name the same base image, by a digest."""
+    bases = {name: re.findall(r"^ARG BASE_IMAGE=(\S+)$", _text(name), re.MULTILINE) for name in RECIPES}
+    if len({tuple(named) for named in bases.values()}) > 1:
+        return Result("FINDINGS", f"the recipes name different bases: {bases}")
+    (image,) = next(iter(bases.values()))
+    if "@" not in image:
+        return Result("NOT RUN", f"{image} is named by a tag; only its registry knows the digest: make base")
+    fits = re.fullmatch(r"[^\s@]+:[\w.-]+@sha256:[0-9a-f]{64}", image)
+    return Result("clean") if fits else Result("FINDINGS", f"{image} is no tag with a digest")
+
+
+def materials() -> Result:
+    """Writes what the images hold into build/sbom, in CycloneDX's format, by cyclonedx-py; every pin must be in it."""
+    BILLS.mkdir(parents=True, exist_ok=True)
+    missing: list[str] = []
+    for name in SHIPPED:
+        pinned, bill = ROOT / "requirements" / f"{name}.txt", BILLS / f"{name}.cdx.json"
+        options = ["--of", "JSON", "--output-reproducible", "-o", str(bill)]
+        done = _run(str(TOOLS / "cyclonedx-py"), "requirements", str(pinned), *options)
+        if done.returncode:
+            return Result("FINDINGS", done.stdout + done.stderr)
+        listed = {part["purl"] for part in json.loads(bill.read_text(encoding="utf-8"))["components"]}
+        expected = re.findall(r"^([\w.-]+)==(\S+)", pinned.read_text(encoding="utf-8"), re.MULTILINE)
+        missing += [
+            f"{name}: {one}=={version}" for one, version in expected if f"pkg:pypi/{one}@{version}" not in listed
+        ]
+    return Result("FINDINGS", "\n".join(missing)) if missing else Result("clean")
 
 
 def pins() -> Result:
@@ -95,6 +129,8 @@ def main() -> int:
         "code (bandit)": code,
         "template (checkov)": template,
         "image recipe (checkov)": recipe,
+        "base image": base,
+        "bill of materials (cyclonedx-py)": materials,
         "pins and hashes": pins,
         "known vulnerabilities (pip-audit)": vulnerabilities,
     }
@@ -122,6 +158,10 @@ def _checkov(framework: str, file: str) -> Result:
     if not report.get("summary", {}).get("passed"):
         return Result("FINDINGS", f"checkov looked at nothing in {file}.")
     return Result("clean")
+
+
+def _text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
 
 
 def _clean_if_silent(*command: str) -> Result:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "samcli/local/rapid/aws-lambda-rie-x86_64"
@@ -85,6 +85,7 @@ def runtime(
     *,
     timeout: int,
     handler: str = "handler.app.lambda_handler",
+    python: Sequence[str] = (sys.executable,),
 ) -> Iterator[Runtime]:
     """The function of `folder` under the emulator, for the block; `timeout` is the function's, in seconds."""
     emulator = program()
@@ -97,7 +98,7 @@ def runtime(
                 *("--runtime-interface-emulator-address", f"127.0.0.1:{public}"),
                 *("--runtime-api-address", f"127.0.0.1:{internal}"),
                 *("--log-level", "error"),
-                *(sys.executable, "-m", "awslambdaric", handler),
+                *(*python, "-m", "awslambdaric", handler),
             ],
             cwd=folder,
             env={**environment, "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout)},

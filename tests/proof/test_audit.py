@@ -135,8 +135,68 @@ def test_what_is_not_pinned_is_a_finding(line):
     assert audit.unpinned(f"# a set\nnumpy==2.0 \\\n    {HASH}\n    # via pillow\n{line}\n") == [line.split(" ")[0]]
 
 
+@pytest.fixture
+def recipes(monkeypatch, tmp_path):
+    """Puts two recipes in place that name these bases."""
+
+    def put(*bases: str) -> None:
+        (tmp_path / "infra").mkdir(exist_ok=True)
+        for name, base in zip(audit.RECIPES, bases, strict=True):
+            (tmp_path / name).write_text(f"# a recipe\nARG BASE_IMAGE={base}\nFROM ${{BASE_IMAGE}}\n")
+        monkeypatch.setattr(audit, "ROOT", tmp_path)
+
+    return put
+
+
+TAG, DIGEST = "public.ecr.aws/lambda/python:3.13", "@sha256:" + "0a" * 32
+
+
+@pytest.mark.parametrize(
+    ("bases", "verdict"),
+    [
+        ((TAG + DIGEST, TAG + DIGEST), "clean"),
+        ((TAG, TAG), "NOT RUN"),
+        ((TAG, TAG + DIGEST), "FINDINGS"),
+        ((TAG + DIGEST[:-1], TAG + DIGEST[:-1]), "FINDINGS"),
+    ],
+)
+def test_a_base_image_that_its_tag_alone_names_is_not_clean(recipes, bases, verdict):
+    recipes(*bases)
+    assert audit.base().verdict == verdict
+
+
+@pytest.fixture
+def billed(monkeypatch, tmp_path):
+    """Puts a cyclonedx-py in place that lists these packages, for sets that pin pillow."""
+
+    def put(*purls: str) -> None:
+        (tmp_path / "requirements").mkdir()
+        for name in audit.SHIPPED:
+            (tmp_path / "requirements" / f"{name}.txt").write_text(f"pillow==1.0 {HASH}\n")
+        (tmp_path / "bill").write_text(json.dumps({"components": [{"purl": purl} for purl in purls]}))
+        tool = tmp_path / "cyclonedx-py"
+        tool.write_text(f'#!/bin/sh\nfor last; do :; done\ncp {tmp_path}/bill "$last"\n')
+        tool.chmod(0o755)
+        for name, value in (("ROOT", tmp_path), ("TOOLS", tmp_path), ("BILLS", tmp_path / "sbom")):
+            monkeypatch.setattr(audit, name, value)
+
+    return put
+
+
+def test_a_bill_of_materials_that_leaves_a_package_out_is_a_finding(billed):
+    billed("pkg:pypi/numpy@1.0")
+    result = audit.materials()
+    assert (result.verdict, result.told.splitlines()[0]) == ("FINDINGS", "worker: pillow==1.0")
+
+
+def test_a_whole_bill_of_materials_is_clean_and_is_kept(billed, tmp_path):
+    billed("pkg:pypi/pillow@1.0")
+    assert audit.materials() == audit.Result("clean")
+    assert sorted(file.name for file in (tmp_path / "sbom").iterdir()) == ["service.cdx.json", "worker.cdx.json"]
+
+
 def test_a_finding_makes_the_command_fail(monkeypatch, capsys):
-    for name in ("code", "template", "recipe", "pins", "vulnerabilities"):
+    for name in ("code", "template", "recipe", "base", "materials", "pins", "vulnerabilities"):
         monkeypatch.setattr(audit, name, lambda: audit.Result("clean"))
     assert audit.main() == 0
     monkeypatch.setattr(audit, "vulnerabilities", lambda: audit.Result("NOT RUN", "no internet"))
