@@ -178,6 +178,8 @@ RINGS = {
         "service-errors", {("Count", "Sum"): 9.0, ("5xx", "Sum"): 9.0}),
     "the service may not read the table, but its page still loads": (
         "service-errors", {("Count", "Sum"): 200.0, ("5xx", "Sum"): 40.0}),
+    "a record cannot be erased": (
+        "dead-letters-removals", {("RemovalsDeadLetters.ApproximateNumberOfMessagesVisible", "Maximum"): 1.0}),
     "one upload cannot be done and is a dead letter": (
         "dead-letters-live", {("LiveDeadLetters.ApproximateNumberOfMessagesVisible", "Maximum"): 1.0}),
     "one message of a backfill is a dead letter": (
@@ -218,8 +220,9 @@ def test_drift_is_seen_in_a_clinic_of_150_images_a_day_and_chance_is_not(alarms)
     alarm = alarms["referral-drift"]
     assert {metric["MetricStat"]["Period"] for metric in alarm["Metrics"] if "MetricStat" in metric} == {86_400}
     assert alarm["EvaluationPeriods"] == 1
-    assert 250 * _days_that_ring(alarm, 150, 0.64) < 0.1, "less than once in ten years of 250 days"
-    assert _days_that_ring(alarm, 150, 0.84) > 0.9, "the first day of 20 points more"
+    usual = int(read_template()["Parameters"]["ExpectedReferralPercent"]["Default"]) / 100
+    assert 250 * _days_that_ring(alarm, 150, usual) < 0.1, "less than once in ten years of 250 days"
+    assert _days_that_ring(alarm, 150, usual + 0.2) > 0.9, "the first day of 20 points more"
     assert _days_that_ring(alarm, 150, 0.44) > 0.85, "and of 20 points less"
 
 

@@ -282,7 +282,7 @@ FORBIDDEN = [
     ("secretsmanager:GetSecretValue", "another"), ("secretsmanager:PutSecretValue", SECRET),
     ("secretsmanager:DeleteSecret", SECRET),
     ("sqs:SendMessage", QUEUE.format("LiveSpent")),
-    ("kms:Decrypt", "arn:aws:kms:eu-central-1:123456789012:key/0a1b"), 
+    ("kms:Decrypt", "arn:aws:kms:eu-central-1:123456789012:key/0a1b"),
 ]  # fmt: skip
 
 
