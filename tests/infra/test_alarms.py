@@ -17,7 +17,7 @@ from handler import telemetry
 from handler.errors import TryAgainError
 from handler.flow.queues import hidden_seconds
 from handler.pseudonyms import Pseudonyms
-from infra.template import TEMPLATE
+from infra.template import TEMPLATE, read_template
 
 STATUSES = ("classified", "referred", "rejected", "superseded", "failed")
 RUNBOOKS = TEMPLATE.parent / "docs" / "operations.md"
