@@ -13,6 +13,7 @@ import argparse
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from demo.lesions.assortment import demo_images
@@ -71,15 +72,23 @@ def _number_bytes(number: Decimal) -> int:
 
 def projected(item: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """What each index of the template copies of `item`; nothing for an index that it is not in."""
+    return {
+        index: {name: value for name, value in item.items() if name in copied}
+        for index, (own, copied) in _indexes().items()
+        if own <= item.keys()
+    }
+
+
+@cache
+def _indexes() -> dict[str, tuple[set[str], set[str]]]:
+    """Of each index its own keys, and all attributes that it copies."""
     table = read_template()["Resources"]["Predictions"]["Properties"]
-    keys = [key["AttributeName"] for key in table["KeySchema"]]
-    entries = {}
+    primary = {key["AttributeName"] for key in table["KeySchema"]}
+    indexes = {}
     for index in table["GlobalSecondaryIndexes"]:
-        own = [key["AttributeName"] for key in index["KeySchema"]]
-        if all(name in item for name in own):
-            copied = {*keys, *own, *index["Projection"]["NonKeyAttributes"]}
-            entries[index["IndexName"]] = {name: value for name, value in item.items() if name in copied}
-    return entries
+        own = {key["AttributeName"] for key in index["KeySchema"]}
+        indexes[index["IndexName"]] = own, primary | own | set(index["Projection"]["NonKeyAttributes"])
+    return indexes
 
 
 def units(size: int) -> int:

@@ -70,9 +70,9 @@ def stored(record: Record) -> dict[str, Any]:
     for part, name, prefix in _DIGESTS:
         if digest := kept.get(part, {}).get(name):
             kept[part][name] = _packed_digest(digest, prefix)
-    if heatmap := fields["heatmap"]:
+    if heatmap := fields.get("heatmap"):
         kept["heatmap"] = bytes((heatmap["rows"], heatmap["columns"], *heatmap["values"]))
-    if reasons := fields["reasons"]:
+    if reasons := fields.get("reasons"):
         kept["reasons"] = [_without_sentence(reason) for reason in reasons]
     keys = {"image": fields["image"], "version": fields["version"]}
     return {**keys, "schema": ITEM_SCHEMA, **kept, "notice": STORED_NOTICE}
