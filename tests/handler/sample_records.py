@@ -1,14 +1,11 @@
-"""Records of schema 1, one of them golden, and its items of both schemas."""
+"""Records of schema 1, one of them golden."""
 
 from __future__ import annotations
 
-import base64
-import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 from handler.errors import SupersededError, TryAgainError
 from handler.intake.events import Upload
@@ -63,15 +60,6 @@ def golden_record() -> Record:
         "11111111-2222-3333-4444-555555555555",
         datetime(2026, 11, 23, 9, 30, 2, 500_000, UTC),
     )
-
-
-def golden_item(schema: int) -> dict[str, Any]:
-    """The golden record as an item of `schema`, as boto3 takes it; the file has the form that the AWS CLI prints."""
-
-    def typed(value: dict[str, Any]) -> dict[str, Any]:
-        return {"B": base64.b64decode(value["B"])} if value.keys() == {"B"} else value
-
-    return json.loads((GOLDEN.parent / f"item-{schema}.json").read_text(encoding="utf-8"), object_hook=typed)
 
 
 TODAY = date(2026, 11, 23)

@@ -22,34 +22,34 @@ from sample_records import (
     TODAY,
     UPLOAD,
     a_record,
-    golden_item,
     golden_record,
 )
+from stored_items import SCHEMAS, golden_item, item_of
 from worker_rig import BOTH_CLOUDS, TABLE
 
 from benchmarks.record_size import item_bytes, projected, units
 from handler.configuration import bundle_folder
 from handler.errors import REFUSALS, RefusedError, SupersededError, TryAgainError
-from handler.store.items import LABEL_NAMES, stored, whole
+from handler.store.items import LABEL_NAMES, whole
 from handler.store.queries import latest_problems, most_confident
-from handler.store.record import FileFacts, Finding, build_record, index_keys
-from handler.store.table import plain, typed
+from handler.store.record import FileFacts, Finding, build_record
+from handler.store.table import plain
 from model_layer import Bundle, Heatmap, ImageFacts, Reason, ReferralCode, Rejection, RejectionCode, Status
 from training.data.dataset import LABELS
 
 MOST_BYTES = 1000
 
 
-def item_of(one, **more):
-    """As the worker writes it, with records that expire."""
-    return typed({**stored(one), **index_keys(one), "expires_at": 1_800_000_000, **more})
+def expiring(one):
+    """As the worker writes it where records expire."""
+    return item_of(one, expires_at=1_800_000_000)
 
 
 def test_the_golden_items():
     """If this fails, tables in the field hold items that are read wrongly: make schema 3 with its own file instead."""
     one = golden_record()
-    assert typed({**stored(one), **index_keys(one)}) == golden_item(2)
-    for schema in (1, 2):
+    assert item_of(one) == golden_item(2)
+    for schema in SCHEMAS:
         assert json.loads(json.dumps(whole(plain(golden_item(schema))))) == json.loads(GOLDEN.read_text())
 
 
@@ -139,15 +139,15 @@ def records(draw, answers) -> object:
 @settings(deadline=None)
 @given(records(answers_of_the_model() | other_answers))
 def test_every_record_is_read_as_it_was_written(one):
-    assert whole(plain(item_of(one))) == one
-    assert list(whole(plain(item_of(one)))) == list(one)
+    assert whole(plain(expiring(one))) == one
+    assert list(whole(plain(expiring(one)))) == list(one)
 
 
 @settings(deadline=None, max_examples=50)
 @given(records(answers_of_the_model(most_reasons=3)))
 def test_an_answer_of_the_model_takes_one_write_unit(one):
     """With a key of 60 bytes in a bucket whose name is as long as the stack's own, and at most three reasons."""
-    item = item_of(one)
+    item = expiring(one)
     assert item_bytes(item) <= MOST_BYTES
     assert all(units(item_bytes(entry)) == 1 for entry in projected(item).values())
 
@@ -175,7 +175,7 @@ def test_the_largest_answer_within_the_bounds_takes_one_write_unit():
     timings = dict.fromkeys(("fetch", "decode", "infer"), 12_345.6)
     file = FileFacts(UPLOAD.etag, 123_456_789, "ab" * 32)
     one = build_record(Finding(upload, answer, file, timings), bundle, "11111111-2222-3333-4444-555555555555")
-    assert 950 < item_bytes(item_of(one)) <= MOST_BYTES
+    assert 950 < item_bytes(expiring(one)) <= MOST_BYTES
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_bytes_are_counted_as_dynamodb_documents_it(item, size):
 # Items of both schemas in one table
 
 
-@pytest.fixture(params=[1, 2], ids=["schema 1", "schema 2"])
+@pytest.fixture(params=SCHEMAS, ids=["schema 1", "schema 2"])
 def kept(request, table):
     """The golden record, as an item of one of the schemas."""
     boto3.client("dynamodb").put_item(TableName=TABLE, Item=golden_item(request.param))
@@ -233,26 +233,24 @@ def test_nothing_replaces_a_kept_answer(table, kept):
 
 
 @BOTH_CLOUDS
-@pytest.mark.parametrize("schema", [1, 2])
+@pytest.mark.parametrize("schema", SCHEMAS)
 def test_a_kept_refusal_gives_way_to_an_answer(table, schema):
     refused = build_record(Finding(UPLOAD, RefusedError(next(iter(REFUSALS)))), BUNDLE, "request")
-    item = typed({**(dict(refused) if schema == 1 else stored(refused)), **index_keys(refused)})
-    boto3.client("dynamodb").put_item(TableName=TABLE, Item=item)
+    boto3.client("dynamodb").put_item(TableName=TABLE, Item=item_of(refused, schema))
     key = refused["image"], refused["version"]
     assert not table.states([key])[key].final
     assert table.put(golden_record())
     assert list(table.everything()) == [golden_record()]
 
 
-@pytest.mark.parametrize("schema", [1, 2])
+@pytest.mark.parametrize("schema", SCHEMAS)
 @pytest.mark.parametrize("versioned", [True, False])
 def test_records_of_a_removed_image_are_erased(rig, cloud, table, request, schema, versioned):
     bucket = request.getfixturevalue("bucket" if versioned else "unversioned_bucket")
     put = bucket.put("a.jpg", b"gone soon")
     upload = replace(UPLOAD, bucket=put.bucket, key=put.key, version=put.version, etag=put.etag)
     one = build_record(Finding(upload, PREDICTION, FileFacts(put.etag)), BUNDLE, "request")
-    item = typed({**(dict(one) if schema == 1 else stored(one)), **index_keys(one)})
-    boto3.client("dynamodb").put_item(TableName=TABLE, Item=item)
+    boto3.client("dynamodb").put_item(TableName=TABLE, Item=item_of(one, schema))
     assert list(table.everything()) == [one]
     gone = bucket.client.delete_object(Bucket=put.bucket, Key=put.key)
     named = Put(put.key, "", gone.get("VersionId"), put.bucket)
