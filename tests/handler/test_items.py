@@ -27,7 +27,7 @@ from sample_records import (
 from stored_items import SCHEMAS, golden_item, item_of
 from worker_rig import BOTH_CLOUDS, TABLE
 
-from benchmarks.image_bytes import item_bytes, projected, units
+from benchmarks.record_size import item_bytes, projected, units
 from handler.configuration import bundle_folder
 from handler.errors import REFUSALS, RefusedError, SupersededError, TryAgainError
 from handler.store.items import LABEL_NAMES, whole

@@ -1,17 +1,15 @@
-"""How many bytes does an image write: into DynamoDB, and into the log?
+"""How many bytes and write units does a record take in DynamoDB?
 
-    python -m benchmarks.image_bytes [--key-bytes 60] [--images 24] [--batch 32]
+    python -m benchmarks.record_size [--key-bytes 60] [--images 24]
 
 Classifies rendered images with the shipped bundle and sizes their items: as schema 1 stored them, as they are stored
-now, and what each index copies. The bucket has a name as long as the stack's own (46 bytes). The log is what the
-worker's own functions write for one batch. No AWS is needed: `item_bytes` counts as DynamoDB documents it.
+now, and what each index copies. The bucket has a name as long as the stack's own (46 bytes). No AWS is needed:
+`item_bytes` counts as DynamoDB documents it.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,10 +17,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from demo.lesions.assortment import demo_images
-from handler import telemetry
 from handler.configuration import bundle_folder
-from handler.flow.stages import Outcome
-from handler.intake.messages import Batch, Message, Upload
+from handler.intake.messages import Upload
 from handler.store.items import stored
 from handler.store.record import FileFacts, Finding, build_record, index_keys
 from handler.store.table import typed
@@ -146,32 +142,11 @@ def with_reasons(answer: Prediction, codes: tuple[ReferralCode, ...]) -> Predict
     return replace(answer, status=status, reasons=tuple(Reason(code, code.sentence) for code in codes))
 
 
-def log_bytes(batch: int) -> tuple[float, float]:
-    """Bytes an image of the worker's lines and of its metrics, for one invocation of `batch` images.
-
-    Lambda's own three lines an invocation, and the 26 bytes that CloudWatch stores with each line, do not count.
-    """
-    lines, numbers = io.StringIO(), io.StringIO()
-    cast("Any", telemetry.logger.registered_handler).stream = lines
-    telemetry.logger.append_keys(request_id=REQUEST_ID)
-    upload = Upload("b", "k", "3HL4kqtJvjVBH40Nrjfkd0aVbTvbTzXk", None, None)
-    message = Message(REQUEST_ID, (upload,), receives=1)
-    timings = dict.fromkeys(("fetch", "decode", "infer", "write"), 123.456789)
-    outcome = Outcome(upload, Status.REFERRED, written=True, reasons=(ReferralCode.UNCERTAIN,), timings_ms=timings)
-    with contextlib.redirect_stdout(numbers):
-        telemetry.report_batch(Batch((message,), partial_response=True), batch)
-        for _ in range(batch):
-            telemetry.report_outcome(outcome, message)
-        telemetry.metrics.flush_metrics()
-    return len(lines.getvalue()) / batch, len(numbers.getvalue()) / batch
-
-
 def main() -> None:
-    """Prints one line for each number of reasons, the largest of all images, and the log's bytes."""
+    """Prints one line for each number of reasons: the largest of all images."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--key-bytes", type=int, default=60, help="bytes of the image's key (60)")
     parser.add_argument("--images", type=int, default=24, help="rendered images to classify (24)")
-    parser.add_argument("--batch", type=int, default=32, help="images of one invocation, for the log (32)")
     given = parser.parse_args()
     classifier = Classifier.load(bundle_folder({}))
     answers = classifier.classify([content for _, content in demo_images(count=given.images)])
@@ -188,8 +163,6 @@ def main() -> None:
         print(
             f"| {kind} | " + " | ".join(f"{max(column):,}" for column in zip(*map(astuple, sizes), strict=True)) + " |"
         )
-    line, metrics = log_bytes(given.batch)
-    print(f"\nLog, bytes an image: {line:.0f} for its line, {metrics:.0f} for metrics (batch of {given.batch}).")
 
 
 if __name__ == "__main__":
