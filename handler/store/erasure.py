@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from handler.aws import AWS_ERRORS, IMPATIENT, aws_code, unavailable
 from handler.errors import ErrorCode
 from handler.intake.messages import Removal, iso8601
+from handler.store.items import whole
 from handler.store.record import object_version
 from handler.store.table import Key, item_key, look_up, plain, typed
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from handler.aws import Patience
     from handler.intake.messages import Upload
     from handler.pseudonyms import Pseudonyms
+    from handler.store.record import Record
 
 # Twice through a queue and the housekeeper's (10 days together) and its dead-letter queue (14 days), for one redrive.
 MARK_DAYS = 48
@@ -182,14 +184,14 @@ class Erasure:
                 raise unavailable(ErrorCode.TABLE_UNAVAILABLE, "DeleteItem", error) from error
         return [object_version(record["version"]) for record in erased]
 
-    def _records(self, removal: Removal, patience: Patience) -> Iterator[dict[str, Any]]:
+    def _records(self, removal: Removal, patience: Patience) -> Iterator[Record]:
         """The image's records: only the attributes that erasing needs."""
         query: dict[str, Any] = {
             "TableName": self.table,
             "ConsistentRead": True,
             "KeyConditionExpression": "image = :image",
             "ExpressionAttributeValues": {":image": {"S": removal.image}},
-            "ProjectionExpression": "#version, uploaded_at, #object.#version",
+            "ProjectionExpression": "image, #version, uploaded_at, #object.#version",
             "ExpressionAttributeNames": {"#version": "version", "#object": "object"},
         }
         if removal.version and not removal.marker:
@@ -200,7 +202,7 @@ class Erasure:
                 page = patience.call(self.client.query, **query)
             except AWS_ERRORS as error:
                 raise unavailable(ErrorCode.TABLE_UNAVAILABLE, "Query", error) from error
-            yield from map(plain, page["Items"])
+            yield from (whole(plain(item)) for item in page["Items"])
             if "LastEvaluatedKey" not in page:
                 return
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
+from handler.store.items import with_sentences
 from handler.store.record import BY_LABEL, BY_PROBLEM, INDEX_KEYS, shards
 from handler.store.table import plain
 
@@ -217,11 +218,15 @@ def _shard_entries(
         ExpressionAttributeNames={"#shard": partition_key, "#rank": sort_key},
         ExpressionAttributeValues={":shard": {"S": shard}, ":lowest": {"S": lowest}, ":highest": {"S": highest}},
     )
-    entries = (plain(item) for page in pages for item in page["Items"])
+    entries = (_entry(plain(item)) for page in pages for item in page["Items"])
     for _, equal in groupby(entries, key=lambda entry: entry[sort_key]):
         for entry in sorted(equal, key=lambda entry: _place(entry, index), reverse=True):
             if not after or _place(entry, index) < after:
                 yield entry
+
+
+def _entry(attributes: dict[str, Any]) -> dict[str, Any]:
+    return attributes | ({"reasons": with_sentences(attributes["reasons"])} if "reasons" in attributes else {})
 
 
 def _place(entry: dict[str, Any], index: str) -> _Place:

@@ -4,10 +4,16 @@ Attributes of an item:
 
     image            S  partition key, `<bucket>/<key>`
     version          S  sort key, `<object version id, or etag>#<model version>`: one item for each upload and model
-    schema, status, label, confidence, ...
-                        the fields of `handler.store.record.Record`, as they are; numbers are exact decimals
-    object           M  bucket, key, version, etag, bytes, sha256, format, width and height of the image's file.
-                        Not called `image`: an attribute has one type, and that name is the key's
+    schema           N  2, of the item; 1 on items that hold the whole record
+    status, label, confidence, ...
+                        the fields of `handler.store.record.Record`, as far as a reader cannot know them without being
+                        told: `handler.store.items` says which, and in what form. Numbers are exact decimals
+    heatmap          B  rows, columns, and the values row by row, one byte each
+    reasons          L  of M: code; and a sentence, where it is not the code's own
+    object           M  etag, bytes, sha256 (B), format, width and height of the image's file; version only where it is
+                        null. Not called `image`: an attribute has one type, and that name is the key's
+    model            M  name, digest (B)
+    notice           S  Research use only.
     label_shard      S  `<label>#<yyyy-mm-dd>#<shard>`, only on classified and referred
     confidence_rank  S  `0.973114#<hash of image>`, only on classified and referred
     problem_shard    S  `<status>#<yyyy-mm-dd>#<shard>`, only on referred, rejected, superseded and failed
@@ -17,7 +23,7 @@ Attributes of an item:
 Indexes, which `handler.store.record` explains and `handler.store.queries` reads:
 
     by_label     label_shard, confidence_rank    carries status, label, confidence, triage, predicted_at
-    by_problem   problem_shard, predicted_at     carries status, reasons
+    by_problem   problem_shard, predicted_at     carries status, reasons (without the codes' own sentences)
 
 When several events, workers or retries name one upload, one record remains:
 
@@ -36,11 +42,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from boto3.dynamodb.types import Binary, TypeDeserializer, TypeSerializer
 
 from handler.aws import AWS_ERRORS, IMPATIENT, Patience, aws_code, unavailable
 from handler.errors import REFUSALS, ErrorCode, TryAgainError
-from handler.store.record import INDEX_KEYS, Record, index_keys, object_version
+from handler.store.items import stored, whole
+from handler.store.record import Record, index_keys, object_version
 from model_layer import Status
 
 if TYPE_CHECKING:
@@ -58,7 +65,6 @@ _SURE_REQUESTS = 5
 _BRIEF = Patience(lambda: 10.0)
 
 _PROVISIONAL = (Status.FAILED, Status.SUPERSEDED)
-_HIDDEN = INDEX_KEYS | {"expires_at", "attempts"}
 _FIELDS = tuple(Record.__annotations__)  # the inherited ones too
 _SECONDS_PER_DAY = 86_400
 
@@ -189,7 +195,7 @@ class PredictionsTable:
             yield from (_record(item) for item in page["Items"] if "status" in item)
 
     def _item(self, record: Record, attempts: int) -> dict[str, Any]:
-        attributes: dict[str, Any] = {**record, **index_keys(record)}
+        attributes: dict[str, Any] = {**stored(record), **index_keys(record)}
         if attempts:
             attributes["attempts"] = attempts
         if self._ttl_days:
@@ -235,12 +241,12 @@ def item_key(image: str, version: str) -> dict[str, Any]:
 
 
 def typed(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Plain JSON as an item. Raises TypeError for what DynamoDB has no number for (NaN, infinity)."""
+    """Plain JSON and bytes as an item. Raises TypeError for what DynamoDB has no number for (NaN, infinity)."""
     return {name: _serialize(_exact(value)) for name, value in attributes.items()}
 
 
 def plain(item: dict[str, Any]) -> dict[str, Any]:
-    """An item in DynamoDB's typed form as plain JSON."""
+    """An item in DynamoDB's typed form as plain JSON and bytes."""
     return {name: _number(_deserialize(value)) for name, value in item.items()}
 
 
@@ -261,6 +267,8 @@ def _number(value: Any) -> Any:
     match value:
         case Decimal():
             return int(value) if value == value.to_integral_value() else float(value)
+        case Binary():
+            return bytes(cast("Any", value))  # its stub has no __bytes__
         case dict():
             return {name: _number(part) for name, part in value.items()}
         case list():
@@ -275,7 +283,7 @@ def _state(item: dict[str, Any]) -> State:
 
 
 def _record(item: dict[str, Any]) -> Record:
-    return cast("Record", plain({name: value for name, value in item.items() if name not in _HIDDEN}))
+    return whole(plain(item))
 
 
 # Look-ups of many items

@@ -8,6 +8,7 @@ import json
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 from running import running
 from sample_images import encoded, jpeg, picture
+from stored_items import SCHEMAS, golden_item
 from test_classify import assert_problem, heic
 
 from api import records
@@ -25,6 +27,7 @@ from handler.store.table import PredictionsTable
 from model_layer import Classifier
 
 TODAY = datetime.now(UTC).date()
+GOLDEN = Path(__file__).parents[1] / "golden" / "record-1.json"
 
 
 def put(client: httpx.Client, content: bytes, *, content_type: str | None = None) -> str:
@@ -102,6 +105,16 @@ def test_an_upload_becomes_a_record_that_is_found_shown_and_erased(client, work)
         assert response.status_code == 404
     work()  # the bucket's news of the deletion
     assert client.get("/v1/prediction", params={"image": image}).status_code == 404
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_a_record_that_an_older_worker_wrote_reads_like_all_others(client, stack, schema):
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    stack.endpoint.client("dynamodb").put_item(TableName=stack.table, Item=golden_item(schema))
+    history = client.get("/v1/prediction", params={"image": golden["image"]}).json()
+    assert history["records"] == [golden]
+    listed = client.get("/v1/predictions", params={"status": "referred", "day": "2026-11-23"}).json()["predictions"]
+    assert [entry["reasons"] for entry in listed] == [golden["reasons"]]
 
 
 def test_erasing_takes_every_version_and_what_is_still_on_its_way(client, stack, work):

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from stored_items import item_of
 
 from cli.app import main
 from cli.compare import paired_change, wilson
 from handler.intake.messages import Upload
 from handler.store.record import Finding, build_record
-from handler.store.table import PredictionsTable
 from model_layer import Heatmap, ImageFacts, Prediction, Reason, ReferralCode, Status
 
 DAY = datetime(2026, 11, 23, 9, tzinfo=UTC)
@@ -35,15 +35,16 @@ REFERRED = replace(ANSWER, status=Status.REFERRED, reasons=(Reason(ReferralCode.
 
 @pytest.fixture
 def two_models(reached):
-    """Ten uploads under version 1 on one day, and nine of them under version 2 a week later."""
-    table = PredictionsTable(reached.endpoint.client("dynamodb"), reached.table)
+    """Ten uploads under version 1 on one day, and nine of them under version 2 a week later, in items of schema 2."""
+    dynamodb = reached.endpoint.client("dynamodb")
     changed = {0: MELANOMA, 1: MELANOMA, 2: REFERRED}
     for number in range(10):
         upload = Upload(reached.bucket, f"{number}.jpg", f"v{number}", "e", None)
         for version, answer, at in (("1", ANSWER, DAY), ("2", changed.get(number, ANSWER), DAY + timedelta(days=7))):
             if (number, version) != (9, "2"):
                 bundle = SimpleNamespace(name="m", version=version, digest="sha256:0")
-                table.put(build_record(Finding(upload, answer), bundle, "request", at))
+                one = build_record(Finding(upload, answer), bundle, "request", at)
+                dynamodb.put_item(TableName=reached.table, Item=item_of(one, schema=int(version)))
     return ["--stack", reached.name, "--day", f"{DAY:%Y-%m-%d}"]
 
 

@@ -17,6 +17,7 @@ from urllib.parse import quote_plus
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stored_items import SCHEMAS, item_of
 
 from cli.app import main
 from cli.backfill import choice, inventory, objects, run
@@ -25,7 +26,6 @@ from handler.errors import TryAgainError
 from handler.intake.events import read_event
 from handler.intake.messages import Upload
 from handler.store.record import Finding, build_record
-from handler.store.table import PredictionsTable
 from model_layer import Rejection, RejectionCode
 
 COLUMNS = ("Bucket", *NEEDED, "StorageClass")
@@ -124,15 +124,16 @@ def test_a_changed_file_and_another_buckets_inventory_are_refused(reached, fille
 
 
 @pytest.mark.integration
-def test_only_objects_without_an_answer_of_the_model_version(reached, filled, tmp_path, capsys):
-    table = PredictionsTable(reached.endpoint.client("dynamodb"), reached.table)
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_only_objects_without_an_answer_of_the_model_version(reached, filled, tmp_path, capsys, schema):
+    dynamodb = reached.endpoint.client("dynamodb")
     bundle = SimpleNamespace(name="m", version="2", digest="sha256:0")
     for key, answer in (
         ("2026/1.jpg", Rejection(RejectionCode.BLANK)),
         ("2026/2.jpg", TryAgainError("out_of_time", "There was no time.")),
     ):
         finding = Finding(Upload(reached.bucket, key, filled[key], "e", None), answer)
-        table.put(build_record(finding, bundle, "request"))
+        dynamodb.put_item(TableName=reached.table, Item=item_of(build_record(finding, bundle, "request"), schema))
     assert _backfill(reached, tmp_path, "--model-version", "2", "--dry-run") == 0
     out = capsys.readouterr().out
     assert out.startswith("5 objects of ")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 from sample_images import jpeg, png
+from stored_items import SCHEMAS, golden_item
 
 from cli import submit as module
 from cli.app import main
@@ -402,6 +403,25 @@ def test_export_learns_the_labels_of_other_models_from_the_records(run, submitte
     labelled = {row["image"] for row in every if row["status"] == "referred"}
     assert labelled, "the tiny bundle refers some images, and from them come the labels"
     assert {row["image"] for row in run("export", "--bundle", folder).rows} == {row["image"] for row in every}
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_records_that_an_older_worker_wrote_read_like_all_others(run, local_stack, schema):
+    golden = json.loads((ROOT / "tests" / "golden" / "record-1.json").read_text(encoding="utf-8"))
+    stack = find("dermbatch", Account(local=True))
+    local_stack.client("dynamodb").put_item(TableName=stack.table, Item=golden_item(schema))
+    image = golden["image"]
+    assert run("show", image, "--json").rows == [golden]
+    assert "confidence of 43%" in run("show", image).out
+    assert run("export", "--day", "2026-11-23").rows == [golden]
+    for asked in (["--status", "referred"], ["--label", "mel"]):
+        (row,) = run("results", "--day", "2026-11-23", *asked, "--json").rows
+        assert all(golden[name] == value for name, value in row.items() if value is not None)
+    assert (
+        run("results", "--day", "2026-11-23", "--status", "referred", "--json").rows[0]["reasons"] == golden["reasons"]
+    )
+    assert run("erase", image, "--yes").out.endswith("0 versions and 1 record erased\n")
+    assert run("show", image).code == 1
 
 
 # Where AWS is

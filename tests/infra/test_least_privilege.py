@@ -43,14 +43,13 @@ Grant = tuple[str, str]
 """Action, and resource as the template names it."""
 
 
-# What Lambda does in the role's name: polls the queues, writes the log, sends traces. No run of ours can record it.
+# What Lambda does in the role's name: polls the queues, writes the log. No run of ours can record it.
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions
 def _lambdas_own(queues: list[str], log: str) -> set[Grant]:
     return {
         *((action, queue) for queue in queues for action in (
             "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")),
         ("logs:CreateLogStream", log), ("logs:PutLogEvents", log),
-        ("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*"),
     }  # fmt: skip
 
 

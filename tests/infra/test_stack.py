@@ -190,7 +190,7 @@ def test_the_raw_template_publishes_a_version_that_the_alias_names(endpoint: End
     configuration = lambda_.get_function_configuration(FunctionName=raw["WorkerName"], Qualifier="live")
     assert configuration["SnapStart"]["ApplyOn"] == "None"
     assert configuration["Architectures"] == ["x86_64"]
-    assert configuration["TracingConfig"] == {"Mode": "Active"}
+    assert configuration["TracingConfig"] == {"Mode": "PassThrough"}
     assert configuration["LoggingConfig"]["LogGroup"] == raw["WorkerLogName"]
     variables = configuration["Environment"]["Variables"]
     assert variables["PREDICTIONS_TABLE"] == raw["TableName"]
