@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from handler import aws, telemetry
@@ -14,9 +16,11 @@ from handler.flow.queues import Queues
 from handler.flow.stages import Stages
 from handler.intake.events import read_event
 from handler.store.erasure import Erasure
+from handler.store.precedence import enter
 from handler.store.table import PredictionsTable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
 
     from handler.configuration import Settings
@@ -27,10 +31,15 @@ if TYPE_CHECKING:
 class Worker:
     """Answers events one at a time, as a Lambda's sandbox does."""
 
-    def __init__(self, settings: Settings, stages: Stages, erasure: Erasure | None) -> None:
+    def __init__(
+        self, settings: Settings, stages: Stages, erasure: Erasure | None, enter_model: Callable[[], None]
+    ) -> None:
+        """`enter_model` enters the model into the table's list (`handler.store.precedence`)."""
         self._settings = settings
         self._stages = stages
         self._erasure = erasure
+        self._enter_model = enter_model
+        self._entered = False
         self._queues = Queues(lambda: aws.client("sqs", settings))
 
     @classmethod
@@ -47,7 +56,22 @@ class Worker:
         classifier = loading.result() if loading else load(settings)
         table = PredictionsTable(dynamodb, name, settings.record_ttl_days)
         erasure = Erasure(dynamodb, name, reader.remaining) if settings.erase_removed else None
-        return cls(settings, Stages(reader, classifier, table, settings.inference_threads), erasure)
+        return cls(
+            settings,
+            Stages(reader, classifier, table, settings.inference_threads),
+            erasure,
+            partial(enter, dynamodb, name, classifier.bundle.version),
+        )
+
+    def enter_model(self) -> None:
+        """Enters the model into the table's list, once in the life of this process.
+
+        A table that cannot be written will not take a record either; then the next invocation enters the model.
+        """
+        if not self._entered:
+            with suppress(TryAgainError):
+                self._enter_model()
+                self._entered = True
 
     def handle(self, event: object, context: Any) -> dict[str, list[dict[str, str]]]:
         """Gives every upload that `event` names a record, or hands its message back to the queue.
@@ -71,6 +95,8 @@ class Worker:
             visibility_timeout=settings.visibility_timeout,
         )
         telemetry.report_batch(batch, len(delivery.messages_naming))
+        if delivery.messages_naming:
+            self.enter_model()
         errors = unbegun = 0
         for outcome in delivery.run():
             errors += bool(outcome.error)

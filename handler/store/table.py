@@ -26,7 +26,8 @@ When several events, workers or retries name one upload, one record remains:
     a rejection for what S3 refused                     gives way to all others: the object may become readable
     `failed`                                            gives way to all others, and to a later `failed`
 
-The marks of removed objects are items beside the records; `handler.store.erasure` describes them.
+The marks of removed objects and the list of models are items beside the records; `handler.store.erasure` and
+`handler.store.precedence` describe them.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from handler.store.record import INDEX_KEYS, Record, index_keys
 from model_layer import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -137,7 +138,7 @@ class PredictionsTable:
         """
         attributes = ("image", "version", "status", "predicted_at", "attempts", "reasons")
         found = map(plain, look_up(self._client, self._name, keys, attributes, patience=patience))
-        return {(item["image"], item["version"]): _state(item) for item in found}
+        return {(item["image"], item["version"]): state_of(item) for item in found}
 
     def get(self, image: str, version: str) -> Record | None:
         """The record of `image` (`<bucket>/<key>`) and `version` (`<object version>#<model version>`)."""
@@ -249,7 +250,8 @@ def _number(value: Any) -> Any:
             return value
 
 
-def _state(item: dict[str, Any]) -> State:
+def state_of(item: Mapping[str, Any]) -> State:
+    """The state of a record, or of its entry in an index."""
     refused = _is_refusal(item["status"], item.get("reasons", ()))
     return State(item["status"], item["predicted_at"], item.get("attempts", 0), refused)
 

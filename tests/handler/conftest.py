@@ -128,6 +128,7 @@ def make_rig(tiny_bundle: Path, table: PredictionsTable, monkeypatch: pytest.Mon
 
         monkeypatch.setattr(aws, "client", client)
         worker = Worker.start(settings, loading)
+        worker.enter_model()  # so that the requests of a test are those of its uploads
         return Rig(worker, settings, loading.result(), clients["s3"], clients["dynamodb"])
 
     return make

@@ -16,6 +16,7 @@ from botocore.awsrequest import AWSResponse
 from s3_events import BUCKET, Put
 
 from handler import telemetry
+from handler.store.precedence import PARTITION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,8 +106,12 @@ class Rig:
 
 
 def items() -> list[dict[str, Any]]:
-    """All items of the table as they are stored: records with their hidden attributes, and marks of removals."""
-    return boto3.client("dynamodb").scan(TableName=TABLE)["Items"]
+    """All items of the table as they are stored: records with their hidden attributes, and marks of removals.
+
+    Without the list of models.
+    """
+    found = boto3.client("dynamodb").scan(TableName=TABLE)["Items"]
+    return [item for item in found if item["image"]["S"] != PARTITION]
 
 
 def counted(capsys: pytest.CaptureFixture[str]) -> dict[str, list[float]]:
