@@ -94,7 +94,7 @@ class Worker:
             max_receives=settings.max_receives,
             visibility_timeout=settings.visibility_timeout,
         )
-        telemetry.report_batch(batch, len(delivery.messages_naming))
+        telemetry.report_batch(batch, len(delivery.messages_naming), self._stages.model_version)
         if delivery.messages_naming:
             self.enter_model()
         errors = unbegun = 0

@@ -121,14 +121,18 @@ class Stages:
         # Decoding is bound by the cores, and a large image takes hundreds of MB: one decoder for each core.
         self._decoding = BoundedSemaphore(cores)
 
+    @property
+    def model_version(self) -> str:
+        """Of the bundle that answers."""
+        return self._classifier.bundle.version
+
     def states(self, uploads: Collection[Upload], invocation: Invocation) -> dict[Upload, State]:
         """The states of those of `uploads` that have a record under this model.
 
         Raises:
             TryAgainError: the table cannot be read now.
         """
-        version = self._classifier.bundle.version
-        keys = {upload: record_key(upload, version) for upload in uploads}
+        keys = {upload: record_key(upload, self.model_version) for upload in uploads}
         found = self._table.states(keys.values(), invocation.patience)
         return {upload: found[key] for upload, key in keys.items() if key in found}
 
@@ -149,7 +153,7 @@ class Stages:
         Raises:
             TryAgainError: the table cannot be written now.
         """
-        self._table.withdraw(record_key(upload, self._classifier.bundle.version), invocation.request_id)
+        self._table.withdraw(record_key(upload, self.model_version), invocation.request_id)
 
     def prepare(self, upload: Upload) -> Decoded | Finding:
         """Fetches and decodes. Returns a finding if that already settles what becomes of the upload."""

@@ -248,7 +248,9 @@ def test_an_image_that_another_model_scored_again_is_listed_once_and_its_current
         enter(dynamodb, settings.table, f"{prefix}-{model}")
 
     def listed() -> list[float]:
-        return [one["confidence"] for one in client.get("/v1/predictions", params={"label": label}).json()["predictions"]]
+        return [
+            one["confidence"] for one in client.get("/v1/predictions", params={"label": label}).json()["predictions"]
+        ]
 
     def on_top() -> float:
         return client.get("/v1/prediction", params={"image": image}).json()["records"][0]["confidence"]

@@ -72,7 +72,7 @@ def reported(capsys) -> set[str]:
     upload = SimpleNamespace(image="b/k", bucket="b", key="k", object_version="v")
     message = SimpleNamespace(id="m", receives=1, ignored=1, problems=())
     timings = dict.fromkeys(("fetch", "decode", "infer", "write"), 1.0)
-    telemetry.report_batch(SimpleNamespace(messages=[message]), 6)
+    telemetry.report_batch(SimpleNamespace(messages=[message]), 6, "1")
     for status in (*STATUSES, None):
         error = None if status else TryAgainError("out_of_time", "There was no time.")
         outcome = {"upload": upload, "status": status, "written": bool(status), "erased": bool(status), "reasons": []}
