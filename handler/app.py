@@ -17,7 +17,7 @@ settings = Settings.from_environment()
 loading = begin_loading(settings)
 
 from handler.telemetry import logger, metrics  # noqa: E402
-from handler.worker import Worker  # noqa: E402
+from handler.worker import CHECK_EVENT, Worker  # noqa: E402
 
 
 def reseed_after_restore() -> bool:
@@ -42,6 +42,8 @@ reseed_after_restore()
 
 @logger.inject_lambda_context(log_event=False)  # never: events contain keys
 @metrics.log_metrics(capture_cold_start_metric=True)
-def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, list[dict[str, str]]]:
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Classifies the uploads that `event` names; returns the messages to be tried again."""
+    if event == CHECK_EVENT:  # from handler.rollout
+        return worker.check()
     return worker.handle(event, context)

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from model_layer import Classifier
 
 
+CHECK_EVENT = {"dermbatch": "check"}
+"""The event that asks a worker whether it should get uploads. No source of uploads can send it."""
+
+
 class Worker:
     """Answers events one at a time, as a Lambda's sandbox does."""
 
@@ -72,6 +76,10 @@ class Worker:
             with suppress(TryAgainError):
                 self._enter_model()
                 self._entered = True
+
+    def check(self) -> dict[str, Any]:
+        """The model's version, and `problems`: one sentence for each reason why this worker should get no uploads."""
+        return {"model": self._stages.model_version, "problems": self._stages.problems(self._settings.uploads_bucket)}
 
     def handle(self, event: object, context: Any) -> dict[str, list[dict[str, str]]]:
         """Gives every upload that `event` names a record, or hands its message back to the queue.

@@ -15,6 +15,7 @@ from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING
 
 from handler.errors import ErrorCode, RefusedError, SupersededError, TryAgainError
+from handler.intake.messages import Upload
 from handler.store.record import FileFacts, Finding, build_record, record_key
 from model_layer import Rejection
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from handler.aws import Patience
     from handler.flow.fetching import BucketReader
     from handler.flow.invocation import Invocation
-    from handler.intake.messages import Upload
     from handler.store.table import PredictionsTable, State
     from model_layer import Classifier, DecodedImage, Prediction, Status
 
@@ -32,6 +32,9 @@ _PATIENCE_BEFORE_THE_LAST_S = 10.0
 """How long the receive before the last repeats a `failed` record that the table does not take."""
 _MOST_UNWRITTEN = 2000
 """Findings kept for uploads that come back, about 3 KB each."""
+
+_NO_OBJECT = "dermbatch/check"
+"""A key that no upload has."""
 
 UNFINISHED = TryAgainError(
     ErrorCode.UNFINISHED,
@@ -125,6 +128,22 @@ class Stages:
     def model_version(self) -> str:
         """Of the bundle that answers."""
         return self._classifier.bundle.version
+
+    def problems(self, bucket: str | None) -> list[str]:
+        """Why a worker should get no uploads: its answer departs from the stated one, or table or bucket give none."""
+        from model_layer.known_answer import departure  # noqa: PLC0415 (once before a worker gets uploads, if at all)
+
+        nothing = Upload(bucket or "", _NO_OBJECT, None, None, None)
+        found = [problem] if (problem := departure(self._classifier)) else []
+        try:
+            self._table.states([record_key(nothing, self.model_version)])
+            if bucket:
+                self._reader.fetch(nothing)
+        except (SupersededError, RefusedError):
+            pass  # the bucket answers about the object, so it can be read
+        except TryAgainError as error:
+            found.append(error.sentence)
+        return found
 
     def states(self, uploads: Collection[Upload], invocation: Invocation) -> dict[Upload, State]:
         """The states of those of `uploads` that have a record under this model.

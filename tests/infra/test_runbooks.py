@@ -60,7 +60,7 @@ def test_every_alarm_has_its_runbook(template):
         for resource in template["Resources"].values()
         if resource["Type"] == "AWS::CloudWatch::Alarm"
     ]
-    assert len(suffixes) == 8
+    assert len(suffixes) == 9
     for suffix in suffixes:
         assert f"`{suffix}`" in OPERATIONS, suffix
 
