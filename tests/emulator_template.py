@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def for_emulator(template: Mapping[str, Any], image: str, workers: int = 2) -> dict[str, Any]:
     """The whole template for an emulator with Docker, whose function is `image` with at most `workers` on a lane.
 
-    Leaves out alarms on several metrics. The limit is a plain number, because the emulator's poller takes no parameter
+    Leaves out alarms on several metrics, and CodeDeploy, which the emulator does not have. The limit is a plain number, because the emulator's poller takes no parameter
     there.
     """
     resources = {
@@ -27,5 +27,6 @@ def for_emulator(template: Mapping[str, Any], image: str, workers: int = 2) -> d
     resources[function_id] = {**function, "Properties": {**function["Properties"], "Events": events}}
     for key, resource in resources.items():
         if resource["Type"] == "AWS::Serverless::Function":  # SAM wants an image also where a condition makes none
-            resources[key] = {**resource, "Properties": {**resource["Properties"], "ImageUri": image}}
+            properties = {k: v for k, v in resource["Properties"].items() if k != "DeploymentPreference"}
+            resources[key] = {**resource, "Properties": {**properties, "ImageUri": image}}
     return {**template, "Resources": resources}
