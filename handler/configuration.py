@@ -61,6 +61,10 @@ class Settings:
     """
     erase_removed: bool
     """Whether the records of objects that are deleted from the bucket are erased."""
+    shadow: bool
+    """Whether this worker tries a candidate model on a copy of the uploads: its records are in no index, and no query
+    gives them.
+    """
     aws_endpoint_url: str | None
     """Address of an emulator; unset: AWS. boto3 reads it from the environment."""
     powertools_log_level: str
@@ -86,6 +90,7 @@ class Settings:
             uploads_bucket=_bucket(environment),
             ignore_system_files=_switch(environment, "IGNORE_SYSTEM_FILES", default=True),
             erase_removed=_switch(environment, "ERASE_REMOVED", default=True),
+            shadow=_switch(environment, "SHADOW", default=False),
             aws_endpoint_url=_address(environment),
             powertools_log_level=_log_level(environment),
         )

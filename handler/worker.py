@@ -58,7 +58,7 @@ class Worker:
         reader = BucketReader(aws.client("s3", settings), settings.max_image_bytes)
         dynamodb, name = aws.client("dynamodb", settings), settings.predictions_table
         classifier = loading.result() if loading else load(settings)
-        table = PredictionsTable(dynamodb, name, settings.record_ttl_days)
+        table = PredictionsTable(dynamodb, name, settings.record_ttl_days, shadow=settings.shadow)
         erasure = Erasure(dynamodb, name, reader.remaining) if settings.erase_removed else None
         return cls(
             settings,
@@ -68,11 +68,11 @@ class Worker:
         )
 
     def enter_model(self) -> None:
-        """Enters the model into the table's list, once in the life of this process.
+        """Enters the model into the table's list, once in the life of this process; a candidate has no place there.
 
         A table that cannot be written will not take a record either; then the next invocation enters the model.
         """
-        if not self._entered:
+        if not self._entered and not self._settings.shadow:
             with suppress(TryAgainError):
                 self._enter_model()
                 self._entered = True

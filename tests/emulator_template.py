@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 def for_emulator(template: Mapping[str, Any], image: str, workers: int = 2) -> dict[str, Any]:
     """The whole template for an emulator with Docker, whose function is `image` with at most `workers` on a lane.
 
-    Leaves out alarms on several metrics, and CodeDeploy, which the emulator does not have. The limit is a plain number, because the emulator's poller takes no parameter
-    there.
+    Leaves out alarms on several metrics, and CodeDeploy, which the emulator does not have. The limit is a plain number,
+    because the emulator's poller takes no parameter there. Without what only people and checkov read, since a request
+    takes 51,200 bytes (SAM puts the template into a bucket, which takes a megabyte).
     """
     resources = {
-        key: resource for key, resource in template["Resources"].items() if "Metrics" not in resource["Properties"]
+        key: {part: value for part, value in resource.items() if part != "Metadata"}
+        for key, resource in template["Resources"].items()
+        if "Metrics" not in resource["Properties"]
     }
     function_id, function = worker_function(template)
     events = {
@@ -29,4 +32,4 @@ def for_emulator(template: Mapping[str, Any], image: str, workers: int = 2) -> d
         if resource["Type"] == "AWS::Serverless::Function":  # SAM wants an image also where a condition makes none
             properties = {k: v for k, v in resource["Properties"].items() if k != "DeploymentPreference"}
             resources[key] = {**resource, "Properties": {**properties, "ImageUri": image}}
-    return {**template, "Resources": resources}
+    return {**template, "Metadata": {}, "Resources": resources}

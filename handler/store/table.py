@@ -13,6 +13,8 @@ Attributes of an item:
     problem_shard    S  `<status>#<yyyy-mm-dd>#<shard>`, only on referred, rejected, superseded and failed
     expires_at       N  epoch seconds, the TTL attribute, only where records are kept for a limited time
     attempts         N  only on `failed`: how many attempts on it alone have not reported back
+    shadow           BOOL  true, only on what a candidate model answered in the shadow lane. Such a record is in no
+                        index, and readers see it only where they ask for it by its key
 
 Indexes, which `handler.store.record` explains and `handler.store.queries` reads:
 
@@ -25,6 +27,7 @@ When several events, workers or retries name one upload, one record remains:
     `superseded`                                        gives way to a final one: the object may come back
     a rejection for what S3 refused                     gives way to all others: the object may become readable
     `failed`                                            gives way to all others, and to a later `failed`
+    a record of the shadow lane                         gives way to all others of the same model
 
 The marks of removed objects and the list of models are items beside the records; `handler.store.erasure` and
 `handler.store.precedence` describe them.
@@ -59,7 +62,7 @@ _SURE_REQUESTS = 5
 _BRIEF = Patience(lambda: 10.0)
 
 _PROVISIONAL = (Status.FAILED, Status.SUPERSEDED)
-_HIDDEN = INDEX_KEYS | {"expires_at", "attempts"}
+_HIDDEN = INDEX_KEYS | {"expires_at", "attempts", "shadow"}
 _FIELDS = tuple(Record.__annotations__)  # the inherited ones too
 _SECONDS_PER_DAY = 86_400
 
@@ -87,11 +90,12 @@ class State:
 class PredictionsTable:
     """Writes and reads records. Thread-safe."""
 
-    def __init__(self, client: DynamoDBClient, name: str, ttl_days: int = 0) -> None:
-        """Records expire `ttl_days` after their prediction; 0: never."""
+    def __init__(self, client: DynamoDBClient, name: str, ttl_days: int = 0, *, shadow: bool = False) -> None:
+        """Records expire `ttl_days` after their prediction; 0: never. `shadow`: those written are the shadow lane's."""
         self._client = client
         self._name = name
         self._ttl_days = ttl_days
+        self._shadow = shadow
 
     def put(self, record: Record, *, attempts: int | None = 0, patience: Patience = IMPATIENT) -> bool:
         """Writes `record`, unless there is one that does not give way to it; returns whether it was written.
@@ -102,7 +106,7 @@ class PredictionsTable:
             TryAgainError: the table cannot be written now.
         """
         item = self._item(record, attempts or 0)
-        condition = _nothing_is_there() if attempts is None else _gives_way_to(record)
+        condition = self._of_own_kind(_nothing_is_there() if attempts is None else _gives_way_to(record))
         try:
             patience.call(self._client.put_item, TableName=self._name, Item=item, **condition)
         except AWS_ERRORS as error:
@@ -133,12 +137,15 @@ class PredictionsTable:
     def states(self, keys: Iterable[Key], patience: Patience = IMPATIENT) -> dict[Key, State]:
         """The states of those of `keys` that have a record. One written within the last second may be missed.
 
+        Records of the shadow lane count only in that lane.
+
         Raises:
             TryAgainError: the table cannot be read now.
         """
-        attributes = ("image", "version", "status", "predicted_at", "attempts", "reasons")
+        attributes = ("image", "version", "status", "predicted_at", "attempts", "reasons", "shadow")
         found = map(plain, look_up(self._client, self._name, keys, attributes, patience=patience))
-        return {(item["image"], item["version"]): state_of(item) for item in found}
+        counting = (item for item in found if self._shadow or "shadow" not in item)
+        return {(item["image"], item["version"]): state_of(item) for item in counting}
 
     def get(self, image: str, version: str) -> Record | None:
         """The record of `image` (`<bucket>/<key>`) and `version` (`<object version>#<model version>`)."""
@@ -146,14 +153,14 @@ class PredictionsTable:
         return _record(answer["Item"]) if "Item" in answer else None
 
     def history(self, image: str) -> Iterator[Record]:
-        """Every version of one image, under every model."""
+        """Every version of one image, under every model except candidates."""
         pages = self._client.get_paginator("query").paginate(
             TableName=self._name,
             KeyConditionExpression="image = :image",
             ExpressionAttributeValues={":image": {"S": image}},
         )
         for page in pages:
-            yield from map(_record, page["Items"])
+            yield from (_record(item) for item in page["Items"] if "shadow" not in item)
 
     def get_many(self, keys: Iterable[Key]) -> Iterator[Record]:
         """The records under those of `keys` that have one, in no order.
@@ -167,16 +174,25 @@ class PredictionsTable:
     def everything(self) -> Iterator[Record]:
         """Every record of the table, in no order. Reads every byte of it: for exports and small tables."""
         for page in self._client.get_paginator("scan").paginate(TableName=self._name):
-            yield from (_record(item) for item in page["Items"] if "status" in item)
+            yield from (_record(item) for item in page["Items"] if "status" in item and "shadow" not in item)
 
     def _item(self, record: Record, attempts: int) -> dict[str, Any]:
-        attributes: dict[str, Any] = {**record, **index_keys(record)}
+        attributes: dict[str, Any] = {**record, **({"shadow": True} if self._shadow else index_keys(record))}
         if attempts:
             attributes["attempts"] = attempts
         if self._ttl_days:
             predicted = datetime.fromisoformat(record["predicted_at"])
             attributes["expires_at"] = int(predicted.timestamp()) + self._ttl_days * _SECONDS_PER_DAY
         return typed(attributes)
+
+    def _of_own_kind(self, condition: dict[str, Any]) -> dict[str, Any]:
+        """`condition` as it applies between the lanes: what is written into the shadow lane replaces nothing else."""
+        own = condition["ConditionExpression"]
+        if self._shadow:
+            own = f"attribute_not_exists(image) OR (attribute_exists(shadow) AND ({own}))"
+        else:
+            own = f"attribute_exists(shadow) OR {own}"
+        return {**condition, "ConditionExpression": own}
 
 
 # Which record gives way to which
