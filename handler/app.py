@@ -16,8 +16,9 @@ from handler.configuration import Settings, begin_loading
 settings = Settings.from_environment()
 loading = begin_loading(settings)
 
+from handler.rollout import CHECK_EVENT  # noqa: E402
 from handler.telemetry import logger, metrics  # noqa: E402
-from handler.worker import CHECK_EVENT, Worker  # noqa: E402
+from handler.worker import Worker  # noqa: E402
 
 
 def reseed_after_restore() -> bool:
@@ -44,6 +45,6 @@ reseed_after_restore()
 @metrics.log_metrics(capture_cold_start_metric=True)
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Classifies the uploads that `event` names; returns the messages to be tried again."""
-    if event == CHECK_EVENT:  # from handler.rollout
+    if event == CHECK_EVENT:
         return worker.check()
     return worker.handle(event, context)

@@ -16,10 +16,11 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from handler.worker import CHECK_EVENT
-
 logger = logging.getLogger(__name__)
 logger.setLevel(logging.INFO)
+
+CHECK_EVENT = {"dermbatch": "check"}
+"""Asks a worker whether it should get uploads. No source of uploads can send it."""
 
 # A version that has just been made reads its whole image at the first start. The function's own timeout is 120 s.
 _PATIENT = Config(read_timeout=100, connect_timeout=5, retries={"total_max_attempts": 1})

@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from model_layer import Classifier
 
 
-CHECK_EVENT = {"dermbatch": "check"}
-"""The event that asks a worker whether it should get uploads. No source of uploads can send it."""
-
-
 class Worker:
     """Answers events one at a time, as a Lambda's sandbox does."""
 

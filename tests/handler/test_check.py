@@ -12,7 +12,7 @@ from s3_events import BUCKET
 from worker_rig import answer
 
 from handler import rollout
-from handler.worker import CHECK_EVENT
+from handler.rollout import CHECK_EVENT
 from model_layer import Classifier
 from model_layer.known_answer import known_answer
 

@@ -12,7 +12,7 @@ from sample_images import jpeg
 from sample_records import TODAY, UPLOAD, a_record
 from worker_rig import BOTH_CLOUDS, TABLE, answer
 
-from handler.store import record
+from handler.store import queries, record
 from handler.store.precedence import PARTITION, Precedence, enter, prefer
 from handler.store.queries import Question, entries, latest_problems, most_confident
 from handler.store.record import BY_LABEL, BY_PROBLEM
@@ -155,6 +155,20 @@ def test_pages_lead_over_what_is_not_current(table, models):
     every = list(entries(client, TABLE, BY_PROBLEM, ["referred"], WEEK, every_model=True))
     assert len(every) == 20
     assert len(list(entries(client, TABLE, BY_LABEL, ["mel"], WEEK))) == 12
+
+
+def test_a_page_reads_no_more_than_its_bound_where_nothing_is_current(table, models, monkeypatch):
+    """A day whose images have all been scored again since."""
+    monkeypatch.setattr(queries, "MOST_READ", 3)
+    old, new = models
+    for number in range(5):
+        table.put(under(old, key=f"{number}.jpg"))
+        table.put(under(new, key=f"{number}.jpg", days=1))
+    client, question = boto3.client("dynamodb"), Question([TODAY], status="referred")
+    page, cursor = question.page(client, TABLE, ["mel"], 5)
+    assert page == []
+    assert cursor
+    assert question.page(client, TABLE, ["mel"], 5, cursor) == ([], None)
 
 
 def test_answers_of_the_first_model_cost_no_look_up(table, models, monkeypatch):
