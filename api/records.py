@@ -27,6 +27,7 @@ from handler.flow.fetching import BucketReader
 from handler.intake.messages import Upload, iso8601
 from handler.pseudonyms import Pseudonyms
 from handler.store.erasure import Erasure
+from handler.store.precedence import Precedence
 from handler.store.queries import CursorError, Question
 from handler.store.record import SHARDS
 from handler.store.table import PredictionsTable
@@ -86,18 +87,19 @@ class Records:
         self._table = PredictionsTable(self._dynamodb, self._name)
 
     def history(self, image: str) -> list[Record]:
-        """Every record of `image`, the latest first.
+        """Every record of `image`: the current one of each version first, the latest of them at the top.
 
         Raises:
             Problem: 404; there is none (yet).
         """
         with _problems():
             records = list(self._table.history(image)) if _can_be(image) else []
+            precedence = Precedence.read(self._dynamodb, self._name) if len(records) > 1 else Precedence({})
         if not records:
             raise Problem(
                 404, "no_record", "There is no record of this image; one that was just uploaded has one soon."
             )
-        return sorted(records, key=lambda record: record["predicted_at"], reverse=True)
+        return precedence.latest_first(records)
 
     def page(self, filters: Filters) -> tuple[list[dict[str, Any]], str | None]:
         """One page of predictions in short, and the cursor of the next.

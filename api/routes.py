@@ -167,7 +167,9 @@ def list_predictions(request: Request, filters: Annotated[Filters, Query()]) -> 
     response_class=JSONResponse,
 )
 def get_prediction(request: Request, image: ImageQuery) -> Response:
-    """Every version of the image under every model, the latest first. 404 with the code `no_record` until the first."""
+    """Every version of the image under every model. The current record of each version comes first, the latest of them
+    at the top; records of models that another has replaced follow. 404 with the code `no_record` until the first.
+    """
     records = _service(request).records.history(image)
     return JSONResponse({"image": image, "records": records, "notice": NOTICE})
 

@@ -143,7 +143,7 @@ class Predictions(_Answer):
 
 
 class History(_Answer):
-    """Every record of one image, the latest first."""
+    """Every record of one image, the current ones first."""
 
     image: str
     records: list[Record]

@@ -406,6 +406,9 @@ def export(
         typer.Option(metavar="FILE|DIR", help="A file, or a folder that gets day=.../records. Default: stdout."),
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of JSON Lines.")] = False,
+    every_model: Annotated[
+        bool, typer.Option("--every-model", help="Also records that a newer model's have replaced.")
+    ] = False,
     bundle: Bundle = None,
     stack: Stack = STACK,
     profile: Profile = None,
@@ -421,7 +424,7 @@ def export(
         from cli.results import days_of  # noqa: PLC0415
 
         form = Form.CSV if as_csv or (out and out.suffix == ".csv") else Form.JSON
-        return export(days_of(day or [], since), stack, account(), out, bundle, form)
+        return export(days_of(day or [], since), stack, account(), out, bundle, form, every_model=every_model)
 
     _run("export", run)
 
@@ -644,6 +647,34 @@ def compare(
         return compare(model_a, model_b, days_of(day or [], since), stack, account(), bundle, limit, form())
 
     _run("compare", run)
+
+
+@app.command()
+def models(
+    *,
+    prefer: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Give the records of this version precedence over all others.")
+    ] = None,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """List the versions of the model that have answered, and choose whose records count.
+
+    Where several versions have answered an image, results, export, the service and the page show the record of the one
+    that is listed first: the newest, unless --prefer has put another there. No record is changed or deleted.
+    """
+    account, form = _account(profile, region, local=local), _form(as_json=as_json, as_csv=as_csv)
+
+    def run() -> int:
+        from cli.models import models  # noqa: PLC0415
+
+        return models(prefer, stack, account(), form())
+
+    _run("models", run)
 
 
 dlq = typer.Typer(no_args_is_help=True, help="Look at dead letters, and send them back to the worker.")

@@ -196,7 +196,7 @@ def _answered(
     given: set[tuple[str, str]] = set()
     both = ((BY_LABEL, labels), (BY_PROBLEM, ("referred", "rejected")))
     for index, subjects in both:
-        for entry in entries(dynamodb, table, index, subjects, days):
+        for entry in entries(dynamodb, table, index, subjects, days, every_model=True):
             version, _, of_model = entry["version"].rpartition("#")
             seen[of_model] += 1
             if of_model == model and (entry["image"], version) not in given:

@@ -22,6 +22,7 @@ from botocore.exceptions import (
 )
 
 from handler.aws import AWS_ERRORS
+from handler.errors import TryAgainError
 from handler.pseudonyms import Pseudonyms
 from handler.store.table import PredictionsTable
 from infra.standing import standing_endpoint
@@ -48,11 +49,13 @@ class DeployedError(UserError):
 
 @contextlib.contextmanager
 def aws_calls(advice: str = "") -> Iterator[None]:
-    """Turns errors of boto3 into a DeployedError with the same sentence, followed by `advice`."""
+    """Turns errors of boto3 and of the store into a DeployedError with the same sentence, followed by `advice`."""
     try:
         yield
     except AWS_ERRORS as error:
         raise DeployedError(f"{_sentence(error)}.{advice}") from error
+    except TryAgainError as error:
+        raise DeployedError(f"{error.sentence}{advice}") from error
 
 
 def _sentence(error: Exception) -> str:

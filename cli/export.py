@@ -8,11 +8,10 @@ import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from cli.deployed import Account, DeployedError, aws_calls, find
+from cli.deployed import Account, aws_calls, find
 from cli.output import Form, Progress, count, say, write_csv, write_json
 from cli.results import labels_of
 from cli.rows import codes
-from handler.errors import TryAgainError
 from handler.store.queries import entries
 from handler.store.record import BY_LABEL, BY_PROBLEM, NOTICE, object_version
 
@@ -37,9 +36,18 @@ COLUMNS: dict[str, Callable[[Any], str] | None] = {
 
 
 def export(
-    days: Sequence[date], stack: str, account: Account, out: Path | None, bundle: Path | None, form: Form
+    days: Sequence[date],
+    stack: str,
+    account: Account,
+    out: Path | None,
+    bundle: Path | None,
+    form: Form,
+    *,
+    every_model: bool = False,
 ) -> int:
     """Writes the records of `days` to the file `out`, to `day=.../records` below the folder `out`, or to stdout.
+
+    `every_model`: also those that are not current.
 
     Raises:
         UserError: the stack cannot be reached.
@@ -56,17 +64,16 @@ def export(
                 progress.advance()
                 yield record
 
-        try:
-            if out is not None and (out.is_dir() or not (out.suffix or out.exists())):
-                for day in days:
-                    file = out / f"day={day}" / f"records.{'csv' if form is Form.CSV else 'jsonl'}"
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    written += _write(file, told(_records(deployed, table, day, labels)), form)
-            else:
-                every = (record for day in days for record in _records(deployed, table, day, labels))
-                written = _write(out, told(every), form)
-        except TryAgainError as error:
-            raise DeployedError(error.sentence) from error
+        def records(day: date) -> Iterator[Any]:
+            return _records(deployed, table, day, labels, every_model=every_model)
+
+        if out is not None and (out.is_dir() or not (out.suffix or out.exists())):
+            for day in days:
+                file = out / f"day={day}" / f"records.{'csv' if form is Form.CSV else 'jsonl'}"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                written += _write(file, told(records(day)), form)
+        else:
+            written = _write(out, told(record for day in days for record in records(day)), form)
     span = f"{days[0]} to {days[-1]}" if len(days) > 1 else str(days[0])
     say(f"{count(written, 'record')} of {span} (UTC){f' in {out}' if out else ''}. {NOTICE}")
     return 0
@@ -102,11 +109,13 @@ def flat(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**record, **facts, **model, "object_version": object_version(record["version"])}
 
 
-def _records(stack: Deployed, table: PredictionsTable, day: date, labels: set[str]) -> Iterator[Any]:
-    """Every record of `day`. Labels of other models are learnt from the records, and added to `labels`."""
+def _records(
+    stack: Deployed, table: PredictionsTable, day: date, labels: set[str], *, every_model: bool
+) -> Iterator[Any]:
+    """The records of `day`. Labels of other models are learnt from the records, and added to `labels`."""
     dynamodb = stack.client("dynamodb")
     asked: set[str] = set()
-    found = entries(dynamodb, stack.table, BY_PROBLEM, PROBLEMS, [day])
+    found = entries(dynamodb, stack.table, BY_PROBLEM, PROBLEMS, [day], every_model=every_model)
     while True:
         keys = (
             (entry["image"], entry["version"]) for entry in found if asked == set() or entry["status"] == "classified"
@@ -118,4 +127,4 @@ def _records(stack: Deployed, table: PredictionsTable, day: date, labels: set[st
         if not (new := labels - asked):
             return
         asked |= new
-        found = entries(dynamodb, stack.table, BY_LABEL, sorted(new), [day])
+        found = entries(dynamodb, stack.table, BY_LABEL, sorted(new), [day], every_model=every_model)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from cli.manifest import Sent
+    from handler.store.precedence import Precedence
     from handler.store.record import Record
     from handler.store.table import PredictionsTable
 
@@ -28,15 +29,19 @@ _GONE = frozenset({"404", "NoSuchKey", "NoSuchVersion", "405", "MethodNotAllowed
 _FAILED_FOR = timedelta(seconds=60)
 
 
-def look_up(table: PredictionsTable, sent: Collection[Sent]) -> Iterator[tuple[Sent, Record | None]]:
-    """The latest record of each of `sent`, in order; None where there is none (yet)."""
+def look_up(
+    table: PredictionsTable, precedence: Precedence, sent: Collection[Sent]
+) -> Iterator[tuple[Sent, Record | None]]:
+    """The current record of each of `sent`, in order; None where there is none (yet)."""
+
+    def current(one: Sent) -> Record | None:
+        return next(iter(precedence.current(_records(table, one.image, one.object_version))), None)
+
     asked = list(sent)
     with ThreadPoolExecutor(THREADS, "look-up") as threads:
         for start in range(0, len(asked), TOGETHER):
             group = asked[start : start + TOGETHER]
-            yield from zip(
-                group, threads.map(lambda one: latest(table, one.image, one.object_version), group), strict=True
-            )
+            yield from zip(group, threads.map(current, group), strict=True)
 
 
 def gone(s3: Any, sent: Sequence[Sent]) -> set[Sent]:
@@ -55,7 +60,12 @@ def gone(s3: Any, sent: Sequence[Sent]) -> set[Sent]:
 
 
 def follow(
-    table: PredictionsTable, s3: Any, sent: Iterable[Sent], seconds: float, on_record: Callable[[], None]
+    table: PredictionsTable,
+    precedence: Precedence,
+    s3: Any,
+    sent: Iterable[Sent],
+    seconds: float,
+    on_record: Callable[[], None],
 ) -> tuple[dict[Sent, Record], set[Sent]]:
     """Looks the records up until each of `sent` has its final one or is gone, at most for `seconds`.
 
@@ -66,7 +76,7 @@ def follow(
     deadline = time.monotonic() + seconds
     for rounds in itertools.count():
         left = []
-        for one, record in look_up(table, pending):
+        for one, record in look_up(table, precedence, pending):
             if record:
                 found[one] = record
             if record and _is_settled(record):
@@ -92,5 +102,8 @@ def _is_settled(record: Any) -> bool:
 
 def latest(table: PredictionsTable, image: str, upload_version: str) -> Record | None:
     """The newest record of one upload, under whichever model."""
-    records = [record for record in table.history(image) if object_version(record["version"]) == upload_version]
-    return max(records, key=lambda record: record["predicted_at"], default=None)
+    return max(_records(table, image, upload_version), key=lambda record: record["predicted_at"], default=None)
+
+
+def _records(table: PredictionsTable, image: str, upload_version: str) -> list[Record]:
+    return [record for record in table.history(image) if object_version(record["version"]) == upload_version]

@@ -16,6 +16,7 @@ from cli.output import Form, count, say, write_rows
 from cli.rows import COLUMNS, QUERY_COLUMNS, in_short, without_record
 from handler.configuration import bundle_folder
 from handler.errors import ConfigurationError
+from handler.store.precedence import Precedence
 from handler.store.queries import CursorError, Question
 from handler.store.record import NOTICE
 from model_layer.errors import UserError
@@ -63,7 +64,8 @@ def results_of(manifest: Path, stack: str, account: Account, asked: Asked, limit
         others = sum(one.bucket != deployed.bucket for one in sent)
         if others:
             say(f"results: {count(others, 'file')} went to another bucket than this stack's; give its --stack.")
-        found = look_up(deployed.predictions(), [one for one in sent if one.bucket == deployed.bucket])
+        precedence = Precedence.read(deployed.client("dynamodb"), deployed.table)
+        found = look_up(deployed.predictions(), precedence, [one for one in sent if one.bucket == deployed.bucket])
         s3 = deployed.client("s3")
         rows = (
             in_short(record, one.file) if record else without_record(one, away=bool(gone(s3, [one])))

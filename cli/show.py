@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from cli.deployed import Account, Deployed, aws_calls, find
 from cli.images import ImageError, bucket_and_key
 from cli.output import say, write_json
+from handler.store.precedence import Precedence
 from handler.store.record import NOTICE
 from model_layer import DecodingLimits, ImageRejectedError, Status
 from pictures.names import one_line
@@ -27,7 +28,7 @@ _LIMITS = DecodingLimits(max_bytes=10**9, max_pixels=10**9)
 
 
 def show(image: str, stack: str, account: Account, picture: Path | None, *, as_json: bool) -> int:
-    """Prints every record of `image`, the latest first; writes the heat map of the latest that has one to `picture`.
+    """Prints every record of `image`, the current ones first; writes the heat map of the first with one to `picture`.
 
     Raises:
         UserError: there is no record, or no heat map, or the stack cannot be reached.
@@ -35,8 +36,8 @@ def show(image: str, stack: str, account: Account, picture: Path | None, *, as_j
     with aws_calls():
         deployed = find(stack, account)
         bucket, key = bucket_and_key(image, deployed)
-        history = deployed.predictions().history(f"{bucket}/{key}")
-        records = sorted(history, key=lambda record: record["predicted_at"], reverse=True)
+        history = list(deployed.predictions().history(f"{bucket}/{key}"))
+        records = Precedence.read(deployed.client("dynamodb"), deployed.table).latest_first(history)
         if not records:
             raise ImageError(
                 f"There is no record of {one_line(key)} in {deployed.table}. An image that was just uploaded has one "

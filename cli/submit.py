@@ -18,6 +18,7 @@ from cli.manifest import NAME, Manifest, Sent
 from cli.output import Form, Progress, count, say, write_rows
 from cli.rows import COLUMNS, in_short, without_record
 from demo.files import MAX_KEY_BYTES, key_of
+from handler.store.precedence import Precedence
 from handler.store.record import NOTICE
 from model_layer.errors import UserError
 from pictures.names import one_line
@@ -181,7 +182,8 @@ def _send_all(uploader: Uploader, files: dict[str, Path], manifest: Manifest) ->
 def _wait(stack: Deployed, sent: Sequence[Sent], seconds: float, form: Form) -> int:
     """Prints what became of each file, after `seconds` at the latest."""
     with Progress("waiting for records", len(sent)) as progress:
-        records, pending = follow(stack.predictions(), stack.client("s3"), sent, seconds, progress.advance)
+        precedence = Precedence.read(stack.client("dynamodb"), stack.table)
+        records, pending = follow(stack.predictions(), precedence, stack.client("s3"), sent, seconds, progress.advance)
     rows = [
         in_short(records[one], one.file) if one in records else without_record(one, away=one not in pending)
         for one in sent

@@ -1,5 +1,6 @@
 """What happens to a batch of uploads, with AWS at its edges.
 
+    rollout                                  asks a new version of the worker for a known answer, before it gets uploads
     app ─► worker ─► intake/events           reads the event: the uploads and removals of its messages
                  └─► flow/delivery           the order of work: removals, new uploads, suspects
                       ├─► flow/stages        looks up which uploads have a record already
@@ -10,6 +11,7 @@
                       ├─► flow/queues        which messages to acknowledge early or to show again soon
                       └─► store/erasure      erases the records of removed objects: for each removal, and again after
                                              records are written, for uploads whose removal came first
+    store/queries ─► store/precedence       what was recorded, by label or status: the current records
 
 The store imports neither the flow nor `app`, so that commands and services can read it without a worker.
 
@@ -25,6 +27,8 @@ One noun for each thing, in the order in which an upload becomes them:
     record     a finding as it is kept under one model, with one of the five statuses; its state is the same in short
     outcome    what this invocation did with an upload or a removal: recorded, erased, or to be handed back
     suspect    an upload that may have killed a worker, or cannot come again; tried alone, each try is an attempt
+    current    of the records that several models left for one upload, the one that queries give
+    candidate  a model that answers a copy of the uploads in the shadow lane, and is seen by nobody else
     mark       what a removal leaves in the table, so that a later event of the removed upload is noticed
     pseudonym  what stands for an image in logs and marks: a hash under the stack's secret (`handler.pseudonyms`)
     marker     S3's delete marker: a version without content, which hides the older ones

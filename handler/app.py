@@ -19,6 +19,7 @@ settings = Settings.from_environment()
 loading = begin_loading(settings)
 
 from handler.processor import processor  # noqa: E402
+from handler.rollout import CHECK_EVENT  # noqa: E402
 from handler.telemetry import logger, metrics, report_start  # noqa: E402
 from handler.worker import Worker  # noqa: E402
 
@@ -54,8 +55,10 @@ if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":  # there no
 
 
 @metrics.log_metrics(capture_cold_start_metric=True)
-def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, list[dict[str, str]]]:
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Classifies the uploads that `event` names; returns the messages to be tried again."""
     # Not Powertools' decorator: it adds 300 bytes to every line, and a variable makes it log events with their keys.
     logger.append_keys(request_id=context.aws_request_id)
+    if event == CHECK_EVENT:
+        return worker.check()
     return worker.handle(event, context)

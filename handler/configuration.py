@@ -70,6 +70,10 @@ class Settings:
     """The secret in Secrets Manager under which images are named in logs and marks. Needed with `UPLOADS_BUCKET`; unset
     on a laptop: names that can be guessed can be found.
     """
+    shadow: bool
+    """Whether this worker tries a candidate model on a copy of the uploads: its records are in no index, and no query
+    gives them.
+    """
     aws_endpoint_url: str | None
     """Address of an emulator; unset: AWS. boto3 reads it from the environment."""
     powertools_log_level: str
@@ -100,6 +104,7 @@ class Settings:
             erase_removed=_switch(environment, "ERASE_REMOVED", default=True),
             removals_queue_url=_address(environment, "REMOVALS_QUEUE_URL"),
             hash_secret_arn=_hash_secret(environment),
+            shadow=_switch(environment, "SHADOW", default=False),
             aws_endpoint_url=_address(environment, "AWS_ENDPOINT_URL"),
             powertools_log_level=_log_level(environment),
         )

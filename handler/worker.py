@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from handler import aws, telemetry
@@ -15,9 +17,11 @@ from handler.intake.events import read_event
 from handler.loading import load
 from handler.pseudonyms import Pseudonyms
 from handler.store.erasure import Marks
+from handler.store.precedence import enter
 from handler.store.table import PredictionsTable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
 
     from handler.configuration import Settings
@@ -28,11 +32,21 @@ if TYPE_CHECKING:
 class Worker:
     """Answers events one at a time, as a Lambda's sandbox does."""
 
-    def __init__(self, settings: Settings, stages: Stages, marks: Marks | None, pseudonyms: Pseudonyms) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        stages: Stages,
+        marks: Marks | None,
+        pseudonyms: Pseudonyms,
+        enter_model: Callable[[], None],
+    ) -> None:
+        """`enter_model` enters the model into the table's list (`handler.store.precedence`)."""
         self._settings = settings
         self._stages = stages
         self._marks = marks
         self._pseudonyms = pseudonyms
+        self._enter_model = enter_model
+        self._entered = False
         self._queues = Queues(lambda: aws.client("sqs", settings), settings.removals_queue_url)
 
     @classmethod
@@ -48,9 +62,28 @@ class Worker:
         reader = BucketReader(aws.client("s3", settings), settings.max_image_bytes)
         dynamodb, name = aws.client("dynamodb", settings), settings.predictions_table
         classifier = loading.result() if loading else load(settings)
-        table = PredictionsTable(dynamodb, name, settings.record_ttl_days)
-        marks = Marks(dynamodb, name, pseudonyms) if settings.erase_removed else None
-        return cls(settings, Stages(reader, classifier, table, settings.inference_threads), marks, pseudonyms)
+        table = PredictionsTable(dynamodb, name, settings.record_ttl_days, shadow=settings.shadow)
+        return cls(
+            settings,
+            Stages(reader, classifier, table, settings.inference_threads),
+            Marks(dynamodb, name, pseudonyms) if settings.erase_removed else None,
+            pseudonyms,
+            partial(enter, dynamodb, name, classifier.bundle.version),
+        )
+
+    def enter_model(self) -> None:
+        """Enters the model into the table's list, once in the life of this process; a candidate has no place there.
+
+        A table that cannot be written will not take a record either; then the next invocation enters the model.
+        """
+        if not self._entered and not self._settings.shadow:
+            with suppress(TryAgainError):
+                self._enter_model()
+                self._entered = True
+
+    def check(self) -> dict[str, Any]:
+        """The model's version, and `problems`: one sentence for each reason why this worker should get no uploads."""
+        return {"model": self._stages.model_version, "problems": self._stages.problems(self._settings.uploads_bucket)}
 
     def handle(self, event: object, context: Any) -> dict[str, list[dict[str, str]]]:
         """Gives every upload that `event` names a record, or hands its message back to the queue.
@@ -73,7 +106,9 @@ class Worker:
             max_receives=settings.max_receives,
             visibility_timeout=settings.visibility_timeout,
         )
-        telemetry.report_batch(batch, len(delivery.messages_naming))
+        telemetry.report_batch(batch, len(delivery.messages_naming), self._stages.model_version)
+        if delivery.messages_naming:
+            self.enter_model()
         errors = unbegun = 0
         for outcome in delivery.run():
             errors += bool(outcome.error)

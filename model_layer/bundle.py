@@ -100,6 +100,8 @@ class Bundle:
     """None: the bundle does not judge photographs."""
     network: bytes
     """The ONNX file's content, exactly the bytes that the digest covers."""
+    known_answer: dict[str, float] | None = None
+    """The probability of each label for the image of `model_layer.known_answer`; None: the bundle states none."""
 
     @classmethod
     def read(cls, folder: str | Path) -> Bundle:
@@ -122,6 +124,7 @@ class Bundle:
                 points=tuple(OperatingPoint.read(own) for own in manifest.get("kinds", {"": manifest}).values()),
                 quality=_quality(manifest),
                 network=_network(network_file),
+                known_answer=_known_answer(manifest),
             )
         except KeyError as error:
             raise BundleError(f"The manifest in {folder} lacks {error}.") from None
@@ -154,6 +157,8 @@ class Bundle:
             raise BundleError(f"Bundle {self.name} has input size {self.input_size}; 16 to 2048 pixels work.")
         if not self.points:
             raise BundleError(f"Bundle {self.name} has an empty list of kinds; leave it out, or name them.")
+        if self.known_answer is not None and set(self.known_answer) != set(codes):
+            raise BundleError(f"Bundle {self.name} states its known answer for other labels than its own.")
         for point in self.points:
             self._verify_point(point)
 
@@ -172,6 +177,12 @@ def _quality(manifest: dict[str, Any]) -> QualityLimits | None:
     if "quality" not in manifest:
         return None
     return QualityLimits(**{name: float(limit["value"]) for name, limit in manifest["quality"].items()})
+
+
+def _known_answer(manifest: dict[str, Any]) -> dict[str, float] | None:
+    if "known_answer" not in manifest:
+        return None
+    return {str(code): float(value) for code, value in dict(manifest["known_answer"]["probabilities"]).items()}
 
 
 def _manifest(file: Path) -> dict[str, Any]:

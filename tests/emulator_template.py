@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def for_emulator(template: Mapping[str, Any], image: str, workers: int = 2) -> dict[str, Any]:
     """The whole template for an emulator with Docker, whose functions are `image` with at most `workers` on a lane.
 
-    Leaves out alarms on several metrics.
+    Leaves out alarms on several metrics, and CodeDeploy, which the emulator does not have.
 
     The limit of workers is a plain number, because the emulator's poller takes no parameter there.
     """
@@ -32,7 +32,8 @@ def for_emulator(template: Mapping[str, Any], image: str, workers: int = 2) -> d
         resources[name] = {**resources[name], "Properties": {**properties, "Events": events}}
     for key, resource in resources.items():
         if resource["Type"] == "AWS::Serverless::Function":  # SAM wants an image also where a condition makes none
-            resources[key] = {**resource, "Properties": {**resource["Properties"], "ImageUri": image}}
+            properties = {name: part for name, part in resource["Properties"].items() if name != "DeploymentPreference"}
+            resources[key] = {**resource, "Properties": {**properties, "ImageUri": image}}
     return {**template, "Resources": resources}
 
 

@@ -18,7 +18,7 @@ from training.data.splits import CALIBRATION, TRAIN, VALIDATION, write_splits
 from training.errors import TrainingError
 from training.evaluate import Extent, evaluate
 from training.evaluation.metrics import balanced_accuracy, macro_auc
-from training.fit.bundle_writer import add_quality, commit, copy_quality, machine, write_manifest
+from training.fit.bundle_writer import add_known_answer, add_quality, commit, copy_quality, machine, write_manifest
 from training.fit.finish import finish
 from training.fit.loop import State, fit
 from training.fit.run_folder import CHECKPOINTS, claim, identity
@@ -93,6 +93,7 @@ def train(
     if config.degraded:
         manifest = add_quality(bundle, limits(study(folders, bundle, quality, config.degraded, config.seed)))
         copy_quality(quality, bundle)
+    manifest = add_known_answer(bundle)
 
     metrics = evaluate(folders, bundle, evaluation, unseen_only=True, extent=extent)
     draw_training(state.history, evaluation / "curves.png")

@@ -15,6 +15,7 @@ from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING
 
 from handler.errors import ErrorCode, RefusedError, SupersededError, TryAgainError
+from handler.intake.messages import Upload
 from handler.store.record import FileFacts, Finding, build_record, record_key
 from model_layer import Rejection
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from handler.aws import Patience
     from handler.flow.fetching import BucketReader
     from handler.flow.invocation import Invocation
-    from handler.intake.messages import Upload
     from handler.store.table import PredictionsTable, State
     from model_layer import Classifier, DecodedImage, Prediction, Status
 
@@ -34,6 +34,10 @@ _MOST_UNWRITTEN = 2000
 """Findings kept for uploads that come back, about 3 KB each."""
 
 OUT_OF_TIME = TryAgainError(ErrorCode.OUT_OF_TIME, "The invocation ran out of time before this upload was done.")
+
+_NO_OBJECT = "dermbatch/check"
+"""A key that no upload has."""
+
 UNFINISHED = TryAgainError(
     ErrorCode.UNFINISHED,
     "A worker took up this upload and has not reported back; its process may have been killed, or run out of time.",
@@ -122,14 +126,34 @@ class Stages:
         # Decoding is bound by the cores, and a large image takes hundreds of MB: one decoder for each core.
         self._decoding = BoundedSemaphore(cores)
 
+    @property
+    def model_version(self) -> str:
+        """Of the bundle that answers."""
+        return self._classifier.bundle.version
+
+    def problems(self, bucket: str | None) -> list[str]:
+        """Why a worker should get no uploads: its answer departs from the stated one, or table or bucket give none."""
+        from model_layer.known_answer import departure  # noqa: PLC0415 (once before a worker gets uploads, if at all)
+
+        nothing = Upload(bucket or "", _NO_OBJECT, None, None, None)
+        found = [problem] if (problem := departure(self._classifier)) else []
+        try:
+            self._table.states([record_key(nothing, self.model_version)])
+            if bucket:
+                self._reader.fetch(nothing)
+        except (SupersededError, RefusedError):
+            pass  # the bucket answers about the object, so it can be read
+        except TryAgainError as error:
+            found.append(error.sentence)
+        return found
+
     def states(self, uploads: Collection[Upload], invocation: Invocation) -> dict[Upload, State]:
         """The states of those of `uploads` that have a record under this model.
 
         Raises:
             TryAgainError: the table cannot be read now.
         """
-        version = self._classifier.bundle.version
-        keys = {upload: record_key(upload, version) for upload in uploads}
+        keys = {upload: record_key(upload, self.model_version) for upload in uploads}
         found = self._table.states(keys.values(), invocation.patience)
         return {upload: found[key] for upload, key in keys.items() if key in found}
 

@@ -1,5 +1,7 @@
 """The two questions that the table's indexes answer, asked of every shard and merged, page by page.
 
+An upload that several models have answered is given once, by its current record (`handler.store.precedence`).
+
 A cursor is the place of the last entry that was given, so that it needs no memory anywhere and never expires. Places
 are unique: entries with equal sort keys are ordered by image and version.
 """
@@ -13,10 +15,11 @@ import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from handler.store.items import with_sentences
+from handler.store.precedence import Precedence
 from handler.store.record import BY_LABEL, BY_PROBLEM, INDEX_KEYS, shards
 from handler.store.table import plain
 
@@ -143,32 +146,68 @@ def page(
     `BY_PROBLEM`: `subjects` are statuses, and the latest come first. Entries have `image`, `version`, `status`,
     `reasons` and `predicted_at`.
 
-    `least_confidence` is for `BY_LABEL`. Entries that are not `wanted` are read and left out, so a page may be short.
+    `least_confidence` is for `BY_LABEL`. Entries that are not `wanted`, and those that are not current, are read and
+    left out, so a page may be short.
     `days` are of `predicted_at`, in UTC. The cursor is text that needs no escaping in a URL. Give it back with the
     same index, subjects and days.
 
     Raises:
         CursorError: `cursor` is not one of this index.
+        TryAgainError: the records of other models cannot be read now.
     """
     after = _place_in(cursor, index) if cursor else None
     lowest = f"{math.floor(least_confidence * 1e6) / 1e6:.6f}" if least_confidence else "0"
     found: list[dict[str, Any]] = []
     last = after
-    ordered = _entries(client, table, index, subjects, days, lowest, after, min(size + 1, _MOST_AT_ONCE))
-    for read, entry in enumerate(ordered):
+    at_once = min(size + 1, _MOST_AT_ONCE)
+    ordered = _entries(client, table, index, subjects, days, lowest, after, at_once)
+    judged = _judged(
+        client, table, ordered, lambda entry: entry.get("confidence", 1) >= least_confidence and wanted(entry), at_once
+    )
+    for read, (entry, given) in enumerate(judged):
         if last and (len(found) == size or read == MOST_READ):
             return found, _cursor(index, last)
         last = _place(entry, index)
-        if entry.get("confidence", 1) >= least_confidence and wanted(entry):
+        if given:
             found.append({k: v for k, v in entry.items() if k not in INDEX_KEYS})
     return found, None
 
 
 def entries(
-    client: DynamoDBClient, table: str, index: str, subjects: Collection[str], days: Iterable[date]
+    client: DynamoDBClient,
+    table: str,
+    index: str,
+    subjects: Collection[str],
+    days: Iterable[date],
+    *,
+    every_model: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Every entry of `index` about `subjects` on `days`, as `page` orders them, with the index's own keys."""
-    return _entries(client, table, index, subjects, days, "0", None, _MOST_AT_ONCE)
+    """Every entry of `index` about `subjects` on `days`, as `page` orders them, with the index's own keys.
+
+    `every_model`: also those whose record is not current.
+
+    Raises:
+        TryAgainError: the records of other models cannot be read now.
+    """
+    ordered = _entries(client, table, index, subjects, days, "0", None, _MOST_AT_ONCE)
+    if every_model:
+        return ordered
+    judged = _judged(client, table, ordered, lambda _: True, _MOST_AT_ONCE)
+    return (entry for entry, given in judged if given)
+
+
+def _judged(
+    client: DynamoDBClient,
+    table: str,
+    ordered: Iterator[dict[str, Any]],
+    passes: Callable[[dict[str, Any]], bool],
+    at_once: int,
+) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Each entry, and whether it passes and its record is current. Looks up a few entries' other records together."""
+    precedence = Precedence.read(client, table)
+    while group := list(islice(ordered, at_once)):
+        current = precedence.current_keys(client, table, [entry for entry in group if passes(entry)])
+        yield from ((entry, (entry["image"], entry["version"]) in current) for entry in group)
 
 
 def _entries(

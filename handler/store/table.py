@@ -19,6 +19,8 @@ Attributes of an item:
     problem_shard    S  `<status>#<yyyy-mm-dd>#<shard>`, only on referred, rejected, superseded and failed
     expires_at       N  epoch seconds, the TTL attribute, only where records are kept for a limited time
     attempts         N  only on `failed`: how many attempts on it alone have not reported back
+    shadow           BOOL  true, only on what a candidate model answered in the shadow lane. Such a record is in no
+                        index, and readers see it only where they ask for it by its key
 
 Indexes, which `handler.store.record` explains and `handler.store.queries` reads:
 
@@ -31,8 +33,10 @@ When several events, workers or retries name one upload, one record remains:
     `superseded`                                        gives way to a final one: the object may come back
     a rejection for what S3 refused                     gives way to all others: the object may become readable
     `failed`                                            gives way to all others, and to a later `failed`
+    a record of the shadow lane                         gives way to all others of the same model
 
-The marks of removed objects are items beside the records; `handler.store.erasure` describes them.
+The marks of removed objects and the list of models are items beside the records; `handler.store.erasure` and
+`handler.store.precedence` describe them.
 """
 
 from __future__ import annotations
@@ -51,7 +55,7 @@ from handler.store.record import Record, index_keys, object_version
 from model_layer import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -92,11 +96,12 @@ class State:
 class PredictionsTable:
     """Writes and reads records. Thread-safe."""
 
-    def __init__(self, client: DynamoDBClient, name: str, ttl_days: int = 0) -> None:
-        """Records expire `ttl_days` after their prediction; 0: never."""
+    def __init__(self, client: DynamoDBClient, name: str, ttl_days: int = 0, *, shadow: bool = False) -> None:
+        """Records expire `ttl_days` after their prediction; 0: never. `shadow`: those written are the shadow lane's."""
         self._client = client
         self._name = name
         self._ttl_days = ttl_days
+        self._shadow = shadow
 
     def put(self, record: Record, *, attempts: int | None = 0, patience: Patience = IMPATIENT) -> bool:
         """Writes `record`, unless there is one that does not give way to it; returns whether it was written.
@@ -106,7 +111,7 @@ class PredictionsTable:
         Raises:
             TryAgainError: the table cannot be written now.
         """
-        condition = _nothing_is_there() if attempts is None else _gives_way_to(record)
+        condition = self._of_own_kind(_nothing_is_there() if attempts is None else _gives_way_to(record))
         return self._put(self._item(record, attempts or 0), condition, patience)
 
     def replace_own(self, record: Record, *, attempts: int = 0) -> bool:
@@ -137,12 +142,15 @@ class PredictionsTable:
     def states(self, keys: Iterable[Key], patience: Patience = IMPATIENT) -> dict[Key, State]:
         """The states of those of `keys` that have a record. One written within the last second may be missed.
 
+        Records of the shadow lane count only in that lane.
+
         Raises:
             TryAgainError: the table cannot be read now.
         """
-        attributes = ("image", "version", "status", "predicted_at", "attempts", "reasons")
+        attributes = ("image", "version", "status", "predicted_at", "attempts", "reasons", "shadow")
         found = map(plain, look_up(self._client, self._name, keys, attributes, patience=patience))
-        return {(item["image"], item["version"]): _state(item) for item in found}
+        counting = (item for item in found if self._shadow or "shadow" not in item)
+        return {(item["image"], item["version"]): state_of(item) for item in counting}
 
     def states_of(self, image: str, version: str, patience: Patience = IMPATIENT) -> dict[str, State]:
         """The state of one upload under every model, by the records' sort keys; `version` is the object's, or its etag.
@@ -155,14 +163,15 @@ class PredictionsTable:
             "ConsistentRead": True,
             "KeyConditionExpression": "image = :image AND begins_with(#version, :version)",
             "ExpressionAttributeValues": {":image": {"S": image}, ":version": {"S": f"{version}#"}},
-            "ProjectionExpression": "#version, #status, predicted_at, attempts, reasons",
+            "ProjectionExpression": "#version, #status, predicted_at, attempts, reasons, shadow",
             "ExpressionAttributeNames": {"#version": "version", "#status": "status"},
         }
         try:
             answer = patience.call(self._client.query, **query)  # a few records, so one page
         except AWS_ERRORS as error:
             raise unavailable(ErrorCode.TABLE_UNAVAILABLE, "Query", error) from error
-        found = {item["version"]: _state(item) for item in map(plain, answer["Items"])}
+        items = (item for item in map(plain, answer["Items"]) if self._shadow or "shadow" not in item)
+        found = {item["version"]: state_of(item) for item in items}
         return {key: state for key, state in found.items() if object_version(key) == version}
 
     def get(self, image: str, version: str) -> Record | None:
@@ -171,14 +180,14 @@ class PredictionsTable:
         return _record(answer["Item"]) if "Item" in answer else None
 
     def history(self, image: str) -> Iterator[Record]:
-        """Every version of one image, under every model."""
+        """Every version of one image, under every model except candidates."""
         pages = self._client.get_paginator("query").paginate(
             TableName=self._name,
             KeyConditionExpression="image = :image",
             ExpressionAttributeValues={":image": {"S": image}},
         )
         for page in pages:
-            yield from map(_record, page["Items"])
+            yield from (_record(item) for item in page["Items"] if "shadow" not in item)
 
     def get_many(self, keys: Iterable[Key]) -> Iterator[Record]:
         """The records under those of `keys` that have one, in no order.
@@ -192,16 +201,25 @@ class PredictionsTable:
     def everything(self) -> Iterator[Record]:
         """Every record of the table, in no order. Reads every byte of it: for exports and small tables."""
         for page in self._client.get_paginator("scan").paginate(TableName=self._name):
-            yield from (_record(item) for item in page["Items"] if "status" in item)
+            yield from (_record(item) for item in page["Items"] if "status" in item and "shadow" not in item)
 
     def _item(self, record: Record, attempts: int) -> dict[str, Any]:
-        attributes: dict[str, Any] = {**stored(record), **index_keys(record)}
+        attributes = {**stored(record), **({"shadow": True} if self._shadow else index_keys(record))}
         if attempts:
             attributes["attempts"] = attempts
         if self._ttl_days:
             predicted = datetime.fromisoformat(record["predicted_at"])
             attributes["expires_at"] = int(predicted.timestamp()) + self._ttl_days * _SECONDS_PER_DAY
         return typed(attributes)
+
+    def _of_own_kind(self, condition: dict[str, Any]) -> dict[str, Any]:
+        """`condition` as it applies between the lanes: what is written into the shadow lane replaces nothing else."""
+        own = condition["ConditionExpression"]
+        if self._shadow:
+            own = f"attribute_not_exists(image) OR (attribute_exists(shadow) AND ({own}))"
+        else:
+            own = f"attribute_exists(shadow) OR {own}"
+        return {**condition, "ConditionExpression": own}
 
 
 # Which record gives way to which
@@ -277,7 +295,8 @@ def _number(value: Any) -> Any:
             return value
 
 
-def _state(item: dict[str, Any]) -> State:
+def state_of(item: Mapping[str, Any]) -> State:
+    """The state of a record, or of its entry in an index."""
     refused = _is_refusal(item["status"], item.get("reasons", ()))
     return State(item["status"], item["predicted_at"], item.get("attempts", 0), refused)
 

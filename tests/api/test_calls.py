@@ -10,6 +10,7 @@ from test_records import put
 
 from api import records
 from handler import aws
+from handler.store.precedence import enter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ GRANTED = {
     "ListObjectVersions",
     "DeleteObject",
     "Query",
+    "BatchGetItem",
     "PutItem",
     "DeleteItem",
     "GetSecretValue",
@@ -57,6 +59,9 @@ def test_the_service_calls_what_its_role_allows(calls, settings, client: httpx.C
     with running(create_app(settings)) as watched:
         image = put(watched, jpeg(9))
         work()
+        enter(
+            aws.client("dynamodb", settings.worker), settings.table, "9.9"
+        )  # so that there are two models to tell apart
         for path in ("/v1/prediction", "/v1/preview"):
             assert watched.get(path, params={"image": image}).status_code == 200
         for question in ({"label": "mel"}, {"status": "failed"}):

@@ -22,6 +22,7 @@ from test_classify import assert_problem, heic
 from api import records
 from api.app import create_app
 from handler import aws
+from handler.store.precedence import enter, prefer
 from handler.store.record import NOTICE
 from handler.store.table import PredictionsTable
 from model_layer import Classifier
@@ -247,6 +248,29 @@ def test_without_a_label_every_label_is_asked_for(client, table, settings, prefi
     page = client.get("/v1/predictions", params={"min_confidence": 0.999}).json()
     found = [entry for entry in page["predictions"] if prefix in entry["image"]]
     assert {entry["label"] for entry in found} == {"mel", "vasc"}
+
+
+def test_an_image_that_another_model_scored_again_is_listed_once_and_its_current_record_is_on_top(
+    client, table, settings, prefix
+):
+    dynamodb = aws.client("dynamodb", settings.worker)
+    image, label = f"{settings.bucket}/{prefix}/a.jpg", f"label-{prefix}"
+    for model, confidence in (("new", 0.4), ("old", 0.9)):
+        table.put(record(image, label=label, confidence=confidence, version=f"v1#{prefix}-{model}"))
+    for model in ("old", "new"):
+        enter(dynamodb, settings.table, f"{prefix}-{model}")
+
+    def listed() -> list[float]:
+        return [
+            one["confidence"] for one in client.get("/v1/predictions", params={"label": label}).json()["predictions"]
+        ]
+
+    def on_top() -> float:
+        return client.get("/v1/prediction", params={"image": image}).json()["records"][0]["confidence"]
+
+    assert (listed(), on_top()) == ([0.4], 0.4)
+    prefer(dynamodb, settings.table, f"{prefix}-old")
+    assert (listed(), on_top()) == ([0.9], 0.9)
 
 
 def test_days_are_those_of_the_prediction(client, table, settings, prefix):

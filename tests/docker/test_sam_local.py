@@ -41,7 +41,7 @@ def built(docker_tier: Any, stack: Stack, tmp_path_factory: pytest.TempPathFacto
     arguments = {"BASE_IMAGE": docker_tier.base.name}
     if docker_tier.base.wheels:
         arguments["PIP_OPTIONS"] = "--no-index --find-links wheels"
-    for function in ("Worker", "ApiFunction"):
+    for function in ("Worker", "Check", "ShadowWorker", "ApiFunction"):
         metadata = template["Resources"][function]["Metadata"]
         metadata["DockerBuildArgs"] = arguments
         metadata["DockerContext"] = str(docker_tier.context)

@@ -138,6 +138,7 @@ def make_rig(
 
         monkeypatch.setattr(aws, "client", client)
         worker = Worker.start(settings, loading)
+        worker.enter_model()  # so that the requests of a test are those of its uploads
         return Rig(worker, settings, loading.result(), clients["s3"], clients["dynamodb"])
 
     return make

@@ -18,6 +18,7 @@ from sample_images import jpeg
 from worker_rig import TABLE
 
 from handler.intake.events import read_event
+from handler.rollout import CHECK_EVENT
 
 ROOT = Path(__file__).parents[2]
 EVENTS = ROOT / "events"
@@ -197,3 +198,19 @@ print(*sys.modules)
     worker = {"handler.app", "handler.worker", "handler.telemetry", "handler.configuration", "aws_lambda_powertools"}
     assert not imported & worker
     assert not [name for name in imported if name.startswith("handler.flow")]
+
+
+def test_a_worker_that_is_asked_whether_it_should_get_uploads_answers_and_writes_nothing(
+    lambda_handler, bucket, table, context
+):
+    answer = lambda_handler(CHECK_EVENT, context)
+    assert answer["problems"] == []
+    assert answer["model"]
+    assert boto3.client("dynamodb").scan(TableName=TABLE)["Count"] == 0
+
+
+def test_the_hook_of_a_rollout_loads_no_model():
+    """It runs on half a gigabyte, and only invokes another function."""
+    run = run_python("import sys, handler.rollout\nprint(*sys.modules)")
+    assert run.returncode == 0, run.stderr
+    assert not {"onnxruntime", "numpy", "handler.app", "handler.worker"} & set(run.stdout.split())

@@ -94,3 +94,14 @@ def test_every_image_is_one_sample_of_those_to_try_again_also_when_there_was_no_
     assert (len(samples), sum(samples)) == (253, 250)
     assert sum(value for line in lines for value in line.get("Rejected", [])) == 3, "what was counted before is kept"
     assert all(line["service"] == "dermbatch" for line in lines)
+
+
+def test_lines_and_metrics_name_the_models_version_and_no_metric_has_it_as_a_dimension(rig, bucket, log, capsys):
+    """A dimension would multiply the bill by the versions, and take the numbers away from the alarms."""
+    rig.handle(queue_event(bucket.put("a.jpg", jpeg(1)), "no event"))
+    telemetry.metrics.flush_metrics()
+    version = rig.classifier.bundle.version
+    assert {line["model"] for line in log()} == {version}
+    (emitted,) = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    assert emitted["model"] == version
+    assert [one["Dimensions"] for one in emitted["_aws"]["CloudWatchMetrics"]] == [[["service"]]]

@@ -21,6 +21,7 @@ from handler.flow.fetching import BucketReader
 from handler.housekeeper import Housekeeper
 from handler.pseudonyms import Pseudonyms
 from handler.store.erasure import Erasure
+from handler.store.precedence import PARTITION
 from handler.store.table import PredictionsTable
 from infra.lambda_contract import lambda_event
 
@@ -171,8 +172,12 @@ class House:
 
 
 def items() -> list[dict[str, Any]]:
-    """All items of the table as they are stored: records with their hidden attributes, and marks of removals."""
-    return boto3.client("dynamodb").scan(TableName=TABLE)["Items"]
+    """All items of the table as they are stored: records with their hidden attributes, and marks of removals.
+
+    Without the list of models.
+    """
+    found = boto3.client("dynamodb").scan(TableName=TABLE)["Items"]
+    return [item for item in found if item["image"]["S"] != PARTITION]
 
 
 def counted(capsys: pytest.CaptureFixture[str]) -> dict[str, list[float]]:

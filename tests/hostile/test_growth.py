@@ -107,7 +107,7 @@ def test_of_xmp(make):
 def test_of_an_event(make, capfd):
     def work(event):
         batch = read_event(event, "dermbatch-images")
-        telemetry.report_batch(batch, 0)
+        telemetry.report_batch(batch, 0, "1")
         telemetry.metrics.clear_metrics()
 
     check_growth(work, make, MESSAGE)

@@ -93,6 +93,7 @@ NEEDED = [
     ("dynamodb:Query", TABLE),
     ("dynamodb:Query", f"{TABLE}/index/by_label"),
     ("dynamodb:Query", f"{TABLE}/index/by_problem"),
+    ("dynamodb:BatchGetItem", TABLE),
     ("dynamodb:PutItem", TABLE),
     ("dynamodb:DeleteItem", TABLE),
     ("secretsmanager:GetSecretValue", "HashSecret-name"),

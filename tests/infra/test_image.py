@@ -7,7 +7,12 @@ import pytest
 from infra.template import TEMPLATE, read_template
 
 ROOT = TEMPLATE.parent
-RECIPES = {"Worker": "infra/Dockerfile", "ApiFunction": "infra/Dockerfile.api"}
+RECIPES = {
+    "Worker": "infra/Dockerfile",
+    "Check": "infra/Dockerfile",
+    "ShadowWorker": "infra/Dockerfile",
+    "ApiFunction": "infra/Dockerfile.api",
+}
 
 
 def _instructions(recipe: str) -> list[list[str]]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
+import pytest
+from tiny_bundle import write_tiny_bundle
+
+from model_layer import Classifier
+from model_layer.known_answer import departure
 from training.config import Config
 from training.data.dataset import LABELS
-from training.fit.bundle_writer import NETWORK_FILE, add_quality, write_manifest
+from training.fit.bundle_writer import NETWORK_FILE, add_known_answer, add_quality, write_manifest
 
 
 def content(
@@ -44,3 +49,14 @@ def test_limits_of_image_quality_do(tmp_path):
     before = content(tmp_path)
     after = add_quality(tmp_path, {"blur": {"value": 3.0, "target": "any"}})["version"]
     assert after.rpartition("-")[2] != before
+
+
+def test_the_answer_to_the_known_image_is_stated_and_changes_no_version(tmp_path):
+    bundle = write_tiny_bundle(tmp_path / "bundle")
+    before = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps(before | {"training": {}}))
+    stated = add_known_answer(bundle)
+    classifier = Classifier.load(bundle)
+    assert (stated["version"], list(stated)[-1]) == (before["version"], "training")
+    assert classifier.bundle.known_answer == stated["known_answer"]["probabilities"]
+    assert departure(classifier) is None

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_layer import available_cores
+from model_layer import Classifier, available_cores
 from model_layer.bundle import MANIFEST_SCHEMA
+from model_layer.known_answer import known_answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,20 @@ def add_quality(folder: Path, limits: dict[str, dict[str, Any]]) -> dict[str, An
     return _write(folder, {**manifest, "quality": limits, "training": history})
 
 
+def add_known_answer(folder: Path) -> dict[str, Any]:
+    """Puts the bundle's answer to the image of `model_layer.known_answer` into the manifest in `folder`; returns it.
+
+    No answer depends on it, so the version stays as it is.
+    """
+    answer = known_answer(Classifier.load(folder, keep_file=False))
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    history = manifest.pop("training")
+    stated = {"image": "model_layer.known_answer", "probabilities": {k: round(v, 6) for k, v in answer.items()}}
+    manifest = {**manifest, "known_answer": stated, "training": history}
+    _write_file(folder, manifest)
+    return manifest
+
+
 def copy_quality(folder: Path, bundle: Path) -> None:
     """Copies the tables and the plot behind the limits from a study's `folder` into `bundle`."""
     for name in QUALITY_FILES:
@@ -73,9 +88,13 @@ def _write(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     decisive = {name: manifest[name] for name in DECISIVE if name in manifest}
     content = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
     manifest["version"] = f"{datetime.now(UTC):%Y.%m.%d}-{content[:8]}"
+    _write_file(folder, manifest)
+    return manifest
+
+
+def _write_file(folder: Path, manifest: dict[str, Any]) -> None:
     text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
     (folder / "manifest.json").write_text(text, encoding="utf-8")
-    return manifest
 
 
 def commit() -> str:
