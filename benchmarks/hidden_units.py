@@ -1,6 +1,6 @@
 """A process that sees only AVX2, the least that Lambda promises on x86, and computes at this processor's own speed.
 
-    environment = hiding(folder)      None where this system cannot do it
+    environment = hiding()      None where this system cannot do it
 
 A small C library, compiled on the spot and preloaded, has the CPUID instruction answered without AVX-512, 8-bit
 multiply-add and AMX (arch_prctl(2), ARCH_SET_CPUID). So libraries choose the kernels that they have for AVX2. It needs
@@ -16,16 +16,19 @@ import subprocess
 from pathlib import Path
 
 SOURCE = Path(__file__).with_suffix(".c")
+LIBRARY = SOURCE.parents[1] / "build" / "hidden_units.so"
 
 
-def hiding(folder: Path) -> dict[str, str] | None:
-    """The environment variables that hide the units; the library is compiled into `folder`."""
+def hiding(library: Path = LIBRARY) -> dict[str, str] | None:
+    """The environment variables that hide the units; compiles `library`."""
     compiler = shutil.which("cc")
     flags = Path("/proc/cpuinfo")
-    able = platform.system() == "Linux" and platform.machine() == "x86_64" and "cpuid_fault" in flags.read_text().split()
+    able = (
+        platform.system() == "Linux" and platform.machine() == "x86_64" and "cpuid_fault" in flags.read_text().split()
+    )
     if not (able and compiler):
         return None
-    library = folder / "hidden_units.so"
+    library.parent.mkdir(parents=True, exist_ok=True)
     command = [compiler, "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", str(library), str(SOURCE)]
     subprocess.run(command, check=True)  # noqa: S603 (our own source)
     return {"LD_PRELOAD": str(library)}

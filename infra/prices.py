@@ -1,8 +1,7 @@
 """What AWS charges, in US dollars: the one table that the docs, `dermbatch backfill --dry-run` and the dashboard quote.
 
-Region and day of the prices are below; a source is the address of the service's own price page. First tier, no free
-allowance, no discount. Another region costs up to a third more: put its prices here, run `python -m benchmarks.cost`, and
-docs/cost.md is of that region. A test holds template.yaml's `Mappings` against this table.
+First tier, no free allowance, no discount. `source` is the service's own page of prices. For another region put its
+prices here and run `python -m benchmarks.cost`. A test compares template.yaml's `Mappings` with this table.
 """
 
 from __future__ import annotations
