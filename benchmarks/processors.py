@@ -4,7 +4,7 @@
 
 AWS promises x86 Lambdas only AVX2. 8-bit kernels differ between instruction sets, and careless ones overflow on AVX2
 without an error. The same images are classified twice in fresh processes: on this machine as it is, and as on one with
-AVX2 only. Where the processor itself can hide its other units (`hidden_units`), that takes as long; elsewhere an emulator
+AVX2 only. Where the processor can hide its other units (`hidden_units`), that takes as long; elsewhere an emulator
 does (qemu-user or valgrind, both Debian packages; or another command with `--emulator`), about 50 times slower. The
 child proves by its own CPUID that AVX-512 is hidden.
 """

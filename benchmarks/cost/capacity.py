@@ -5,10 +5,10 @@ The limits are AWS's defaults of 2026-11 in us-east-1; docs/capacity.md names th
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
-from fractions import Fraction
-from math import ceil, factorial
+from math import ceil
 
 from benchmarks.cost import facts
 from handler.store.record import SHARDS
@@ -110,23 +110,30 @@ def too_hot(rate: float, shards: int, partitions: int) -> float:
     """Probability that some partition gets more than it takes: `rate` writes a second, all of one label and day.
 
     Each shard is one key, which lies on any of the partitions with the same chance, whatever the others do. A partition
-    is too hot when more shards lie on it than it can take. Exact: the number of ways to lay the shards so that no
-    partition has more than `most` is shards! times the coefficient of x^shards in (sum over j <= most of x^j / j!) to
-    the power of the partitions.
+    is too hot when more shards lie on it than it can take.
     """
     most = math.floor(PARTITION_WRITES / (rate / shards) + 1e-9)
+    return 1 - _all_hold_at_most(most, shards, partitions)
+
+
+@functools.cache
+def _all_hold_at_most(most: int, shards: int, partitions: int) -> float:
+    """Probability that none of `partitions` holds more than `most` of `shards`.
+
+    One partition holds k of n with the binomial's probability; the other n - k lie on the others in the same way.
+    """
     if most >= shards:
+        return 1.0
+    if partitions == 1:
         return 0.0
-    one = [Fraction(1, factorial(j)) for j in range(most + 1)]
-    ways = [Fraction(1)]
-    for _ in range(partitions):
-        longer = [Fraction(0)] * (min(len(ways) + most, shards + 1))
-        for i, left in enumerate(ways):
-            for j, right in enumerate(one[: len(longer) - i]):
-                longer[i + j] += left * right
-        ways = longer
-    spread = ways[shards] * factorial(shards) / Fraction(partitions) ** shards if len(ways) > shards else Fraction(0)
-    return float(1 - spread)
+    share = 1 / partitions
+    return math.fsum(
+        math.comb(shards, k)
+        * share**k
+        * (1 - share) ** (shards - k)
+        * _all_hold_at_most(most, shards - k, partitions - 1)
+        for k in range(most + 1)
+    )
 
 
 def sure_rate(shards: int, partitions: int, chance: float = 0.5) -> int:

@@ -94,10 +94,9 @@ def units() -> dict[str, Any]:
     return found
 
 
-@functools.cache
 def parameter(name: str) -> float:
     """A numeric parameter's default."""
-    return float(read_template()["Parameters"][name]["Default"])
+    return float(_template()["Parameters"][name]["Default"])
 
 
 def referred() -> float:
@@ -111,7 +110,6 @@ def weighted(by_status: dict[str, float]) -> float:
     return by_status.get("classified", either) * (1 - referred()) + by_status.get("referred", either) * referred()
 
 
-@functools.cache
 def functions() -> dict[str, Any]:
     """The functions that every deployment has, by name."""
     return _unconditional("AWS::Serverless::Function")
@@ -134,7 +132,7 @@ def alarms() -> int:
 
 
 def _unconditional(kind: str) -> dict[str, Any]:
-    resources = read_template()["Resources"]
+    resources = _template()["Resources"]
     return {
         name: each["Properties"] for name, each in resources.items() if each["Type"] == kind and "Condition" not in each
     }
@@ -142,7 +140,12 @@ def _unconditional(kind: str) -> dict[str, Any]:
 
 def retention_days(queue: str) -> int:
     """Days that the queue keeps a message."""
-    return int(read_template()["Resources"][queue]["Properties"]["MessageRetentionPeriod"]) // 86_400
+    return int(_template()["Resources"][queue]["Properties"]["MessageRetentionPeriod"]) // 86_400
+
+
+@functools.cache
+def _template() -> dict[str, Any]:
+    return read_template()
 
 
 def _read(file: Path) -> Any:

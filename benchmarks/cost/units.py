@@ -3,7 +3,7 @@
     python -m benchmarks.cost.units --out benchmarks/results/cost/units.json [--images 32]
 
 The worker handles rendered images as one batch, under keys and versions as long as real ones; S3 and DynamoDB answer
-within its process. The first batch is not counted. Bytes of an item are counted as DynamoDB does
+within its process. A first image is not counted. Bytes of an item are counted as DynamoDB does
 (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html). Takes seconds, and
 gives the same on every machine, except for a few digits of the timings.
 """
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 BUCKET = "dermbatch-01234567-89ab-cdef-0123-456789abcdef"  # as long as the stack's own names
-BATCHES = ("first", "other")
 KEY = "clinic/2026-11-23/{batch}-{number:08}.jpg"
 SEEDS = (0, 1, 2, 3, 4, 5, 8, 12)
 """Of the pictures, each uploaded under several keys. The model classifies some and refers the others."""
@@ -60,7 +59,7 @@ ENVIRONMENT = {
 }
 
 
-def count(images: int) -> dict[str, Any]:
+def counted(images: int) -> dict[str, Any]:
     """Everything that `images` images in one invocation take. This process becomes a worker, so call it once."""
     os.environ.update({"MODEL_BUNDLE": str(ROOT / "models" / "vgg16-skin")} | ENVIRONMENT)
     bodies = _bodies(images)
@@ -74,10 +73,10 @@ def count(images: int) -> dict[str, Any]:
             client.meta.events.register(
                 "provide-client-params", lambda params, model, **_: calls.append((model.name, dict(params)))
             )
-        for batch in BATCHES:
+        for batch, count in (("first", 1), ("other", images)):
             calls.clear()
             begun = log.tell()
-            uploads = [(KEY.format(batch=batch, number=n), f"{batch}-{n:026}", f"{n:032x}") for n in range(images)]
+            uploads = [(KEY.format(batch=batch, number=n), f"{batch}-{n:026}", f"{n:032x}") for n in range(count)]
             answer = app.lambda_handler(_numbered(event(BUCKET, uploads)), Context(time.monotonic() + 300))
             if answer != {"batchItemFailures": []}:
                 raise RuntimeError(f"The worker handed messages back: {log.getvalue()[-2000:]}")
@@ -90,7 +89,7 @@ def _bodies(images: int) -> dict[str, bytes]:
         buffer = io.BytesIO()
         dermoscopy(seed).save(buffer, "JPEG", quality=90)
         contents.append(buffer.getvalue())
-    names = (KEY.format(batch=batch, number=n).rsplit("/", 1)[1] for batch in BATCHES for n in range(images))
+    names = (KEY.format(batch=b, number=n).rsplit("/", 1)[1] for b in ("first", "other") for n in range(images))
     return dict(zip(names, itertools.cycle(contents), strict=False))
 
 
@@ -190,7 +189,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    text = json.dumps(count(options.images), indent=2) + "\n"
+    text = json.dumps(counted(options.images), indent=2) + "\n"
     print(text, end="")
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
