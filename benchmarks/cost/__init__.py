@@ -1,6 +1,6 @@
 """The bill of a million images, and how far the stack scales: computed, never typed.
 
-    python -m benchmarks.cost            writes the tables of docs/cost.md, docs/capacity.md and docs/operations.md
+    python -m benchmarks.cost            the tables of docs/cost.md and docs/capacity.md, a line of the README
 
     infra/prices.py ─┐
     seconds, units ──┼─► bill, capacity ─► documents

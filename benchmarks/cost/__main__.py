@@ -3,4 +3,4 @@
 from benchmarks.cost.documents import DOCUMENTS, refresh
 
 refresh()
-print(f"Wrote the tables of {', '.join(f'docs/{document.name}' for document in DOCUMENTS)}.")
+print(f"Wrote the tables of {', '.join(document.name for document in DOCUMENTS)}.")

@@ -1,4 +1,4 @@
-"""The tables of docs/cost.md and docs/capacity.md, between `<!-- cost:NAME -->` and `<!-- end -->`.
+"""The tables of docs/cost.md and docs/capacity.md, and a line of the README: `<!-- cost:NAME -->` to `<!-- end -->`.
 
     python -m benchmarks.cost
 
@@ -8,6 +8,7 @@ rewrites the documents from the measurements, the prices and the template; a tes
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import TYPE_CHECKING
 
 from benchmarks.cost import bill, capacity, facts
@@ -18,7 +19,7 @@ from infra.prices import PRICED_ON, PRICES, REGION
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-DOCUMENTS = tuple(ROOT / "docs" / name for name in ("cost.md", "capacity.md"))
+DOCUMENTS = tuple(ROOT / name for name in ("docs/cost.md", "docs/capacity.md", "README.md"))
 _PLACE = re.compile(r"<!-- cost:(?P<name>[a-z0-9-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 MONTHS = (4_500, 300_000, 3_000_000)
@@ -54,6 +55,18 @@ def million() -> str:
         rows.append([processor.name, f"{processor.seconds:.3f} s", how, *dollars])
     head = ["processor", "an image", "", "Lambda's seconds", "everything else", "together", "with the uploader's PUTs"]
     return markdown(head, "lrlrrrr", rows)
+
+
+def summary() -> str:
+    """The README's line."""
+    rest = bill.total(bill.the_rest())
+    slow, fast = (_dollars(bill.lambda_seconds(facts.shipped()[end]).dollars + rest) for end in (0, -1))
+    text = (
+        f"- **Cost**, computed, never billed: {slow} for a million images on an old processor with AVX2 only, {fast} "
+        f"with 8-bit multiply-add, all services included; {_dollars(bill.uploads().dollars)} more for the uploader's PUTs; "
+        f"{_dollars(bill.total(bill.fixed()))} a month without any image ([bill](docs/cost.md))."
+    )
+    return textwrap.fill(text, 120, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def machines() -> str:
@@ -249,6 +262,7 @@ def bulk() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "million": million,
+    "summary": summary,
     "machines": machines,
     "rest": lambda: positions([*bill.the_rest(), bill.uploads()], "together, with the uploader's PUTs"),
     "storage": lambda: positions(bill.storage()),
