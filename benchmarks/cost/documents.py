@@ -59,11 +59,11 @@ def million() -> str:
 
 def summary() -> str:
     """The README's line."""
-    rest = bill.total(bill.the_rest())
+    rest, puts = bill.total(bill.the_rest()), bill.uploads().dollars
     slow, fast = (_dollars(bill.lambda_seconds(facts.shipped()[end]).dollars + rest) for end in (0, -1))
     text = (
         f"- **Cost**, computed, never billed: {slow} for a million images on an old processor with AVX2 only, {fast} "
-        f"with 8-bit multiply-add, all services included; {_dollars(bill.uploads().dollars)} more for the uploader's PUTs; "
+        f"with 8-bit multiply-add, all services included; {_dollars(puts)} more for the uploader's PUTs; "
         f"{_dollars(bill.total(bill.fixed()))} a month without any image ([bill](docs/cost.md))."
     )
     return textwrap.fill(text, 120, subsequent_indent="  ", break_on_hyphens=False)
