@@ -59,9 +59,13 @@ def the_rest() -> list[Line]:
         ),
         Line("CloudWatch Logs, taken in", MILLION * log / facts.GB, "logs_gb", f"{log:.0f} bytes an image: counted"),
     ]
-    if any(function.get("Tracing") == "Active" for function in facts.functions().values()):
-        lines.append(Line("X-Ray", MILLION / batch, "trace", "at most: a trace for each batch, none left out"))
-    return lines
+    return [*lines, traces("X-Ray")] if facts.traced() else lines
+
+
+def traces(what: str) -> Line:
+    """Of a million images."""
+    amount = MILLION / facts.parameter("BatchSize")
+    return Line(what, amount, "trace", "at most: a trace for each batch, none left out")
 
 
 def _bytes_in_words() -> str:
@@ -123,7 +127,9 @@ def options() -> list[Line]:
     """What a parameter adds."""
     month = facts.MONTH_DAYS * 86_400
     kept = gigabytes() * month
+    off = [] if facts.traced() else [traces("`Tracing=Active`: a million images")]
     return [
+        *off,
         Line("`SnapStart`: a month of each kept version", kept, "snapstart_cached_gb_second", "the worker's memory"),
         Line("`SnapStart`: 1,000 restores", 1000 * gigabytes(), "snapstart_restored_gb", "the same"),
         Line("`EncryptionKey=create`: a month", 1, "kms_key_month", ""),

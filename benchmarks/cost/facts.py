@@ -115,6 +115,13 @@ def functions() -> dict[str, Any]:
     return _unconditional("AWS::Serverless::Function")
 
 
+def traced() -> bool:
+    """Whether X-Ray gets traces by default."""
+    held = [function.get("Tracing") for function in functions().values()]
+    parameters = _template()["Parameters"]
+    return "Active" in [parameters[each["Ref"]]["Default"] if isinstance(each, dict) else each for each in held]
+
+
 def queues_polled() -> int:
     """Event sources of SQS."""
     events = [event for function in functions().values() for event in function.get("Events", {}).values()]
