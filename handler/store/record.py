@@ -4,7 +4,7 @@ Every record has every field, None where there is nothing to say, so that a read
 there. `tests/golden/record-1.json` shows a whole record, and will stay readable.
 
 The keys of the table's two indexes are spread so that no label of a day is one hot partition. A DynamoDB partition
-takes 1,000 writes of up to 1 KB a second, and an index entry here is well under 1 KB. Shards share partitions by chance:
+takes 1,000 writes of up to 1 KB a second, and an index entry here is far smaller. Shards share partitions by chance;
 docs/capacity.md has the rates that 16 of them take, and what more would cost. A question takes 16 small queries a day.
 """
 
