@@ -43,9 +43,8 @@ if TYPE_CHECKING:
     from handler.aws import Patience
     from handler.intake.messages import Upload
 
-# Twice what a dead-letter queue keeps (14 days from when a message came into its first queue; a redrive makes it new),
-# and a week more.
-MARK_DAYS = 36
+# Twice through a queue and its dead-letter queue (14 days each), for one redrive, and a day more.
+MARK_DAYS = 57
 _SECONDS_PER_DAY = 86_400
 _ANY_VERSION = "*"
 
