@@ -476,8 +476,8 @@ def backfill(
         typer.Option(metavar="s3://...", help="manifest.json of an S3 Inventory (CSV) to read instead of the bucket."),
     ] = None,
     max_waiting: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Pause while the bulk queue holds more messages.")
-    ] = None,
+        int, typer.Option(min=1, metavar="N", help="Pause while the bulk queue holds more messages.")
+    ] = 100_000,
     state: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Progress file. Default: build/backfill-STACK.json.")
     ] = None,

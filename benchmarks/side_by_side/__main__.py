@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import machine
 from benchmarks.layers import layers
 from benchmarks.side_by_side import documents
-from benchmarks.side_by_side.dollars import PRICED_ON, bill
+from benchmarks.side_by_side.dollars import bill
 from benchmarks.side_by_side.models import decoding, decoding_cpu_ms, inference, installed, network_cpu_ms
 from benchmarks.side_by_side.uploads import draw
 from benchmarks.side_by_side.workers import MANY, Setting, cold_start, load, throughput
 from infra.embedded_aws import embedded_aws
+from infra.prices import PRICED_ON
 from infra.stack import deploy
 from infra.worker_loop import function_environment
 from model_layer import Bundle

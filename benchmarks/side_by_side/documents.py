@@ -71,7 +71,7 @@ def sections(result: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _table(head: Sequence[str], alignment: str, rows: Iterable[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], alignment: str, rows: Iterable[Sequence[str]]) -> str:
     """Markdown; `alignment` has a letter for each column, l or r."""
     line = "".join("---:|" if side == "r" else "---|" for side in alignment)
     return "\n".join([f"| {' | '.join(head)} |", f"|{line}", *(f"| {' | '.join(row)} |" for row in rows)])
@@ -92,7 +92,7 @@ def rows_table(rows: Sequence[Mapping[str, Any]]) -> str:
                 "yes" if row["holds"] else "**no**",
             ]
         )
-    return _table(["what", "ours", "baseline", "ratio (lowest to highest)", "target", "holds"], "lrrrll", cells)
+    return markdown(["what", "ours", "baseline", "ratio (lowest to highest)", "target", "holds"], "lrrrll", cells)
 
 
 def dollars_table(lines: Sequence[Mapping[str, Any]]) -> str:
@@ -105,7 +105,7 @@ def dollars_table(lines: Sequence[Mapping[str, Any]]) -> str:
         ]
         for line in lines
     ]
-    return _table(["memory", "ours, s/image", "Keras worker, s/image", "ours", "Keras worker"], "lrrrr", rows)
+    return markdown(["memory", "ours, s/image", "Keras worker, s/image", "ours", "Keras worker"], "lrrrr", rows)
 
 
 def parts_table(parts: Mapping[str, Mapping[str, float]], heading: str = "part, ms") -> str:
@@ -114,13 +114,15 @@ def parts_table(parts: Mapping[str, Mapping[str, float]], heading: str = "part, 
     rows = [[name, *(number(kind[name]) if name in kind else "" for kind in parts.values())] for name in names]
     if len(parts) > 1:
         rows.append(["all parts, one after the other", *(number(sum(kind.values())) for kind in parts.values())])
-    return _table([heading, *parts], "l" + "r" * len(parts), rows)
+    return markdown([heading, *parts], "l" + "r" * len(parts), rows)
 
 
 def inference_table(medians: Mapping[str, float]) -> str:
     """Milliseconds an image, fastest first; peaks are not contestants."""
     contestants = sorted((ms, name) for name, ms in medians.items() if "peak" not in name)
-    return _table(["8-bit network on all cores", "ms an image"], "lr", [[name, number(ms)] for ms, name in contestants])
+    return markdown(
+        ["8-bit network on all cores", "ms an image"], "lr", [[name, number(ms)] for ms, name in contestants]
+    )
 
 
 def load_table(lines: Sequence[Mapping[str, Any]]) -> str:
@@ -130,7 +132,7 @@ def load_table(lines: Sequence[Mapping[str, Any]]) -> str:
     for images in (10_000, 100_000, 1_000_000, 10_000_000):
         rate, dollars = images / 86_400, images / 1e6 * smallest["ours_dollars"]
         rows.append([f"{images:,}", number(rate), number(rate * smallest["ours_seconds"]), f"${dollars:.2f}"])
-    return _table(["images a day", "a second, on average", "workers busy", "Lambda, a day"], "rrrr", rows)
+    return markdown(["images a day", "a second, on average", "workers busy", "Lambda, a day"], "rrrr", rows)
 
 
 def engines_table(result: Mapping[str, Any]) -> str:
@@ -150,7 +152,7 @@ def engines_table(result: Mapping[str, Any]) -> str:
         [f"{row['engine']}, {row['arithmetic']}", *(f"{row[key]:g}" if key in row else "" for key in shown)]
         for row in result["rows"]
     ]
-    return _table(["engine", *shown.values()], "l" + "r" * len(shown), rows)
+    return markdown(["engine", *shown.values()], "l" + "r" * len(shown), rows)
 
 
 def layers_table(result: Mapping[str, Any]) -> str:

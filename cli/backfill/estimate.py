@@ -1,21 +1,19 @@
-"""What a backfill will cost, and how long it will take. The assumptions are those of docs/capacity.md."""
+"""What a backfill will cost, and how long it will take. The assumptions are those of docs/cost.md."""
 
 from __future__ import annotations
 
-SECONDS = (0.15, 1.3)
-"""Of one vCPU that an image takes, with and without 8-bit multiply-add. Lambda does not say which processor it is."""
+from infra.prices import PRICED_ON, REGION, dollars
+
+SECONDS = (0.04, 0.22)
+"""Of one vCPU that an image takes on the fastest and the slowest processor of docs/cost.md: Lambda promises neither."""
+OTHERS = 4.0
+"""Dollars of a million images for S3, SQS, DynamoDB, requests and logs, as docs/cost.md has them, rounded."""
 MEGABYTES_A_CORE = 1769
-DOLLARS_A_GB_SECOND = 0.0000166667  # x86, us-east-1, 2026-11-23, as in docs/performance.md
-DOLLARS_A_REQUEST = 0.20 / 1e6
-IMAGES_A_REQUEST = 32
 
 
-def dollars(images: int) -> tuple[float, float]:
-    """Of Lambda: at least and at most."""
-    low, high = (
-        images * (seconds * MEGABYTES_A_CORE / 1024 * DOLLARS_A_GB_SECOND + DOLLARS_A_REQUEST / IMAGES_A_REQUEST)
-        for seconds in SECONDS
-    )
+def lambda_dollars(images: int) -> tuple[float, float]:
+    """Of the worker's seconds: at least and at most."""
+    low, high = (images * seconds * MEGABYTES_A_CORE / 1024 * dollars("lambda_gb_second") for seconds in SECONDS)
     return low, high
 
 
@@ -28,8 +26,9 @@ def minutes(images: int, workers: int, memory: int) -> tuple[float, float]:
 
 def in_words(images: int, workers: int, memory: int) -> str:
     """One sentence."""
-    cost, time = dollars(images), minutes(images, workers, memory)
+    cost, time = lambda_dollars(images), minutes(images, workers, memory)
     return (
-        f"About ${cost[0]:,.2f} to ${cost[1]:,.2f} of Lambda and {time[0]:,.0f} to {time[1]:,.0f} minutes with "
-        f"{workers} workers, unless they have a record already; S3, SQS and DynamoDB come on top (docs/capacity.md)."
+        f"About ${cost[0]:,.2f} to ${cost[1]:,.2f} of Lambda, ${images * OTHERS / 1e6:,.2f} of other services and "
+        f"{time[0]:,.0f} to {time[1]:,.0f} minutes with {workers} workers, unless they have a record already "
+        f"(prices of {PRICED_ON}, {REGION}; docs/cost.md)."
     )

@@ -85,7 +85,7 @@ def backfill(
     account: Account,
     choice: Choice,
     inventory: str | None,
-    max_waiting: int | None,
+    max_waiting: int,
 ) -> int:
     """Returns 0 when everything was sent, or counted.
 
@@ -164,13 +164,13 @@ def _count(source: _Source, progress: Progress) -> int:
     return archived
 
 
-def _send(source: _Source, progress: Progress, file: Path, per_second: float, max_waiting: int | None) -> int:
+def _send(source: _Source, progress: Progress, file: Path, per_second: float, max_waiting: int) -> int:
     """Sends what is left; returns how many archived objects were skipped in the whole backfill."""
     stack = source.stack
     sqs = stack.client("sqs")
     started, before = time.monotonic(), progress.sent
     for page, chosen in source.pages(progress):
-        if max_waiting is not None and chosen:
+        if chosen:
             _wait_for_room(sqs, stack.bulk_queue_url, max_waiting)
         send(sqs, stack.bulk_queue_url, [message(stack.bucket, found) for found in chosen])
         progress = replace(

@@ -6,8 +6,8 @@ Every record has every field, None where there is nothing to say, so that a read
 there. `tests/golden/record-1.json` shows a whole record, and will stay readable.
 
 The keys of the table's two indexes are spread so that no label of a day is one hot partition. A DynamoDB partition
-takes 1,000 writes of up to 1 KB a second, and an index entry here is well under 1 KB. At 10,000 images/s of one label,
-16 shards take 625 writes/s each; above 16,000/s a seventeenth is needed. A question takes 16 small queries for a day.
+takes 1,000 writes of up to 1 KB a second, and an index entry here is far smaller. Shards share partitions by chance;
+docs/capacity.md has the rates that 16 of them take, and what more would cost. A question takes 16 small queries a day.
 """
 
 from __future__ import annotations

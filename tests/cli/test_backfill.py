@@ -227,3 +227,13 @@ def test_a_stack_that_is_not_there_is_one_sentence(bucket, tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith("backfill: The stack nowhere can't be described")
     assert error.count("\n") == 1
+
+
+def test_a_backfill_pauses_by_itself_while_much_waits(bucket, tmp_path, monkeypatch, capsys):
+    """Depths that no test can fill a queue to; the option's own test has a real one."""
+    depths = iter([100_001, 100_000])
+    monkeypatch.setattr(run, "_waiting", lambda *_: next(depths))
+    monkeypatch.setattr(run, "PAUSE", 0)
+    assert main(_arguments(bucket, tmp_path)) == 0
+    assert "Paused: 100,001 messages wait in the bulk lane, more than 100,000." in capsys.readouterr().err
+    assert bucket.uploads() == sorted(bucket.versions.items())

@@ -137,7 +137,7 @@ def test_only_objects_without_an_answer_of_the_model_version(reached, filled, tm
     assert _backfill(reached, tmp_path, "--model-version", "2", "--dry-run") == 0
     out = capsys.readouterr().out
     assert out.startswith("5 objects of ")
-    assert "of Lambda and" in out
+    assert "of Lambda, $" in out
     assert _backfill(reached, tmp_path, "--model-version", "2") == 0
     assert _sent(reached) == sorted(pair for pair in filled.items() if pair[0] != "2026/1.jpg")
 

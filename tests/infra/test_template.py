@@ -72,12 +72,16 @@ def test_the_worker_knows_how_long_its_queues_hide_what_a_dead_one_held(stack):
 
 
 def test_a_dead_letter_outlives_its_queue(stack):
+    """Or lives as long, where a backfill's messages may stay for SQS's longest."""
     queues = _of_type(stack, "AWS::SQS::Queue")
     lanes = {name: queue["Properties"] for name, queue in queues.items() if "RedrivePolicy" in queue["Properties"]}
     assert lanes, "no queue has a dead-letter queue"
     for queue in lanes.values():
         letters = queues[queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]]["Properties"]
-        assert letters["MessageRetentionPeriod"] > queue["MessageRetentionPeriod"]
+        assert letters["MessageRetentionPeriod"] == 14 * 86_400
+        assert letters["MessageRetentionPeriod"] >= queue["MessageRetentionPeriod"]
+    assert lanes["LiveQueue"]["MessageRetentionPeriod"] < 14 * 86_400
+    assert lanes["BulkQueue"]["MessageRetentionPeriod"] == 14 * 86_400, "dropped without a dead letter"
 
 
 def test_every_queue_that_feeds_the_worker_has_a_dead_letter_queue(stack):

@@ -1,0 +1,64 @@
+"""Every figure of the stack that docs/operations.md names is the template's, or the code's, own."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from handler.configuration import MEGABYTES_A_CORE
+from handler.store.erasure import MARK_DAYS
+from handler.store.record import SHARDS
+from infra.template import TEMPLATE, read_template
+
+OPERATIONS = " ".join((TEMPLATE.parent / "docs" / "operations.md").read_text(encoding="utf-8").split())
+_RESOURCES = read_template()["Resources"]
+_PARAMETERS = read_template()["Parameters"]
+
+
+def _of(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = _RESOURCES[name]["Properties"]
+    return found
+
+
+def _days(queue: str) -> float:
+    return _of(queue)["MessageRetentionPeriod"] / 86_400
+
+
+def _seconds_until(alarm: str) -> float:
+    """How long the alarm's condition holds before it rings."""
+    own = _of(alarm)
+    periods = {part["MetricStat"]["Period"] for part in own.get("Metrics", ()) if "MetricStat" in part}
+    return own["EvaluationPeriods"] * (periods.pop() if periods else own["Period"])
+
+
+TIMEOUT, HIDDEN = _of("Worker")["Timeout"], _of("LiveQueue")["VisibilityTimeout"]
+FIGURES: dict[str, tuple[float, ...]] = {
+    r"`OldestUploadSeconds`, (\d+) minutes by default": (_PARAMETERS["OldestUploadSeconds"]["Default"] / 60,),
+    r"`oldest-message-bulk` \((\d+) days\)": (_of("BulkAgeAlarm")["Threshold"] / 86_400,),
+    r"drops a message after (\d+) days, of the bulk lane after (\d+)": (_days("LiveQueue"), _days("BulkQueue")),
+    r"keeps a message for (\d+) days from when": (_days("LiveDeadLetters"),),
+    r"more than (\d+) % of (?:invocations|images)": (_of("ErrorRateAlarm")["Threshold"],),
+    r"`nothing-processed`: for (\d+) minutes": (_seconds_until("NothingProcessedAlarm") / 60,),
+    r"received more than ([\d.]+) times for each": (_of("WorkPerUploadAlarm")["Threshold"],),
+    r"`referral-drift`: for (\d+) hours": (_seconds_until("ReferralDriftAlarm") / 3600,),
+    r"(\d+) for a timeout of (\d+)": (HIDDEN, TIMEOUT),
+    r"after (\d+) minutes if they die with it": (_PARAMETERS["MaxReceives"]["Default"] * HIDDEN / 60,),
+    r"in the table for (\d+) days": (MARK_DAYS,),
+    r"indexes have (\d+) shards": (SHARDS,),
+    r"`#(\d+)`[,.]? or use|so on to `#(\d+)`|seq 0 (\d+)": (SHARDS - 1,),
+    r"([\d,]+) MB are one vCPU": (MEGABYTES_A_CORE,),
+}
+
+
+@pytest.mark.parametrize("pattern", FIGURES)
+def test_a_figure_is_the_stacks_own(pattern):
+    for found in re.finditer(pattern, OPERATIONS):
+        given = [float(figure.replace(",", "")) for figure in found.groups() if figure]
+        assert given == list(FIGURES[pattern]), found[0]
+
+
+def test_the_figures_are_still_in_the_text():
+    """A sentence may be reworded away; most of them cannot be, or the test above tests nothing."""
+    assert sum(bool(re.search(pattern, OPERATIONS)) for pattern in FIGURES) >= len(FIGURES) - 4
