@@ -466,6 +466,69 @@ def backfill(
 
 
 @app.command()
+def reconcile(
+    *,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+    prefix: Annotated[str, typer.Option(help="Only keys that begin with this. Default: all.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what has no record, and send nothing.")] = False,
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Only objects that were uploaded on this day (UTC) or later.")
+    ] = None,
+    older_than: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="HOURS",
+            help="Only objects that were uploaded longer ago. Default: as long as a message may be tried, 65 minutes.",
+        ),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Send at most so many, and end with 1 if more are left.")
+    ] = 10_000,
+    inventory: Annotated[
+        str | None,
+        typer.Option(metavar="s3://...", help="manifest.json of an S3 Inventory (CSV) to read instead of the bucket."),
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Progress file. Default: build/reconcile-STACK.json.")
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget the progress and start again.")] = False,
+) -> None:
+    """Find objects without any record, and send them through the bulk lane: S3's news of them was lost.
+
+    A backfill of what is missing. Leaves out archived objects, system files, and uploads that may still be on their
+    way. An object that has a record under any model is left alone, a failed one too: its message is a dead letter.
+    """
+    file = state or Path("build") / f"reconcile-{stack}.json"
+    account = _account(profile, region, local=local)
+    advice = "" if dry_run else f" The same command without --restart continues from {file}."
+
+    def run() -> int:
+        from cli.backfill.choice import Choice  # noqa: PLC0415
+        from cli.backfill.run import reconcile  # noqa: PLC0415
+        from cli.deployed import aws_calls  # noqa: PLC0415
+
+        with aws_calls(advice):
+            return reconcile(
+                stack,
+                prefix,
+                file,
+                choice=Choice.of(since, None),
+                older_than=older_than,
+                limit=limit,
+                dry_run=dry_run,
+                restart=restart,
+                inventory=inventory,
+                account=account(),
+            )
+
+    _run("reconcile", run, f"stopped.{advice}")
+
+
+@app.command()
 def work(
     queue_urls: Annotated[
         list[str], typer.Argument(metavar="QUEUE_URL...", help="Address of a queue; several are served in turn.")

@@ -127,6 +127,11 @@ class Deployed:
         """Whether records are erased with their images (the parameter EraseRemoved)."""
         return self.parameters.get("EraseRemoved", "true") == "true"
 
+    @property
+    def ignores_system_files(self) -> bool:
+        """Whether folder markers and the like get no record (the parameter IgnoreSystemFiles)."""
+        return self.parameters.get("IgnoreSystemFiles", "true") == "true"
+
     def predictions(self) -> PredictionsTable:
         """The stack's table."""
         return PredictionsTable(self.client("dynamodb"), self.table)

@@ -154,6 +154,18 @@ class PredictionsTable:
         for page in pages:
             yield from map(_record, page["Items"])
 
+    def has_record(self, image: str, object_version: str) -> bool:
+        """Whether this upload of `image` (`<bucket>/<key>`) has a record, under any model."""
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._name,
+            Select="COUNT",
+            KeyConditionExpression="image = :image AND begins_with(version, :version)",
+            FilterExpression="attribute_exists(#status)",
+            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues={":image": {"S": image}, ":version": {"S": f"{object_version}#"}},
+        )
+        return any(page["Count"] for page in pages)
+
     def get_many(self, keys: Iterable[Key]) -> Iterator[Record]:
         """The records under those of `keys` that have one, in no order.
 
