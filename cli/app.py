@@ -529,6 +529,49 @@ def reconcile(
 
 
 @app.command()
+def restore(
+    *,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="As of this time in UTC, such as 2026-11-25T09:00.")
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option("--from", metavar="TABLE", help="Copy from this table, which you restored yourself.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what would be copied; restore and copy nothing.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let records of that time replace others. Default: only add missing ones.")
+    ] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Delete the restored table at the end.")] = False,
+) -> None:
+    """Bring back the records of an earlier time, but none that was erased since.
+
+    DynamoDB restores the stack's table into a new one, and the command copies from there what the stack's table lacks:
+    only records whose version of the object still exists, and that no removal has left a mark for. Run the same command
+    again to continue after an interruption, or to look with --dry-run first once the new table is there.
+    """
+    if (at is None) == (table is None):
+        raise typer.BadParameter("give either --at TIME or --from TABLE")
+    if drop and table:
+        raise typer.BadParameter("--drop deletes a table that this command restored; it does not go with --from")
+    account = _account(profile, region, local=local)
+
+    def run() -> int:
+        from cli.deployed import aws_calls  # noqa: PLC0415
+        from cli.restore.run import restore  # noqa: PLC0415
+
+        with aws_calls(" The same command goes on."):
+            return restore(stack, account(), at, table, dry_run=dry_run, replace=replace, drop=drop)
+
+    _run("restore", run, "stopped; what was copied stays, and the same command goes on.")
+
+
+@app.command()
 def work(
     queue_urls: Annotated[
         list[str], typer.Argument(metavar="QUEUE_URL...", help="Address of a queue; several are served in turn.")

@@ -22,8 +22,11 @@ from botocore.exceptions import (
 )
 
 from handler.aws import AWS_ERRORS
+from handler.flow.fetching import BucketReader
+from handler.store.erasure import Erasure
 from handler.store.table import PredictionsTable
 from infra.standing import standing_endpoint
+from model_layer import DecodingLimits
 from model_layer.errors import UserError
 
 if TYPE_CHECKING:
@@ -135,6 +138,14 @@ class Deployed:
     def predictions(self) -> PredictionsTable:
         """The stack's table."""
         return PredictionsTable(self.client("dynamodb"), self.table)
+
+    def reader(self) -> BucketReader:
+        """Asks the stack's bucket."""
+        return BucketReader(self.client("s3"), DecodingLimits().max_bytes)
+
+    def erasure(self) -> Erasure:
+        """Erases records of the stack's table."""
+        return Erasure(self.client("dynamodb"), self.table, self.reader().remaining)
 
 
 def find(stack: str, account: Account | None = None) -> Deployed:

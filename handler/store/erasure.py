@@ -50,6 +50,34 @@ _ANY_VERSION = "*"
 
 
 @dataclass(frozen=True, slots=True)
+class Marks:
+    """The marks that removals have left. Thread-safe."""
+
+    client: DynamoDBClient
+    table: str
+
+    def overtaking(self, uploads: Collection[Upload], patience: Patience) -> Iterator[tuple[Removal, list[Upload]]]:
+        """The removals that have left a mark, each with those of `uploads` that it may have removed.
+
+        Raises:
+            TryAgainError: the table cannot be read now.
+        """
+        wanted = {key: upload for upload in uploads for key in _mark_keys(upload)}
+        attributes = ("image", "version", "removed_at", "marker")
+        found = look_up(self.client, self.table, wanted, attributes, consistent=True, patience=patience)
+        for mark in map(plain, found):
+            removal = _removal(mark, wanted[mark["image"], mark["version"]])
+            concerned = [
+                upload
+                for upload in uploads
+                if upload.image == removal.image
+                and removal.concerns(upload.version, upload.object_version, upload.uploaded_at)
+            ]
+            if concerned:
+                yield removal, concerned
+
+
+@dataclass(frozen=True, slots=True)
 class Erasure:
     """Erases records of removed objects. Thread-safe."""
 
@@ -95,21 +123,10 @@ class Erasure:
         Raises:
             TryAgainError: as for `remove`.
         """
-        wanted = {key: upload for upload in uploads for key in _mark_keys(upload)}
-        attributes = ("image", "version", "removed_at", "marker")
-        found = look_up(self.client, self.table, wanted, attributes, consistent=True, patience=patience)
         removed: set[Upload] = set()
-        for mark in map(plain, found):
-            removal = _removal(mark, wanted[mark["image"], mark["version"]])
-            concerned = [
-                upload
-                for upload in uploads
-                if upload.image == removal.image
-                and removal.concerns(upload.version, upload.object_version, upload.uploaded_at)
-            ]
-            if concerned:
-                erased = self._erase(removal, patience)
-                removed.update(upload for upload in concerned if upload.object_version in erased)
+        for removal, concerned in Marks(self.client, self.table).overtaking(uploads, patience):
+            erased = self._erase(removal, patience)
+            removed.update(upload for upload in concerned if upload.object_version in erased)
         return removed
 
     def _mark(self, removal: Removal, patience: Patience) -> None:

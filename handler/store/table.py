@@ -226,6 +226,13 @@ def item_key(image: str, version: str) -> dict[str, Any]:
     return {"image": {"S": image}, "version": {"S": version}}
 
 
+def is_final(item: dict[str, Any]) -> bool:
+    """Whether `item`, in DynamoDB's typed form, is a record that nothing replaces."""
+    held = plain({name: item[name] for name in ("status", "reasons") if name in item})
+    status = held.get("status", Status.FAILED)
+    return status not in _PROVISIONAL and not _is_refusal(status, held.get("reasons", ()))
+
+
 def typed(attributes: dict[str, Any]) -> dict[str, Any]:
     """Plain JSON as an item. Raises TypeError for what DynamoDB has no number for (NaN, infinity)."""
     return {name: _serialize(_exact(value)) for name, value in attributes.items()}
