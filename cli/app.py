@@ -380,6 +380,31 @@ def export(
 
 
 @app.command()
+def parameters(
+    *,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """List the parameters of a stack that differ from this version's defaults.
+
+    A deployment leaves every parameter as it is that you do not name: a default that changed with a new version reaches
+    no stack that exists.
+    """
+    account, form = _account(profile, region, local=local), _form(as_json=as_json, as_csv=as_csv)
+
+    def run() -> int:
+        from cli.parameters import parameters  # noqa: PLC0415
+
+        return parameters(stack, account(), form())
+
+    _run("parameters", run)
+
+
+@app.command()
 def smoke(
     *,
     stack: Stack = STACK,
