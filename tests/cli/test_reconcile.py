@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pytest
 
 from cli.app import main
 from cli.backfill import objects
+from cli.deployed import Account, find
 from handler.errors import TryAgainError
 from handler.intake.events import read_event
 from handler.intake.messages import Upload
@@ -111,3 +113,22 @@ def test_a_run_sends_no_more_than_its_limit_and_the_next_one_goes_on(reached, lo
         codes.append(_reconcile(reached, tmp_path, *arguments))
     assert codes[-1] == 0
     assert sent | _sent(reached) == lost
+
+
+def test_an_upload_whose_notification_was_lost_gets_its_record(local_stack, tmp_path):
+    """From the lost notification to the worker's record."""
+    deployed = find("dermbatch", Account(local=True))
+    s3, key = local_stack.client("s3"), "lost/lesion.jpg"
+    notified = s3.get_bucket_notification_configuration(Bucket=deployed.bucket)["QueueConfigurations"]
+    s3.put_bucket_notification_configuration(Bucket=deployed.bucket, NotificationConfiguration={})
+    s3.put_object(Bucket=deployed.bucket, Key=key, Body=b"no image")
+    s3.put_bucket_notification_configuration(
+        Bucket=deployed.bucket, NotificationConfiguration={"QueueConfigurations": notified}
+    )
+    arguments = ["reconcile", "--local", "--older-than", "0", "--state", str(tmp_path / "state.json")]
+    assert main(arguments) == 0
+    deadline = time.monotonic() + 60
+    while not (found := list(deployed.predictions().history(f"{deployed.bucket}/{key}"))):
+        assert time.monotonic() < deadline, "no record came"
+        time.sleep(0.2)
+    assert [record["status"] for record in found] == ["rejected"]
