@@ -430,6 +430,31 @@ def export(
 
 
 @app.command()
+def parameters(
+    *,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+) -> None:
+    """List the parameters of a stack that differ from this version's defaults.
+
+    A deployment leaves every parameter as it is that you do not name: a default that changed with a new version reaches
+    no stack that exists.
+    """
+    account, form = _account(profile, region, local=local), _form(as_json=as_json, as_csv=as_csv)
+
+    def run() -> int:
+        from cli.parameters import parameters  # noqa: PLC0415
+
+        return parameters(stack, account(), form())
+
+    _run("parameters", run)
+
+
+@app.command()
 def smoke(
     *,
     stack: Stack = STACK,
@@ -513,6 +538,112 @@ def backfill(
             )
 
     _run("backfill", run, f"stopped.{advice}")
+
+
+@app.command()
+def reconcile(
+    *,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+    prefix: Annotated[str, typer.Option(help="Only keys that begin with this. Default: all.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what has no record, and send nothing.")] = False,
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Only objects that were uploaded on this day (UTC) or later.")
+    ] = None,
+    older_than: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="HOURS",
+            help="Only objects that were uploaded longer ago. Default: as long as a message may be tried, 65 minutes.",
+        ),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Send at most so many, and end with 1 if more are left.")
+    ] = 10_000,
+    inventory: Annotated[
+        str | None,
+        typer.Option(metavar="s3://...", help="manifest.json of an S3 Inventory (CSV) to read instead of the bucket."),
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Progress file. Default: build/reconcile-STACK.json.")
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget the progress and start again.")] = False,
+) -> None:
+    """Find objects without any record, and send them through the bulk lane: S3's news of them was lost.
+
+    A backfill of what is missing. Leaves out archived objects, system files, and uploads that may still be on their
+    way. An object that has a record under any model is left alone, a failed one too: its message is a dead letter.
+    """
+    file = state or Path("build") / f"reconcile-{stack}.json"
+    account = _account(profile, region, local=local)
+    advice = "" if dry_run else f" The same command without --restart continues from {file}."
+
+    def run() -> int:
+        from cli.backfill.choice import Choice  # noqa: PLC0415
+        from cli.backfill.run import reconcile  # noqa: PLC0415
+        from cli.deployed import aws_calls  # noqa: PLC0415
+
+        with aws_calls(advice):
+            return reconcile(
+                stack,
+                prefix,
+                file,
+                choice=Choice.of(since, None),
+                older_than=older_than,
+                limit=limit,
+                dry_run=dry_run,
+                restart=restart,
+                inventory=inventory,
+                account=account(),
+            )
+
+    _run("reconcile", run, f"stopped.{advice}")
+
+
+@app.command()
+def restore(
+    *,
+    stack: Stack = STACK,
+    profile: Profile = None,
+    region: Region = None,
+    local: Local = False,
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="As of this time in UTC, such as 2026-11-25T09:00.")
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option("--from", metavar="TABLE", help="Copy from this table, which you restored yourself.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what would be copied; restore and copy nothing.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let records of that time replace others. Default: only add missing ones.")
+    ] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Delete the restored table at the end.")] = False,
+) -> None:
+    """Bring back the records of an earlier time, but none that was erased since.
+
+    DynamoDB restores the stack's table into a new one, and the command copies from there what the stack's table lacks:
+    only records whose version of the object still exists, and that no removal has left a mark for. Run the same command
+    again to continue after an interruption, or to look with --dry-run first once the new table is there.
+    """
+    if (at is None) == (table is None):
+        raise typer.BadParameter("give either --at TIME or --from TABLE")
+    if drop and table:
+        raise typer.BadParameter("--drop deletes a table that this command restored; it does not go with --from")
+    account = _account(profile, region, local=local)
+
+    def run() -> int:
+        from cli.deployed import aws_calls  # noqa: PLC0415
+        from cli.restore.run import restore  # noqa: PLC0415
+
+        with aws_calls(" The same command goes on."):
+            return restore(stack, account(), at, table, dry_run=dry_run, replace=replace, drop=drop)
+
+    _run("restore", run, "stopped; what was copied stays, and the same command goes on.")
 
 
 @app.command()

@@ -23,9 +23,12 @@ from botocore.exceptions import (
 
 from handler.aws import AWS_ERRORS
 from handler.errors import TryAgainError
+from handler.flow.fetching import BucketReader
 from handler.pseudonyms import Pseudonyms
+from handler.store.erasure import Erasure
 from handler.store.table import PredictionsTable
 from infra.standing import standing_endpoint
+from model_layer import DecodingLimits
 from model_layer.errors import UserError
 
 if TYPE_CHECKING:
@@ -131,6 +134,11 @@ class Deployed:
         """Whether records are erased with their images (the parameter EraseRemoved)."""
         return self.parameters.get("EraseRemoved", "true") == "true"
 
+    @property
+    def ignores_system_files(self) -> bool:
+        """Whether folder markers and the like get no record (the parameter IgnoreSystemFiles)."""
+        return self.parameters.get("IgnoreSystemFiles", "true") == "true"
+
     def predictions(self) -> PredictionsTable:
         """The stack's table."""
         return PredictionsTable(self.client("dynamodb"), self.table)
@@ -144,6 +152,14 @@ class Deployed:
         if "HashSecretArn" not in self.outputs:
             raise DeployedError(f"The stack {self.name} has no output HashSecretArn; deploy this version of it first.")
         return Pseudonyms.read(self.client("secretsmanager"), self.outputs["HashSecretArn"])
+
+    def reader(self) -> BucketReader:
+        """Asks the stack's bucket."""
+        return BucketReader(self.client("s3"), DecodingLimits().max_bytes)
+
+    def erasure(self) -> Erasure:
+        """Erases records of the stack's table."""
+        return Erasure(self.client("dynamodb"), self.table, self.reader().remaining, self.pseudonyms())
 
 
 def find(stack: str, account: Account | None = None) -> Deployed:

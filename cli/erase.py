@@ -8,9 +8,6 @@ from cli.deployed import Account, aws_calls, find
 from cli.images import ImageError, bucket_and_key
 from cli.output import confirm, count, say
 from handler.errors import TryAgainError
-from handler.flow.fetching import BucketReader
-from handler.store.erasure import Erasure
-from model_layer import DecodingLimits
 from pictures.names import one_line
 
 if TYPE_CHECKING:
@@ -40,9 +37,7 @@ def erase(images: Sequence[str], stack: str, account: Account, *, yes: bool) -> 
         if not yes and not confirm(question):
             say("Nothing was erased. Answer yes, or give --yes.")
             return NOT_ERASED
-        s3, dynamodb = deployed.client("s3"), deployed.client("dynamodb")
-        remaining = BucketReader(s3, DecodingLimits().max_bytes).remaining
-        erasure = Erasure(dynamodb, deployed.table, remaining, deployed.pseudonyms())
+        s3, erasure = deployed.client("s3"), deployed.erasure()
         missing = 0
         for bucket, key in named:
             try:

@@ -2,7 +2,7 @@
 
     dermbatch backfill --stack dermbatch --prefix 2026/ --dry-run
 
-run        counts or sends page by page, and keeps the progress in a file
+run        counts or sends page by page, and keeps the progress in a file; `dermbatch reconcile` is a mode of it
 objects    lists the current versions in the bucket, and builds the message for each
 inventory  reads an S3 Inventory instead of a listing
 choice     which of the objects are sent

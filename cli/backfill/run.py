@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from cli.backfill.estimate import MEGABYTES_A_CORE, in_words
@@ -42,7 +43,7 @@ class Progress:
     sent: int = 0
     archived: int = 0
     question: str = ""
-    """What else chose the objects: inventory, `--since`, `--model-version`."""
+    """What else chose the objects: `--since`, `--model-version`, inventory, and whether only those without a record."""
 
     def save(self, file: Path) -> None:
         """Writes the whole file or nothing. Only its owner may read it, because it holds a key."""
@@ -86,15 +87,18 @@ def backfill(
     choice: Choice,
     inventory: str | None,
     max_waiting: int,
+    limit: int | None = None,
 ) -> int:
-    """Returns 0 when everything was sent, or counted.
+    """Returns 0 when everything was sent, or counted; 1 when `limit` messages were sent and more are left.
 
     Raises:
         UserError: the stack, the inventory, the progress file or SQS does not allow it.
     """
     deployed = find(stack, account)
+    choice = replace(choice, system_files=not deployed.ignores_system_files)
     source = _Source(deployed, choice, _inventory(deployed, inventory))
-    question = f"{choice.since or ''};{choice.model_version or ''};{inventory or ''}".strip(";")
+    missing = "unrecorded" if choice.unrecorded else ""
+    question = f"{choice.since or ''};{choice.model_version or ''};{inventory or ''};{missing}".strip(";")
     begun = (
         Progress(deployed.bucket, prefix, question=question)
         if restart
@@ -103,17 +107,64 @@ def backfill(
     if begun.sent:
         print(f"Continues after {begun.sent:,} messages ({file}).")
     if dry_run:
-        archived = _count(source, begun)
+        archived, more = _count(source, begun), False
     else:
         if restart:
             file.unlink(missing_ok=True)
-        archived = _send(source, begun, file, per_second, max_waiting)
+        archived, more = _send(source, begun, file, per_second, max_waiting, limit)
     if archived:
         print(
             f"{archived:,} archived objects were skipped (GLACIER, DEEP_ARCHIVE). "
             "Each is classified once it is restored."
         )
-    return 0
+    if more:
+        say(f"{limit:,} messages were sent, and more are left. Look why so many; the same command goes on.")
+    return int(more)
+
+
+def reconcile(
+    stack: str,
+    prefix: str,
+    file: Path,
+    *,
+    choice: Choice,
+    older_than: float | None,
+    limit: int,
+    dry_run: bool,
+    restart: bool,
+    inventory: str | None,
+    account: Account,
+) -> int:
+    """A backfill of the objects without any record that are older than `older_than` hours; returns its exit code.
+
+    `older_than` None means as long as a message of the live lane may be tried.
+    """
+    deployed = find(stack, account)
+    sqs, queue = deployed.client("sqs"), deployed.outputs["LiveQueueUrl"]
+    wait = timedelta(hours=older_than) if older_than is not None else _longest_trial(sqs, queue)
+    if waiting := _waiting(sqs, queue):
+        say(f"{waiting:,} messages wait in the live lane. Uploads that they name may be sent again: a look-up each.")
+    return backfill(
+        stack,
+        prefix,
+        file,
+        dry_run=dry_run,
+        per_second=0,
+        restart=restart,
+        account=account,
+        choice=replace(choice, unrecorded=True, before=datetime.now(UTC) - wait),
+        inventory=inventory,
+        max_waiting=limit,  # a reconciliation adds little to what already waits
+        limit=limit,
+    )
+
+
+def _longest_trial(sqs: Any, queue_url: str) -> timedelta:
+    """From a message's first receive to its move to the dead-letter queue, if every worker that takes it dies."""
+    names = ["RedrivePolicy", "VisibilityTimeout"]
+    attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)["Attributes"]
+    receives = int(json.loads(attributes["RedrivePolicy"])["maxReceiveCount"])
+    return timedelta(seconds=receives * int(attributes["VisibilityTimeout"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,14 +215,24 @@ def _count(source: _Source, progress: Progress) -> int:
     return archived
 
 
-def _send(source: _Source, progress: Progress, file: Path, per_second: float, max_waiting: int) -> int:
-    """Sends what is left; returns how many archived objects were skipped in the whole backfill."""
+def _send(
+    source: _Source, progress: Progress, file: Path, per_second: float, max_waiting: int, limit: int | None
+) -> tuple[int, bool]:
+    """Sends what is left, at most `limit` messages.
+
+    Returns how many archived objects were skipped in the whole backfill, and whether more is left.
+    """
     stack = source.stack
     sqs = stack.client("sqs")
     started, before = time.monotonic(), progress.sent
     for page, chosen in source.pages(progress):
         if chosen:
             _wait_for_room(sqs, stack.bulk_queue_url, max_waiting)
+        if limit is not None and progress.sent - before + len(chosen) > limit:
+            room = limit - (progress.sent - before)
+            send(sqs, stack.bulk_queue_url, [message(stack.bucket, found) for found in chosen[:room]])
+            progress.save(file)  # this page is begun again, and what was sent of it has a record by then
+            return progress.archived, True
         send(sqs, stack.bulk_queue_url, [message(stack.bucket, found) for found in chosen])
         progress = replace(
             progress,
@@ -188,7 +249,7 @@ def _send(source: _Source, progress: Progress, file: Path, per_second: float, ma
             time.sleep(max(0.0, (progress.sent - before) / per_second - seconds))
     file.unlink(missing_ok=True)
     print(f"Done: {progress.sent:,} messages are in the bulk lane ({stack.bulk_queue_url}).")
-    return progress.archived
+    return progress.archived, False
 
 
 def _wait_for_room(sqs: Any, queue_url: str, most: int) -> None:

@@ -83,6 +83,22 @@ class BucketReader:
             content = unpacked(content, response.get("ContentEncoding"), self._max_bytes)
         return content, facts
 
+    def exists(self, upload: Upload) -> bool:
+        """Asks S3 whether this version of the object still exists, be it hidden by a later one or by a delete marker.
+
+        Raises:
+            TryAgainError: S3 refused or failed.
+        """
+        try:
+            self._client.head_object(Bucket=upload.bucket, Key=upload.key, **_version_condition(upload))
+        except AWS_ERRORS as error:
+            code = aws_code(error)
+            if code in _DELETED | _OVERWRITTEN:
+                return False
+            if code != "400":  # S3 lacks the key that the uploader kept (SSE-C), so there is an object
+                raise unavailable(ErrorCode.STORAGE_UNAVAILABLE, "HeadObject", error) from error
+        return True
+
     def remaining(self, removal: Removal) -> str | None:
         """Asks S3 what still exists of what `removal` took away: `*` all, one object version, or None, nothing.
 

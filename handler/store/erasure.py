@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from handler.pseudonyms import Pseudonyms
     from handler.store.record import Record
 
-# Twice through a queue with the housekeeper's (14 days together) and its dead-letter queue (14 days), for one redrive, and a
-# day more.
+# Twice through a queue with the housekeeper's (14 days together) and its dead-letter queue (14 days), for one redrive,
+# and a day more.
 MARK_DAYS = 57
 _SECONDS_PER_DAY = 86_400
 _ANY_VERSION = "*"

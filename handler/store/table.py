@@ -189,6 +189,18 @@ class PredictionsTable:
         for page in pages:
             yield from (_record(item) for item in page["Items"] if "shadow" not in item)
 
+    def has_record(self, image: str, object_version: str) -> bool:
+        """Whether this upload of `image` (`<bucket>/<key>`) has a record, under any model."""
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._name,
+            Select="COUNT",
+            KeyConditionExpression="image = :image AND begins_with(version, :version)",
+            FilterExpression="attribute_exists(#status)",
+            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues={":image": {"S": image}, ":version": {"S": f"{object_version}#"}},
+        )
+        return any(page["Count"] for page in pages)
+
     def get_many(self, keys: Iterable[Key]) -> Iterator[Record]:
         """The records under those of `keys` that have one, in no order.
 
@@ -256,6 +268,13 @@ def _is_refusal(status: str, reasons: Iterable[Any]) -> bool:
 def item_key(image: str, version: str) -> dict[str, Any]:
     """An item's primary key, as DynamoDB's requests take it."""
     return {"image": {"S": image}, "version": {"S": version}}
+
+
+def is_final(item: dict[str, Any]) -> bool:
+    """Whether `item`, in DynamoDB's typed form, is a record that nothing replaces."""
+    held = plain({name: item[name] for name in ("status", "reasons") if name in item})
+    status = held.get("status", Status.FAILED)
+    return status not in _PROVISIONAL and not _is_refusal(status, held.get("reasons", ()))
 
 
 def typed(attributes: dict[str, Any]) -> dict[str, Any]:

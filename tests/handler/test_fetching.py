@@ -179,3 +179,35 @@ def test_a_forbidden_object_is_not_taken_for_a_deleted_one(bucket):
         "storage_unavailable",
         "GetObject failed with AccessDenied.",
     )
+
+
+def test_a_version_exists_until_it_is_deleted_itself(bucket):
+    first, second = bucket.put("a.jpg", b"first"), bucket.put("a.jpg", b"second")
+    reader = BucketReader(bucket.client, 100)
+    bucket.client.delete_object(Bucket=first.bucket, Key="a.jpg")  # hides both
+    assert reader.exists(upload_of(first))
+    bucket.client.delete_object(Bucket=first.bucket, Key="a.jpg", VersionId=first.version)
+    assert not reader.exists(upload_of(first))
+    assert reader.exists(upload_of(second))
+
+
+def test_without_a_version_an_upload_exists_while_it_is_the_current_object(bucket):
+    put = bucket.put("a.jpg", b"first")
+    upload, reader = Upload(put.bucket, put.key, None, put.etag, None), BucketReader(bucket.client, 100)
+    assert reader.exists(upload)
+    bucket.put("a.jpg", b"second")
+    assert not reader.exists(upload)
+
+
+@pytest.mark.parametrize(("status", "exists"), [(400, True), (403, None)])
+def test_a_refusal_is_not_taken_for_a_missing_object(bucket, status, exists):
+    """400 is S3's answer for an object whose key its uploader kept."""
+    upload = upload_of(bucket.put("a.jpg", b"content"))
+    answer = AWSResponse("", status, {}, Raw(b""))
+    bucket.client.meta.events.register("before-send.s3.HeadObject", lambda **_: answer)
+    reader = BucketReader(bucket.client, 100)
+    if exists:
+        assert reader.exists(upload)
+    else:
+        with pytest.raises(TryAgainError):
+            reader.exists(upload)

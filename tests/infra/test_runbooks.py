@@ -10,6 +10,7 @@ import pytest
 
 from handler.configuration import Settings
 from handler.errors import REFUSALS, ErrorCode
+from handler.flow.queues import hidden_seconds
 from infra.template import TEMPLATE, read_template
 
 ROOT = TEMPLATE.parent
@@ -84,6 +85,17 @@ def test_the_runbook_finds_every_line_about_what_is_handed_back(template):
         phrases = re.findall(r'"([^"]+)"', text)
         for line in lines:
             assert any(phrase in line for phrase in phrases), line
+
+
+def test_the_minutes_until_a_message_is_a_dead_letter_are_those_of_the_queue(template):
+    receives = template["Parameters"]["MaxReceives"]["Default"]
+    hidden = template["Resources"]["LiveQueue"]["Properties"]["VisibilityTimeout"]
+    handed_back = sum(hidden_seconds(receive, hidden) for receive in range(1, receives + 1))
+    section = " ".join(OPERATIONS[OPERATIONS.index("## Old messages") : OPERATIONS.index("## Errors")].split())
+    assert f"after about {handed_back / 60:.0f} minutes if workers hand it back" in section
+    assert f"after {receives * hidden / 60:.0f} minutes if they die with it" in section
+    alarm = template["Resources"]["LiveAgeAlarm"]["Properties"]["AlarmDescription"]
+    assert f"a dead letter after {receives * hidden / 60:.0f} minutes" in alarm
 
 
 def test_a_deletion_among_the_dead_letters_is_not_purged(template):
