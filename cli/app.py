@@ -78,6 +78,14 @@ class Triage(StrEnum):
     ROUTINE = "routine"
 
 
+class Format(StrEnum):
+    """As `cli.export.Format`."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
 class TerminatedError(KeyboardInterrupt):
     """SIGTERM arrived. As with Ctrl-C, everything that the command started is stopped on the way out."""
 
@@ -355,7 +363,11 @@ def export(
         Path | None,
         typer.Option(metavar="FILE|DIR", help="A file, or a folder that gets day=.../records. Default: stdout."),
     ] = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of JSON Lines.")] = False,
+    form: Annotated[
+        Format | None,
+        typer.Option("--format", help="Default: by the end of FILE's name, else jsonl. parquet needs its set."),
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="The same as --format csv.")] = False,
     bundle: Bundle = None,
     stack: Stack = STACK,
     profile: Profile = None,
@@ -367,14 +379,16 @@ def export(
     As JSON Lines, CSV or Parquet: for pandas, Athena or a spreadsheet.
     """
     account = _account(profile, region, local=local)
+    if as_csv and form not in {None, Format.CSV}:
+        raise typer.BadParameter("--csv and another --format don't go together")
+    chosen = Format.CSV if as_csv else form
 
     def run() -> int:
-        from cli.export import export  # noqa: PLC0415
-        from cli.output import Form  # noqa: PLC0415
+        from cli import export  # noqa: PLC0415
         from cli.results import days_of  # noqa: PLC0415
 
-        form = Form.CSV if as_csv or (out and out.suffix == ".csv") else Form.JSON
-        return export(days_of(day or [], since), stack, account(), out, bundle, form)
+        written = export.Format(chosen) if chosen else export.Format.of(out)
+        return export.export(days_of(day or [], since), stack, account(), out, bundle, written)
 
     _run("export", run)
 
@@ -424,7 +438,7 @@ def backfill(
     ] = None,
     inventory: Annotated[
         str | None,
-        typer.Option(metavar="s3://...", help="manifest.json of an S3 Inventory (CSV) to read instead of the bucket."),
+        typer.Option(metavar="s3://...", help="manifest.json of an S3 Inventory to read instead of the bucket."),
     ] = None,
     max_waiting: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Pause while the bulk queue holds more messages.")

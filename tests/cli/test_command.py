@@ -13,7 +13,7 @@ import pytest
 
 import model_layer
 from cli import __version__
-from cli.app import NOTICE, Status, _with_seconds, main
+from cli.app import NOTICE, Format, Status, _with_seconds, main
 from handler.store import record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,6 +77,8 @@ def test_help_names_every_command_and_the_notice(capsys):
         ["show", "a.jpg", "--local", "--profile", "x"],
         ["erase"],
         ["export", "--out"],
+        ["export", "--format", "orc"],
+        ["export", "--csv", "--format", "parquet"],
         ["smoke", "--stack", "x", "--seconds", "soon"],
         ["smoke", "--sta", "x"],
         ["backfill", "--stack", "x", "--per-second", "-1"],
@@ -107,6 +109,12 @@ def test_wrong_usage_ends_with_2_before_anything_starts(arguments, capsys):
 )
 def test_wait_goes_with_and_without_seconds(given, read):
     assert _with_seconds(["submit", *given]) == ["submit", *read]
+
+
+def test_the_formats_to_choose_from_are_the_exports():
+    from cli import export
+
+    assert [*Format] == [str(form) for form in export.Format]
 
 
 def test_the_statuses_to_choose_from_are_the_models():
