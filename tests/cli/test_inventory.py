@@ -74,8 +74,9 @@ def _parquet_inventory(stack, arrow, rows_per_file: int = 1000) -> str:
     listed = s3.list_object_versions(Bucket=stack.bucket)
     rows = [
         {"bucket": stack.bucket, "key": one["Key"], "version_id": one["VersionId"], "is_latest": one["IsLatest"],
-         "is_delete_marker": kind == "DeleteMarkers", "size": one.get("Size"), "last_modified_date": one["LastModified"],
-         "e_tag": one["ETag"].strip('"') if "ETag" in one else None, "storage_class": one.get("StorageClass"),
+         "is_delete_marker": kind == "DeleteMarkers", "size": one.get("Size"),
+         "last_modified_date": one["LastModified"], "e_tag": one["ETag"].strip('"') if "ETag" in one else None,
+         "storage_class": one.get("StorageClass"),
          "is_multipart_uploaded": False}
         for kind in ("Versions", "DeleteMarkers") for one in listed.get(kind, ())
     ]  # fmt: skip
