@@ -52,7 +52,7 @@ def test_it_brings_the_model(installed, tmp_path):
 def test_its_sets_bring_what_their_requirements_say(installed):
     (metadata,) = installed.glob("dermbatch-*.dist-info")
     found = {(_name(line), _extra(line)) for line in PathDistribution(metadata).requires or []}
-    for extra, sets in ((None, ("worker", "command")), ("service", ("service",)), ("parquet", ("parquet",))):
+    for extra, sets in ((None, ("worker", "work", "command")), ("service", ("service",)), ("parquet", ("parquet",))):
         lines = [line for name in sets for line in (ROOT / "requirements" / f"{name}.in").read_text().splitlines()]
         wanted = {_name(line) for line in lines if line and not line.startswith("#")}
         assert wanted
