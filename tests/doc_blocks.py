@@ -79,5 +79,5 @@ def certain_lines(output: str) -> list[str]:
 
 
 def normalised(text: str) -> str:
-    """Numbers as 0, spaces as one."""
-    return " ".join(re.sub(r"\d[\d.,]*", "0", text).split())
+    """Numbers and random names as 0, spaces as one."""
+    return " ".join(re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d[\d.,]*", "0", text).split())
