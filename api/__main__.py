@@ -10,7 +10,8 @@ try:
     from api.settings import Settings
     from handler.errors import ConfigurationError
 except ModuleNotFoundError as error:
-    sys.exit(f"api: The service needs the package {error.name}; install requirements/service.txt, or use make serve.")
+    name = str(error.name).partition(".")[0]
+    sys.exit(f"api: The service needs the package {name}; install requirements/service.txt.")
 
 
 def main() -> int:

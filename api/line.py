@@ -1,8 +1,9 @@
-"""The line in front of the classifier: as many threads as cores, a bounded number of requests that wait for one.
+"""The lines that requests wait in: in front of the classifier, of the store, and of the bucket.
 
-Requests share one network. Each image is decoded and run in one thread, on one core, and as many images are under way
-as there are cores: a run over several images together is no faster on this network (docs/performance.md), and would
-make the first of them wait for the last.
+Each has some threads, and a bounded number of requests that wait for one. In front of the classifier there are as many
+threads as cores, for requests share one network: each image is decoded and run in one thread, on one core. A run over
+several images together is no faster on this network (docs/performance.md), and would make the first of them wait for
+the last.
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ _LONGEST_RETRY = 60
 class Line:
     """Places for requests, and the threads that serve them. Used from one event loop."""
 
-    def __init__(self, threads: int, waiting: int) -> None:
+    def __init__(self, threads: int, waiting: int, doing: str = "images are being classified") -> None:
+        """`doing`: what there are too many of where every place is taken."""
+        self._doing = doing
         self._threads = threads
         self._places = threads + waiting
         self._taken = 0
-        self._pool = ThreadPoolExecutor(threads, "classify")
+        self._pool = ThreadPoolExecutor(threads, "line")
         self._seconds = 0.1
         """What one piece of work takes, as a moving average."""
 
@@ -53,7 +56,7 @@ class Line:
         """
         if self._taken >= self._places:
             seconds = max(1, min(_LONGEST_RETRY, math.ceil(self._taken * self._seconds / self._threads)))
-            raise busy("busy", "Too many images are being classified; try again in a moment.", seconds)
+            raise busy("busy", f"Too many {self._doing}; try again in a moment.", seconds)
         self._taken += 1
         try:
             yield

@@ -44,7 +44,6 @@ _MOST_PARTITIONS = 1000
 """Of the index that one request may ask: eight labels on 7 days, or one on 62."""
 _MOST_DAYS = 62
 _MOST_KEY_BYTES = 1024  # S3's own limit
-_GONE = frozenset({"404", "NoSuchKey", "NoSuchVersion", "405", "MethodNotAllowed"})
 
 
 def upload_origin(settings: Settings) -> str:
@@ -208,7 +207,7 @@ def _problems() -> Iterator[None]:
         raise busy("store_unavailable", error.sentence, 5) from error
     except aws.AWS_ERRORS as error:
         code = aws.aws_code(error)
-        if code in _GONE:
+        if code in aws.DELETED:
             raise _no_image() from error
         raise busy("store_unavailable", f"The store answered {code}.", 5) from error
 

@@ -1,8 +1,8 @@
-"""The endpoints. What is slow runs in threads: the model's own for images, the framework's for the store."""
+"""The endpoints. What is slow runs in threads, of which there are few, behind a line of bounded length."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -15,9 +15,12 @@ from api.schemas import Filters, Image
 from handler.store.record import NOTICE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from api.service import Service
 
 router = APIRouter()
+T = TypeVar("T")
 
 ImageQuery = Annotated[Image, Query(description="`<bucket>/<key>`.", examples=[examples.IMAGE])]
 _ANY_IMAGE = {"schema": {"type": "string", "format": "binary"}}
@@ -101,12 +104,12 @@ async def classify(request: Request) -> Response:
     status_code=201,
     responses={201: _answer(schemas.Upload, "A place for one file."), **_problems(501, 503)},
 )
-def create_upload(request: Request) -> schemas.Upload:
+async def create_upload(request: Request) -> schemas.Upload:
     """Send a form of `fields` and then the part `file` to `url`. The bucket takes one file of any content type, of at
     most `max_bytes`, until `expires_at`. Then ask `/v1/prediction` for `image`.
     """
     service = _service(request)
-    place = service.records.place()
+    place = await _asked(request, service.records.place)
     most = service.settings.max_image_bytes if service.settings.relay else service.settings.worker.max_image_bytes
     return schemas.Upload(
         image=place.image, url=place.url, fields=place.fields, max_bytes=most, expires_at=place.expires_at
@@ -152,11 +155,12 @@ async def relay_upload(request: Request) -> schemas.Stored:
     summary="Lists predictions",
     responses={200: _answer(schemas.Predictions, "One page."), **_problems(422, 501, 503)},
 )
-def list_predictions(request: Request, filters: Annotated[Filters, Query()]) -> schemas.Predictions:
+async def list_predictions(request: Request, filters: Annotated[Filters, Query()]) -> schemas.Predictions:
     """The most confident first; for a status other than `classified` and no further filter but days, the latest first.
     A page may be shorter than `limit` and still have a `next`.
     """
-    entries, cursor = _service(request).records.page(filters)
+    records = _service(request).records
+    entries, cursor = await _asked(request, lambda: records.page(filters))
     return schemas.Predictions(predictions=[schemas.Entry(**entry) for entry in entries], next=cursor)
 
 
@@ -166,12 +170,13 @@ def list_predictions(request: Request, filters: Annotated[Filters, Query()]) -> 
     responses={200: _answer(schemas.History, "Its records."), **_problems(404, 422, 501, 503)},
     response_class=JSONResponse,
 )
-def get_prediction(request: Request, image: ImageQuery) -> Response:
+async def get_prediction(request: Request, image: ImageQuery) -> Response:
     """Every version of the image under every model. The current record of each version comes first, the latest of them
     at the top; records of models that another has replaced follow. 404 with the code `no_record` until the first.
     """
-    records = _service(request).records.history(image)
-    return JSONResponse({"image": image, "records": records, "notice": NOTICE})
+    records = _service(request).records
+    found = await _asked(request, lambda: records.history(image))
+    return JSONResponse({"image": image, "records": found, "notice": NOTICE})
 
 
 @router.delete(
@@ -180,12 +185,13 @@ def get_prediction(request: Request, image: ImageQuery) -> Response:
     status_code=202,
     responses={202: _answer(schemas.Erased, "It is gone."), **_problems(404, 422, 501, 503)},
 )
-def erase_image(request: Request, image: ImageQuery) -> schemas.Erased:
+async def erase_image(request: Request, image: ImageQuery) -> schemas.Erased:
     """Deletes every version of the object from the bucket, for good, and every record of it. What a worker is writing
     at this moment is erased when it is written.
     """
-    versions, records = _service(request).records.erase(image)
-    return schemas.Erased(image=image, versions=versions, records=records)
+    records = _service(request).records
+    versions, erased = await _asked(request, lambda: records.erase(image))
+    return schemas.Erased(image=image, versions=versions, records=erased)
 
 
 @router.get(
@@ -240,6 +246,13 @@ async def readyz(request: Request) -> schemas.Health:
     """Once the model has answered for a first image."""
     _ = _service(request).classifier
     return schemas.Health(status="ready")
+
+
+async def _asked(request: Request, work: Callable[[], T]) -> T:
+    """`work()` of the store, in a thread; 503 where too many wait for one."""
+    service = _service(request)
+    with service.asking.place():
+        return await service.asking.run(work, request)
 
 
 def _too_large(service: Service) -> str:

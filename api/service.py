@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _RELAYS = 4
 """Uploads that are on their way to the bucket at a time; they wait for the network, not for a core."""
 
+_QUESTIONS = 16
+"""Requests that the store answers at a time; they too wait for the network."""
+
 
 class Service:
     """Made once for a process."""
@@ -38,7 +41,8 @@ class Service:
         """`classifier` None: `start` loads it, while other requests are answered already."""
         self.settings = settings
         self.line = Line(settings.worker.inference_threads, settings.waiting)
-        self.relaying = Line(_RELAYS, settings.waiting)
+        self.relaying = Line(_RELAYS, settings.waiting, "uploads are on their way")
+        self.asking = Line(_QUESTIONS, settings.waiting, "questions are being answered")
         self.loading: Future[Classifier] = Future()
         self._records: Records | None = None
         if classifier is not None:
@@ -57,6 +61,7 @@ class Service:
         """Ends the threads."""
         self.line.close()
         self.relaying.close()
+        self.asking.close()
 
     @property
     def classifier(self) -> Classifier:

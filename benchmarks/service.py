@@ -3,8 +3,8 @@
     python -m benchmarks.service [--out FILE] [--seconds 8] [--rounds 3]
 
 Both run all the time, each in a process of its own; rounds of the two alternate, so that a busy machine is busy for
-both. A round's clients send the same photograph as a form, one request after the other. Prints a table, and writes the
-rows in the form of `bench.json`.
+both. A round's clients send the same photograph as a form, one request after the other. Prints a table, and writes
+`machine` and `rows` in the form of `bench.json`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 from PIL import Image
+
+from benchmarks import machine
+from benchmarks.side_by_side.documents import machine_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,10 +170,11 @@ def _row(what: str, ours: float, plain: float, unit: str, ratio: float, target: 
 def main() -> None:
     """Measures, prints, and writes `--out`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--out", type=Path, help="file for the rows, as JSON")
+    parser.add_argument("--out", type=Path, help="file for machine and rows, as JSON")
     parser.add_argument("--seconds", type=float, default=8.0, help="of one round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="for each service and number of clients")
     options = parser.parse_args()
+    facts, started = machine.facts(), time.monotonic()
     image = photograph()
     ours = {clients: Measured() for clients in CLIENTS}
     plain = {clients: Measured() for clients in CLIENTS}
@@ -186,13 +190,17 @@ def main() -> None:
                 round_of(mine.url, image, clients, options.seconds, ours[clients])
                 round_of(other.url, image, clients, options.seconds, plain[clients])
         made = rows(ours, plain, (mine.peak, other.peak))
-    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
-    print(f"{len(image) / 1e6:.1f} MB JPEG of 3 megapixels, {os.cpu_count()} cores, load at the end {load}")
+    facts |= {
+        "load_average_at_end": machine.load_average(),
+        "minutes": round((time.monotonic() - started) / 60, 1),
+    }
+    print(f"{len(image) / 1e6:.1f} MB JPEG of 3 megapixels. {machine_line(facts)}")
     for row in made:
         target = "" if row["target"] is None else f"  target {row['target']}x: {'holds' if row['holds'] else 'MISSED'}"
         print(f"{row['what']:<24}{row['ours']:>9}{row['baseline']:>10} {row['unit']:<9}{row['ratio']:>6}x{target}")
     if options.out:
-        options.out.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+        result = {"machine": facts, "rows": made}
+        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

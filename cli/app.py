@@ -32,23 +32,14 @@ app = typer.Typer(
     help=f"Classifies skin images without servers: S3 in, predictions in DynamoDB out. {NOTICE}",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",  # wraps paragraphs to the terminal
+    rich_markup_mode=None,  # rich would take half of the time of --help
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_AWS = "AWS"
-Stack = Annotated[
-    str, typer.Option(envvar="DERMBATCH_STACK", help="Name of the CloudFormation stack.", rich_help_panel=_AWS)
-]
-Profile = Annotated[
-    str | None, typer.Option(metavar="NAME", help="AWS profile instead of the usual one.", rich_help_panel=_AWS)
-]
-Region = Annotated[
-    str | None, typer.Option(metavar="NAME", help="AWS region instead of the usual one.", rich_help_panel=_AWS)
-]
-Local = Annotated[
-    bool, typer.Option("--local", help="Use the local stack of this machine, and no account.", rich_help_panel=_AWS)
-]
+Stack = Annotated[str, typer.Option(envvar="DERMBATCH_STACK", help="Name of the CloudFormation stack.")]
+Profile = Annotated[str | None, typer.Option(metavar="NAME", help="AWS profile instead of the usual one.")]
+Region = Annotated[str | None, typer.Option(metavar="NAME", help="AWS region instead of the usual one.")]
+Local = Annotated[bool, typer.Option("--local", help="Use the local stack of this machine, and no account.")]
 STACK = "dermbatch"
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="CSV that is safe to open in a spreadsheet.")]
@@ -85,6 +76,14 @@ class Triage(StrEnum):
 
     URGENT = "urgent"
     ROUTINE = "routine"
+
+
+class Format(StrEnum):
+    """As `cli.export.Format`."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    PARQUET = "parquet"
 
 
 class TerminatedError(KeyboardInterrupt):
@@ -150,10 +149,10 @@ def demo(
         int | None, typer.Option(metavar="S", min=0, max=LARGEST_SEED, help="Seed of the synthetic images (0).")
     ] = None,
 ) -> None:
-    """Classify images on an AWS embedded in this machine, and show the predictions.
+    """Classify images on an AWS embedded in this machine.
 
-    Needs no account. Uploads the images into a bucket, runs the worker, and writes predictions.jsonl and
-    contact-sheet.png.
+    Needs no account. Uploads the images into a bucket, runs the worker, shows the predictions, and writes
+    predictions.jsonl and contact-sheet.png.
     """
     if images and (count is not None or seed is not None):
         raise typer.BadParameter("--count and --seed choose synthetic images; they don't go with --images")
@@ -294,7 +293,10 @@ def show(
     region: Region = None,
     local: Local = False,
 ) -> None:
-    """Read the record of one image in words, under every model that has seen it."""
+    """Read the records of one image in words.
+
+    There is one under every model that has seen it.
+    """
     account = _account(profile, region, local=local)
 
     def run() -> int:
@@ -385,7 +387,10 @@ def erase(
     region: Region = None,
     local: Local = False,
 ) -> None:
-    """Erase images: every version of the object, and its records under every model."""
+    """Erase images with their records.
+
+    Every version of the object is deleted, and its records under every model. Asks first.
+    """
     account = _account(profile, region, local=local)
 
     def run() -> int:
@@ -405,7 +410,11 @@ def export(
         Path | None,
         typer.Option(metavar="FILE|DIR", help="A file, or a folder that gets day=.../records. Default: stdout."),
     ] = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of JSON Lines.")] = False,
+    form: Annotated[
+        Format | None,
+        typer.Option("--format", help="Default: by the end of FILE's name, else jsonl. parquet needs its set."),
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="The same as --format csv.")] = False,
     every_model: Annotated[
         bool, typer.Option("--every-model", help="Also records that a newer model's have replaced.")
     ] = False,
@@ -415,16 +424,22 @@ def export(
     region: Region = None,
     local: Local = False,
 ) -> None:
-    """Write the records of days as JSON Lines or CSV, for pandas, Athena or a spreadsheet."""
+    """Write the records of days to a file, for other programs.
+
+    As JSON Lines, CSV or Parquet: for pandas, Athena or a spreadsheet.
+    """
     account = _account(profile, region, local=local)
+    if as_csv and form not in {None, Format.CSV}:
+        raise typer.BadParameter("--csv and another --format don't go together")
+    chosen = Format.CSV if as_csv else form
 
     def run() -> int:
-        from cli.export import export  # noqa: PLC0415
-        from cli.output import Form  # noqa: PLC0415
+        from cli import export  # noqa: PLC0415
         from cli.results import days_of  # noqa: PLC0415
 
-        form = Form.CSV if as_csv or (out and out.suffix == ".csv") else Form.JSON
-        return export(days_of(day or [], since), stack, account(), out, bundle, form, every_model=every_model)
+        written = export.Format(chosen) if chosen else export.Format.of(out)
+        days = days_of(day or [], since)
+        return export.export(days, stack, account(), out, bundle, written, every_model=every_model)
 
     _run("export", run)
 
@@ -464,10 +479,11 @@ def smoke(
     seconds: Annotated[float, typer.Option(help="How long to wait for the records.")] = 300,
     keep: Annotated[bool, typer.Option("--keep", help="Leave images and records in place.")] = False,
 ) -> None:
-    """Check a deployed stack: upload known images and wait for their records.
+    """Check a deployed stack with known images.
 
-    The images are synthetic. They go under smoke/RANDOM/ in the stack's bucket and are deleted at the end, and their
-    records with them, unless the stack keeps records of deleted images (EraseRemoved).
+    Uploads them and waits for their records. The images are synthetic. They go under smoke/RANDOM/ in the stack's
+    bucket and are deleted at the end, and their records with them, unless the stack keeps records of deleted images
+    (EraseRemoved).
     """
     account = _account(profile, region, local=local)
 
@@ -498,7 +514,7 @@ def backfill(
     ] = None,
     inventory: Annotated[
         str | None,
-        typer.Option(metavar="s3://...", help="manifest.json of an S3 Inventory (CSV) to read instead of the bucket."),
+        typer.Option(metavar="s3://...", help="manifest.json of an S3 Inventory to read instead of the bucket."),
     ] = None,
     max_waiting: Annotated[
         int, typer.Option(min=1, metavar="N", help="Pause while the bulk queue holds more messages.")
@@ -508,7 +524,7 @@ def backfill(
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Forget the progress and start again.")] = False,
 ) -> None:
-    """Send the objects that are already in the bucket through the bulk lane.
+    """Send what is already in the bucket through the bulk lane.
 
     For images from before the deployment, or to score them again under a new model. Sends one message for the current
     version of each object, shaped like S3's own events. An object that already has a record under the running model
@@ -674,11 +690,12 @@ def work(
         bool, typer.Option("--with-parent", hidden=True, help="End when standard input is closed.")
     ] = False,
 ) -> None:
-    """Run the worker as a process that polls a queue: for ECS, Batch, Kubernetes or a big server.
+    """Run the worker as a process that polls a queue.
 
-    Settings come from the environment, as on Lambda (PREDICTIONS_TABLE, UPLOADS_BUCKET, MODEL_BUNDLE, ...). Without
-    PREDICTIONS_TABLE they are those of the stack. Messages stay hidden as long as the worker works on them. SIGTERM
-    finishes the batch; a second one stops at once, and the messages come back later.
+    For ECS, Batch, Kubernetes or a big server. Settings come from the environment, as on Lambda (PREDICTIONS_TABLE,
+    UPLOADS_BUCKET, MODEL_BUNDLE, ...). Without PREDICTIONS_TABLE they are those of the stack. Messages stay hidden as
+    long as the worker works on them. SIGTERM finishes the batch; a second one stops at once, and the messages come back
+    later.
     """
     account = _account(profile, region, local=local)
 
@@ -724,10 +741,11 @@ def serve(
         typer.Option(metavar="NAME", help="Host name under which others reach the service; repeatable."),
     ] = None,
 ) -> None:
-    """Serve the page and the HTTP service, over a deployed stack or (--local) over one of this machine's own.
+    """Serve the page and the HTTP service.
 
-    Prints an address that works once. With --local, photographs, records and queues are kept in a folder that only you
-    may read, and are there again at the next start. Ctrl-C or SIGTERM ends everything in order.
+    Over a deployed stack, or with --local over one of this machine's own. Prints an address that works once. With
+    --local, photographs, records and queues are kept in a folder that only you may read, and are there again at the
+    next start. Ctrl-C or SIGTERM ends everything in order.
     """
     if not local and ephemeral:
         raise typer.BadParameter("--ephemeral goes only with --local")
@@ -837,9 +855,9 @@ def dlq_list(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """List dead letters with the reason of their record; they stay where they are.
+    """List dead letters with the reason of their record.
 
-    A letter is hidden from others while this command looks at it.
+    They stay where they are. A letter is hidden from others while this command looks at it.
     """
     account, form = _account(profile, region, local=local), _form(as_json=as_json, as_csv=as_csv)
 
@@ -860,7 +878,10 @@ def dlq_show(
     region: Region = None,
     local: Local = False,
 ) -> None:
-    """Print one dead letter as JSON: its body, its reasons, and the records of the uploads that it names."""
+    """Print one dead letter as JSON.
+
+    With its body, its reasons, and the records of the uploads that it names.
+    """
     account = _account(profile, region, local=local)
 
     def run() -> int:
@@ -886,10 +907,10 @@ def dlq_redrive(
         int | None, typer.Option(min=1, metavar="N", help="Send back no more than so many letters.")
     ] = None,
 ) -> None:
-    """Send dead letters back to the worker: all of them, or those with one reason.
+    """Send dead letters back to the worker.
 
-    Each letter is put into its queue before it is deleted here, so that an interruption loses nothing. A record
-    `failed` gives way to the new one.
+    All of them, or those with one reason. Each letter is put into its queue before it is deleted here, so that an
+    interruption loses nothing. A record `failed` gives way to the new one.
     """
     account = _account(profile, region, local=local)
 

@@ -205,20 +205,22 @@ def redrive(
         deployed = find(stack, account)
         table = deployed.predictions()
         for queue in _queues(deployed, lane):
+            if moved == limit:  # or looking at the next lane would cost its letters a receive
+                break
             with Progress(f"{queue.lane}: sent back", None) as progress, queue.hidden() as receipts:
                 seen: set[str] = set()
                 for raw in queue.receive(receipts, seen):
                     letter = _letter(queue.lane, raw, table, deployed.bucket)
                     if only is not None and only not in letter.reasons:
                         continue
-                    if limit is not None and moved >= limit:
-                        break
                     moved += 1
                     if not dry_run:
                         seen.add(queue.send_back(letter))  # or one that fails at once again would go round forever
                         del receipts[letter.id]
                         progress.advance()
                         time.sleep(1 / per_second if per_second else 0)
+                    if moved == limit:
+                        break
     with_code = f" with the reason {only}" if only else ""
     said = "would be sent back" if dry_run else "sent back to the worker"
     say(f"{count(moved, 'dead letter')}{with_code} {said}.")

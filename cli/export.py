@@ -1,19 +1,22 @@
-"""The records of days as JSON Lines or CSV, for pandas, Athena and spreadsheets. Asks the indexes and never scans."""
+"""The records of days as JSON Lines, CSV or Parquet, for other programs. Asks the indexes and never scans."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
+from enum import StrEnum
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from cli import parquet
 from cli.deployed import Account, aws_calls, find
-from cli.output import Form, Progress, count, say, write_csv, write_json
+from cli.output import Progress, count, say, write_csv, write_json
 from cli.results import labels_of
 from cli.rows import codes
 from handler.store.queries import entries
 from handler.store.record import BY_LABEL, BY_PROBLEM, NOTICE, object_version
+from model_layer.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +35,28 @@ COLUMNS: dict[str, Callable[[Any], str] | None] = {
     "object_version": None, "bytes": None, "sha256": None, "format": None, "width": None, "height": None,
     "model": None, "model_version": None, "uploaded_at": None, "predicted_at": None,
 }  # fmt: skip
-"""Of a CSV. `probabilities` is a JSON object."""
+"""Of a CSV and of Parquet. In a CSV `probabilities` is a JSON object."""
+
+
+class Format(StrEnum):
+    """How a file is written; also the end of its name."""
+
+    JSONL = "jsonl"
+    """Whole records, one JSON object a line."""
+    CSV = "csv"
+    PARQUET = "parquet"
+
+    @classmethod
+    def of(cls, out: Path | None) -> Format:
+        """By the end of a file's name; JSON Lines where it says nothing."""
+        end = out.suffix.removeprefix(".") if out else ""
+        return cls(end) if end in set(cls) else cls.JSONL
+
+
+class ExportError(UserError):
+    """Records cannot be written there."""
+
+    exit_code = 2
 
 
 def export(
@@ -41,7 +65,7 @@ def export(
     account: Account,
     out: Path | None,
     bundle: Path | None,
-    form: Form,
+    form: Format,
     *,
     every_model: bool = False,
 ) -> int:
@@ -50,8 +74,12 @@ def export(
     `every_model`: also those that are not current.
 
     Raises:
-        UserError: the stack cannot be reached.
+        UserError: the stack cannot be reached, or pyarrow is missing.
     """
+    if form is Format.PARQUET:
+        parquet.pyarrow()
+        if out is None and sys.stdout.isatty():
+            raise ExportError("Parquet is nothing to read on a terminal; give --out FILE.")
     written = 0
     with aws_calls(), contextlib.ExitStack() as files:
         deployed = find(stack, account)
@@ -69,7 +97,7 @@ def export(
 
         if out is not None and (out.is_dir() or not (out.suffix or out.exists())):
             for day in days:
-                file = out / f"day={day}" / f"records.{'csv' if form is Form.CSV else 'jsonl'}"
+                file = out / f"day={day}" / f"records.{form}"
                 file.parent.mkdir(parents=True, exist_ok=True)
                 written += _write(file, told(records(day)), form)
         else:
@@ -79,16 +107,16 @@ def export(
     return 0
 
 
-def _write(file: Path | None, records: Iterator[Any], form: Form) -> int:
+def _write(file: Path | None, records: Iterator[Any], form: Format) -> int:
     """A file appears when it is complete: an interruption leaves none, or the one of before."""
     if file is None:
-        return _write_to(sys.stdout, records, form)
+        return _write_to(sys.stdout.buffer if form is Format.PARQUET else sys.stdout, records, form)
     if file.exists() and not file.is_file():  # a pipe or a device is written to, not replaced
-        with file.open("w", encoding="utf-8", newline="\n") as out:
+        with _opened(file, form) as out:
             return _write_to(out, records, form)
     unfinished = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
-        with unfinished.open("w", encoding="utf-8", newline="\n") as out:
+        with _opened(unfinished, form) as out:
             written = _write_to(out, records, form)
         unfinished.replace(file)
     finally:
@@ -96,10 +124,18 @@ def _write(file: Path | None, records: Iterator[Any], form: Form) -> int:
     return written
 
 
-def _write_to(out: Any, records: Iterator[Any], form: Form) -> int:
-    if form is Form.CSV:
-        return write_csv(map(flat, records), COLUMNS, out)
-    return write_json(records, out)
+def _opened(file: Path, form: Format) -> IO[Any]:
+    return file.open("wb") if form is Format.PARQUET else file.open("w", encoding="utf-8", newline="\n")
+
+
+def _write_to(out: Any, records: Iterator[Any], form: Format) -> int:
+    match form:
+        case Format.JSONL:
+            return write_json(records, out)
+        case Format.CSV:
+            return write_csv(map(flat, records), COLUMNS, out)
+        case Format.PARQUET:
+            return parquet.write_records(map(flat, records), tuple(COLUMNS), out)
 
 
 def flat(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from handler.intake.events import is_system_file
 from model_layer.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 
 class FilesError(UserError):
@@ -47,7 +47,7 @@ def files_of(paths: Sequence[Path]) -> Found:
         if not path.is_dir():
             found[path.relative_to(root).as_posix()] = path
             continue
-        for file in _walk(path):
+        for file in walk(path):
             if _is_left_out(file.relative_to(path)):
                 left_out += file.name != NAME
             else:
@@ -58,13 +58,25 @@ def files_of(paths: Sequence[Path]) -> Found:
     return Found(root, dict(sorted(found.items())), left_out)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path, besides: Collection[Path] = ()) -> Iterator[Path]:
+    """Every regular file below `folder`, hidden ones too, but for the files and folders `besides`; sorted.
+
+    Links to files count as files; links to folders are not followed.
+
+    Raises:
+        FilesError: a folder cannot be read.
+    """
+
     def refuse(error: OSError) -> None:
         raise FilesError(f"The folder {error.filename} can't be read: {error.strerror}.") from error
 
+    left_out = {path.resolve() for path in besides}
     for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders.sort()
-        yield from (path for name in sorted(names) if (path := Path(parent) / name).is_file())
+        folders[:] = sorted(name for name in folders if (Path(parent) / name).resolve() not in left_out)
+        for name in sorted(names):
+            path = Path(parent) / name
+            if path.is_file() and path.resolve() not in left_out:
+                yield path
 
 
 def _is_left_out(name: Path) -> bool:

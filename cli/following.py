@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from handler.aws import DELETED, OVERWRITTEN, aws_code
 from handler.store.record import object_version
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ THREADS = 16
 TOGETHER = 256
 POLL_SECONDS = 1.0
 _ROUNDS_TO_GONE = 30
-_GONE = frozenset({"404", "NoSuchKey", "NoSuchVersion", "405", "MethodNotAllowed", "412", "PreconditionFailed"})
 # A worker writes `failed` before a risky try and when its retries are used up; a success replaces it within seconds.
 _FAILED_FOR = timedelta(seconds=60)
 
@@ -52,7 +52,7 @@ def gone(s3: Any, sent: Sequence[Sent]) -> set[Sent]:
         try:
             s3.head_object(Bucket=one.bucket, Key=one.key, **version)
         except ClientError as error:
-            return error.response["Error"]["Code"] in _GONE
+            return aws_code(error) in DELETED | OVERWRITTEN
         return False
 
     with ThreadPoolExecutor(THREADS, "look-up") as threads:

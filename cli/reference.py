@@ -21,10 +21,10 @@ from handler.configuration import Settings
 from handler.errors import REFUSALS, ConfigurationError, ErrorCode
 from handler.store import record
 from infra.template import TEMPLATE, read_template
-from model_layer import ReferralCode, RejectionCode, Status
+from model_layer import ReferralCode, RejectionCode, Status, manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 PAGE = TEMPLATE.parent / "docs" / "reference.md"
 _REQUIRED = {"PREDICTIONS_TABLE": "predictions"}
@@ -35,6 +35,23 @@ _FAILURES = """In `failed` and `superseded` records, and in the log. [Operations
 to do about each."""
 _SETTINGS = """Environment variables. A wrong value stops the worker at start, with a sentence that names the variable.
 The template sets all except {unset}."""
+
+_MANIFEST = """`manifest.json` of a bundle, schema 1, as `make train` writes it."""
+RECORD_PARTS = {
+    "`reasons`": record.ReasonFields,
+    "`object`": record.ObjectFields,
+    "`model`": record.ModelFields,
+    "`heatmap`": record.HeatmapFields,
+}
+MANIFEST_PARTS = {
+    "`network`": manifest.NetworkFields,
+    "`labels`": manifest.LabelFields,
+    "`input`": manifest.InputFields,
+    "`calibration`, also of each kind": manifest.CalibrationFields,
+    "`thresholds`, also of each kind": manifest.ThresholdsFields,
+    "each threshold, also of each limit of `quality`": manifest.ThresholdFields,
+    "`training`": manifest.TrainingFields,
+}
 
 
 def reference() -> str:
@@ -49,7 +66,10 @@ def reference() -> str:
         _table(("code", "meaning"), ((f"`{code}`", meaning) for code, meaning in _attributes(ErrorCode))),
         "## The record\n\nSchema 1. Every field is always there, and null where there is nothing to say.",
         _table(("field", "type", "meaning"), _fields(record.Record)),
-        *_parts(),
+        *_tables(RECORD_PARTS),
+        f"## The bundle's manifest\n\n{_MANIFEST}",
+        _table(("field", "type", "meaning"), _fields(manifest.ManifestFields)),
+        *_tables(MANIFEST_PARTS),
         f"## The worker's settings\n\n{_SETTINGS.format(unset=_unset())}",
         _table(("variable", "default", "range", "meaning"), _settings()),
         "## Parameters of the template",
@@ -106,14 +126,16 @@ def _bases(cls: type) -> list[type]:
     (body,) = ast.parse(inspect.getsource(cls)).body
     bases = body.bases if isinstance(body, ast.ClassDef) else []
     names = [base.id for base in bases if isinstance(base, ast.Name) and base.id != "TypedDict"]
-    return [getattr(record, name) for name in names]
+    return [getattr(sys.modules[cls.__module__], name) for name in names]
 
 
 def _json_type(annotation: Any) -> str:
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__forward_arg__", str(annotation))
     null = " or null" if text.endswith("| None") else ""
     text = text.removesuffix("| None").strip()
-    names = {"str": "string", "int": "integer", "float": "number"}
+    if text.startswith("NotRequired["):
+        return f"{_json_type(text.removeprefix('NotRequired[').removesuffix(']'))}, optional"
+    names = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
     if text.startswith("list["):
         inner = text.removeprefix("list[").removesuffix("]")
         return f"array of {names.get(inner, 'object')}s{null}"
@@ -122,14 +144,9 @@ def _json_type(annotation: Any) -> str:
     return f"{names[text]}{null}"
 
 
-def _parts() -> Iterable[str]:
-    for name, cls in (
-        ("reasons", record.ReasonFields),
-        ("object", record.ObjectFields),
-        ("model", record.ModelFields),
-        ("heatmap", record.HeatmapFields),
-    ):
-        yield f"Fields of `{name}`:"
+def _tables(parts: Mapping[str, type]) -> Iterable[str]:
+    for name, cls in parts.items():
+        yield f"Fields of {name}:"
         yield _table(("field", "type", "meaning"), _fields(cls))
 
 

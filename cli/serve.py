@@ -7,6 +7,7 @@ a housekeeper in another, and the service in this one.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import socket
@@ -53,7 +54,7 @@ class Listen:
     names: frozenset[str]
 
     def check(self) -> None:
-        """Raises ServeError if nothing can listen there, before anything is started."""
+        """Raises ServeError if nothing can listen there or a package is missing, before anything is started."""
         try:
             family, kind, protocol, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
             with socket.socket(family, kind, protocol) as trial:
@@ -61,6 +62,14 @@ class Listen:
                 trial.bind(address)
         except OSError as error:
             raise ServeError(f"Nothing can listen on {self.host}:{self.port}: {error.strerror}.") from error
+        try:
+            importlib.import_module("api.serving")
+        except ModuleNotFoundError as error:
+            name = str(error.name).partition(".")[0]
+            raise ServeError(
+                f"The service needs the package {name}: install dermbatch with its set service (pipx install "
+                "'.[service]' in a clone), or use make serve."
+            ) from error
 
 
 class ServeError(UserError):
@@ -140,13 +149,9 @@ def _watched(url: str) -> Iterator[threading.Event]:
 
 
 def _serve(listen: Listen) -> int:
-    try:
-        from api.serving import serve  # noqa: PLC0415 (not part of every installation)
-        from api.settings import Settings  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise ServeError(
-            f"The service needs the package {error.name}; install requirements/service.txt, or use make serve."
-        ) from error
+    from api.serving import serve  # noqa: PLC0415 (not part of every installation)
+    from api.settings import Settings  # noqa: PLC0415
+
     return serve(
         Settings.from_environment(),
         host=listen.host,

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from cli.deployed import Account, Deployed, aws_calls, find
 from cli.images import ImageError, bucket_and_key
 from cli.output import say, write_json
+from handler.aws import DELETED, aws_code
 from handler.store.precedence import Precedence
 from handler.store.record import NOTICE
 from model_layer import DecodingLimits, ImageRejectedError, Status
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WIDTH = 100
-_GONE = frozenset({"404", "NoSuchKey", "NoSuchVersion", "405", "MethodNotAllowed"})
 # The worker has read this file under its own limits; these only bound the memory.
 _LIMITS = DecodingLimits(max_bytes=10**9, max_pixels=10**9)
 
@@ -100,7 +100,7 @@ def _draw(stack: Deployed, records: list[Any], picture: Path) -> None:
         content = stack.client("s3").get_object(Bucket=facts["bucket"], Key=facts["key"], **version)["Body"].read()
         picture.write_bytes(overlay_png(content, record["heatmap"], _LIMITS))
     except ClientError as error:
-        if error.response["Error"]["Code"] not in _GONE:
+        if aws_code(error) not in DELETED:
             raise
         raise ImageError("The image is no longer in the bucket, so its heat map can't be drawn over it.") from error
     except ImageRejectedError as error:

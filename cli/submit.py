@@ -18,6 +18,7 @@ from cli.manifest import NAME, Manifest, Sent
 from cli.output import Form, Progress, count, say, write_rows
 from cli.rows import COLUMNS, in_short, without_record
 from demo.files import MAX_KEY_BYTES, key_of
+from handler.aws import NO_SUCH_OBJECT, OVERWRITTEN, aws_code
 from handler.store.precedence import Precedence
 from handler.store.record import NOTICE
 from model_layer.errors import UserError
@@ -35,8 +36,7 @@ SOME_FAILED = 1
 WAIT_RAN_OUT = 3
 BAD_STATES = ("rejected", "superseded", "failed")
 
-_TAKEN = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
-_GONE = frozenset({"404", "NoSuchKey", "NoSuchVersion"})
+_TAKEN = OVERWRITTEN | {"ConditionalRequestConflict", "409"}
 _ABOUT_THE_FILE = frozenset(
     {"EntityTooLarge", "KeyTooLongError", "BadDigest", "XAmzContentChecksumMismatch", "IncompleteBody"}
 )
@@ -85,8 +85,8 @@ class Uploader:
         try:
             answer = self.s3.put_object(**where, Body=body, ChecksumSHA256=checksum, **condition)
         except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in _GONE and "IfMatch" in condition:
+            code = aws_code(error)
+            if code in NO_SUCH_OBJECT and "IfMatch" in condition:
                 return self._put(name, key, body, digest, size, {"IfNoneMatch": "*"})
             if code in _ABOUT_THE_FILE:
                 return f"S3 refuses it ({code})"

@@ -27,7 +27,7 @@ from infra.lambda_contract import LambdaContext
 from infra.stack import lane_of
 from infra.standing import standing_endpoint
 from infra.template import HOUSEKEEPER, WORKER, queue_functions, read_template
-from infra.worker_loop import RECEIVE_MOST, Poller, answer
+from infra.worker_loop import RECEIVE_MOST, Poller, answer, become
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -198,9 +198,7 @@ def _lane(account: Account, url: str, batch_size: int) -> Lane:
 def choose_account(account: Account, region: str | None = None) -> None:
     """Lets boto3's own set-up, which the handler uses, find `account`; `region` is for where nothing else names one."""
     if account.local:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            del os.environ[name]
-        os.environ.update(standing_endpoint().environment({}))
+        become(standing_endpoint().environment())
         return
     if account.profile:
         os.environ["AWS_PROFILE"] = account.profile

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.files import walk
 from demo.lesions import demo_images
 from model_layer.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection
+    from pathlib import Path
 
 MAX_KEY_BYTES = 1024  # S3's limit for a key in UTF-8
 
@@ -21,39 +22,26 @@ class DemoError(UserError):
 
 
 def files_in(folder: Path, besides: Collection[Path] = ()) -> dict[str, Path]:
-    """Every regular file below `folder`, hidden ones too, by its future object key; sorted by path.
+    """Every file that `walk` finds below `folder`, by its future object key; sorted by path.
 
-    Links to files count as files; links to folders are not followed. `besides` are files and folders to leave out,
-    such as the demo's own results.
+    `besides` are files and folders to leave out, such as the demo's own results.
 
     Raises:
         DemoError: there is no such folder, or it holds no files.
+        FilesError: a folder cannot be read.
     """
     if not folder.exists():
         raise DemoError(f"There is no folder {folder}.")
     if not folder.is_dir():
         raise DemoError(f"{folder} is a file; IMAGES takes a folder.")
-    left_out = {path.resolve() for path in besides}
     files: dict[str, Path] = {}
-    for path in _walk(folder, left_out):
+    for path in walk(folder, besides):
         name = path.relative_to(folder).as_posix()
         key = key_of(name)
         files[key if key not in files else _digested(name)] = path
     if not files:
         raise DemoError(f"The folder {folder} holds no files.")
     return files
-
-
-def _walk(folder: Path, left_out: set[Path]) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise DemoError(f"The folder {error.filename} cannot be read: {error.strerror}.") from error
-
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if (Path(parent) / name).resolve() not in left_out)
-        for name in sorted(names):
-            path = Path(parent) / name
-            if path.is_file() and path.resolve() not in left_out:
-                yield path
 
 
 def key_of(name: str, prefix: str = "") -> str:

@@ -40,6 +40,18 @@ PASSING = frozenset(
 )
 """DynamoDB's codes that mean "later". A missing permission, table or network is left to the queue's redeliveries."""
 
+NO_SUCH_OBJECT = frozenset({"NoSuchKey", "NoSuchVersion", "404"})
+"""S3's codes for an object or a version that is not there. HeadObject has no body and so only the status."""
+
+DELETE_MARKER = frozenset({"MethodNotAllowed", "405"})
+"""For reading a version that is a delete marker."""
+
+DELETED = NO_SUCH_OBJECT | DELETE_MARKER
+"""For reading what was deleted. Without s3:ListBucket, and s3:ListBucketVersions, it would be AccessDenied."""
+
+OVERWRITTEN = frozenset({"PreconditionFailed", "412"})
+"""For a condition that the current object does not fulfil."""
+
 _ABOUT_THE_ITEM = frozenset({"ConditionalCheckFailedException", "ValidationException"})  # repeating changes nothing
 
 _FIRST_WAIT = 0.1  # seconds, at most; on top of botocore's own two repetitions

@@ -1,6 +1,7 @@
 """The model bundle: one folder that holds everything an answer depends on.
 
-`manifest.json` names the network file with its digest, the labels, the input, the calibration and the thresholds.
+`manifest.json` names the network file with its digest, the labels, the input, the calibration and the thresholds;
+`model_layer.manifest` has every field.
 Loading verifies the digest, and refuses a bundle that does not fit in one sentence.
 """
 

@@ -67,6 +67,20 @@ def test_every_dermbatch_command_exists():
     assert named <= commands
 
 
+def test_every_option_of_a_dermbatch_command_exists(page):
+    from typer.main import get_command
+
+    from cli.app import app
+
+    for line in re.findall(r"(?:^|`|bin/)dermbatch ([a-z][^`\n#|]*)", page.read_text("utf-8"), re.MULTILINE):
+        command, words = get_command(app), line.split()
+        while words and words[0] in getattr(command, "commands", {}):
+            command = command.commands[words.pop(0)]
+        known = {name for parameter in command.params for name in parameter.opts} | {"--help"}
+        given = {word.partition("=")[0].strip("[]().,;:") for word in words if word.startswith("--")}
+        assert given <= known or page in HISTORY, line
+
+
 def test_every_path_exists(page):
     for path in re.findall(rf"`((?:{ROOMS})/[\w./*-]*)`", page.read_text(encoding="utf-8")):
         assert any(ROOT.glob(path)) or page in HISTORY, path

@@ -168,15 +168,15 @@ def layers_table(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def service_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows of `benchmarks.service`."""
+def service_table(result: Mapping[str, Any]) -> str:
+    """What `benchmarks.service` wrote: its rows, and the machine, which its first results did not note."""
     lines = ["| what | ours | baseline | ratio | target | holds |", "|---|---:|---:|---:|---|---|"]
-    for row in rows:
+    for row in result["rows"]:
         ours, baseline = (f"{number(row[name])} {row['unit']}" for name in ("ours", "baseline"))
         target = "" if row["target"] is None else f"at least {row['target']} times better"
         holds = {None: "", True: "yes", False: "**no**"}[row["holds"]]
         lines.append(f"| {row['what']} | {ours} | {baseline} | {number(row['ratio'])} | {target} | {holds} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(["", machine_line(result["machine"])] if result["machine"] else [])])
 
 
 def machine_line(machine: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html
 
-Only CSV is read. Parquet and ORC would need a library of 40 MB or more (pyarrow), and S3 writes CSV for the same price.
+CSV is read by Python itself, Parquet by pyarrow (`cli.parquet`). ORC is not read: S3 writes the other two as well.
 """
 
 from __future__ import annotations
@@ -19,12 +19,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
+from cli import parquet
 from cli.backfill.objects import ARCHIVES, PAGE, Current, Page, Place
 from model_layer.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+CSV, PARQUET = "CSV", "Parquet"
+COLUMNS = {
+    "Key": "key", "VersionId": "version_id", "IsLatest": "is_latest", "IsDeleteMarker": "is_delete_marker",
+    "Size": "size", "LastModifiedDate": "last_modified_date", "ETag": "e_tag", "StorageClass": "storage_class",
+}  # fmt: skip
+"""What a backfill looks at: the columns' names in a CSV, and in Parquet."""
 NEEDED = ("Key", "VersionId", "IsLatest", "IsDeleteMarker", "Size", "LastModifiedDate", "ETag")
 
 
@@ -43,6 +50,8 @@ class Inventory:
     """The bucket that holds its files."""
     files: tuple[tuple[str, str], ...]
     """Key and MD5 of each."""
+    form: str = CSV
+    """CSV or PARQUET."""
 
 
 def read_manifest(content: bytes, home: str) -> Inventory:
@@ -54,15 +63,25 @@ def read_manifest(content: bytes, home: str) -> Inventory:
         bucket = str(told["sourceBucket"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InventoryError("This is no manifest.json of an S3 Inventory.") from error
-    if form.upper() != "CSV":
-        raise InventoryError(f"The inventory is {form}; only CSV is read. Configure one in CSV.")
-    columns = tuple(column.strip() for column in schema.split(","))
+    if form not in {CSV, PARQUET}:
+        raise InventoryError(f"The inventory is {form}; only CSV and Parquet are read. Configure one of these.")
+    columns = _csv_columns(schema) if form == CSV else _parquet_columns(schema)
     if missing := [name for name in NEEDED if name not in columns]:
         raise InventoryError(
             f"The inventory lacks {', '.join(missing)}; configure it with all versions, and with size, last modified "
             "date and ETag."
         )
-    return Inventory(bucket, columns, home, files)
+    return Inventory(bucket, columns, home, files, form)
+
+
+def _csv_columns(schema: str) -> tuple[str, ...]:
+    return tuple(column.strip() for column in schema.split(","))
+
+
+def _parquet_columns(schema: str) -> tuple[str, ...]:
+    """By their names in a CSV, those that a backfill looks at."""
+    found = set(re.findall(r"(?:required|optional)\s+\w+\s+(\w+)", schema))
+    return tuple(name for name, column in COLUMNS.items() if column in found)
 
 
 def fetch_manifest(s3: Any, address: str) -> Inventory:
@@ -70,7 +89,10 @@ def fetch_manifest(s3: Any, address: str) -> Inventory:
     found = re.fullmatch(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.+)", address)
     if not found:
         raise InventoryError(f"--inventory takes s3://BUCKET/.../manifest.json, not {address!r}.")
-    return read_manifest(s3.get_object(Bucket=found[1], Key=found[2])["Body"].read(), found[1])
+    inventory = read_manifest(s3.get_object(Bucket=found[1], Key=found[2])["Body"].read(), found[1])
+    if inventory.form == PARQUET:
+        parquet.pyarrow()  # said before anything is sent
+    return inventory
 
 
 def pages(s3: Any, inventory: Inventory, prefix: str, start: Place) -> Iterator[Page]:
@@ -80,7 +102,7 @@ def pages(s3: Any, inventory: Inventory, prefix: str, start: Place) -> Iterator[
         raise InventoryError("The progress belongs to another inventory; --restart starts again.")
     first = keys.index(start.key) if start.key else 0
     for number in range(first, len(keys)):
-        rows = read_rows(_fetch(s3, inventory, number), inventory.columns)
+        rows = read_rows(_fetch(s3, inventory, number), inventory.columns, inventory.form)
         begin = int(start.version or 0) if number == first else 0
         for offset in range(begin, len(rows) or 1, PAGE):
             if offset + PAGE < len(rows):
@@ -91,8 +113,27 @@ def pages(s3: Any, inventory: Inventory, prefix: str, start: Place) -> Iterator[
             yield Page(tuple(one for one in objects if one and one.key.startswith(prefix)), after)
 
 
-def read_rows(content: bytes, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of one file, which has no header. Raises InventoryError for a file of another shape."""
+def read_rows(content: bytes, columns: Sequence[str], form: str = CSV) -> list[dict[str, str]]:
+    """The rows of one file, as texts by the columns' names in a CSV. Raises InventoryError for one of another shape."""
+    return _csv_rows(content, columns) if form == CSV else _parquet_rows(content, columns)
+
+
+def _parquet_rows(content: bytes, columns: Sequence[str]) -> list[dict[str, str]]:
+    try:
+        rows = parquet.read_rows(content, [COLUMNS[name] for name in columns])
+    except parquet.ParquetError as error:
+        raise InventoryError("A file of the inventory is damaged.") from error
+    if rows and len(rows[0]) != len(columns):
+        raise InventoryError("A file of the inventory has other columns than its manifest says.")
+    return [{name: _text(row[COLUMNS[name]]) for name in columns} for row in rows]
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _csv_rows(content: bytes, columns: Sequence[str]) -> list[dict[str, str]]:
+    """A CSV has no header, and its keys are URL-encoded."""
     try:
         text = gzip.decompress(content).decode() if content[:2] == b"\x1f\x8b" else content.decode()
         rows = list(csv.reader(io.StringIO(text), strict=True))
@@ -100,7 +141,11 @@ def read_rows(content: bytes, columns: Sequence[str]) -> list[dict[str, str]]:
         raise InventoryError("A file of the inventory is damaged.") from error
     if any(len(row) != len(columns) for row in rows):
         raise InventoryError("A file of the inventory has other columns than its manifest says.")
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+    try:
+        found = [dict(zip(columns, row, strict=True)) for row in rows]
+        return [{**row, "Key": unquote_plus(row["Key"], errors="strict")} for row in found]
+    except UnicodeDecodeError as error:
+        raise InventoryError("A row of the inventory has a key that is no text.") from error
 
 
 def current(row: Mapping[str, str]) -> Current | None:
@@ -110,7 +155,7 @@ def current(row: Mapping[str, str]) -> Current | None:
     try:
         uploaded_at = datetime.fromisoformat(row["LastModifiedDate"])
         return Current(
-            key=unquote_plus(row["Key"], errors="strict"),
+            key=row["Key"],
             version=row["VersionId"] if row["VersionId"] not in {"", "null"} else None,
             etag=row["ETag"].strip('"'),
             size=int(row["Size"] or 0),
@@ -118,9 +163,7 @@ def current(row: Mapping[str, str]) -> Current | None:
             archived=row.get("StorageClass") in ARCHIVES,
         )
     except ValueError as error:
-        raise InventoryError(
-            "A row of the inventory has no number as size, no time, or a key that is no text."
-        ) from error
+        raise InventoryError("A row of the inventory has no number as size, or no time.") from error
 
 
 def _fetch(s3: Any, inventory: Inventory, number: int) -> bytes:

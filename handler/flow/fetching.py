@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from handler.aws import AWS_ERRORS, aws_code, unavailable
+from handler.aws import AWS_ERRORS, DELETE_MARKER, DELETED, OVERWRITTEN, aws_code, unavailable
 from handler.errors import ErrorCode, HandlerError, RefusedError, SupersededError
 from handler.store.record import FileFacts
 from model_layer import Rejection, RejectionCode
@@ -36,11 +36,6 @@ if TYPE_CHECKING:
     from handler.intake.messages import Removal, Upload
 
 _CHUNK_BYTES = 2**20
-
-_DELETE_MARKER = {"MethodNotAllowed", "405"}  # the version is a delete marker
-# Without s3:ListBucket a missing object would be AccessDenied, and a missing version without s3:ListBucketVersions.
-_DELETED = _DELETE_MARKER | {"NoSuchKey", "NoSuchVersion", "404"}
-_OVERWRITTEN = {"PreconditionFailed", "412"}
 
 _CALLER = re.compile(r"arn:[a-z-]+:(?:sts|iam)::([0-9]{12}):")
 _KMS_KEY = re.compile(r"arn:[a-z-]+:kms:[a-z0-9-]+:([0-9]{12}):")
@@ -93,7 +88,7 @@ class BucketReader:
             self._client.head_object(Bucket=upload.bucket, Key=upload.key, **_version_condition(upload))
         except AWS_ERRORS as error:
             code = aws_code(error)
-            if code in _DELETED | _OVERWRITTEN:
+            if code in DELETED | OVERWRITTEN:
                 return False
             if code != "400":  # S3 lacks the key that the uploader kept (SSE-C), so there is an object
                 raise unavailable(ErrorCode.STORAGE_UNAVAILABLE, "HeadObject", error) from error
@@ -114,11 +109,11 @@ class BucketReader:
             found = self._client.head_object(Bucket=removal.bucket, Key=removal.key, **condition)
         except AWS_ERRORS as error:
             code = aws_code(error)
-            if code not in _DELETED:
+            if code not in DELETED:
                 raise unavailable(ErrorCode.STORAGE_UNAVAILABLE, "HeadObject", error) from error
             if not removal.marker:
                 return None
-            if code not in _DELETE_MARKER:
+            if code not in DELETE_MARKER:
                 return "*"  # the delete marker was itself deleted: the object is back
             return self.remaining(replace(removal, version=None, marker=False))
         return "*" if version else _object_version(found)
@@ -156,9 +151,9 @@ def _object_version(response: Any) -> str | None:
 
 def _meaning(error: Exception) -> HandlerError:
     code = aws_code(error)
-    if code in _DELETED:
+    if code in DELETED:
         return SupersededError(ErrorCode.DELETED, "The object was deleted before it could be read.")
-    if code in _OVERWRITTEN:
+    if code in OVERWRITTEN:
         return SupersededError(ErrorCode.OVERWRITTEN, "The object was overwritten before it could be read.")
     if refusal := _lasting_refusal(error):
         return RefusedError(refusal)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from doc_blocks import blocks
 from running import running
 from sample_images import jpeg
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-SHELL = re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-PYTHON = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+BLOCKS = [block for block in blocks(ROOT / "docs" / "api.md") if not block.not_run]
+SHELL = [block.text for block in BLOCKS if block.language == "sh"]
+PYTHON = [block.text for block in BLOCKS if block.language == "python"]
 KEY = "a-key-of-at-least-sixteen"
 
 

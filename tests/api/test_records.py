@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,9 +21,10 @@ from sample_images import encoded, jpeg, picture
 from stored_items import SCHEMAS, golden_item
 from test_classify import assert_problem, heic
 
-from api import records
+from api import records, service
 from api.app import create_app
 from handler import aws
+from handler.intake.messages import iso8601
 from handler.store.precedence import enter, prefer
 from handler.store.record import NOTICE
 from handler.store.table import PredictionsTable
@@ -29,6 +32,21 @@ from model_layer import Classifier
 
 TODAY = datetime.now(UTC).date()
 GOLDEN = Path(__file__).parents[1] / "golden" / "record-1.json"
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+"""What the service's clock shows where `noon` is used."""
+
+
+@pytest.fixture
+def noon(monkeypatch) -> datetime:
+    """Stops the clock by which the service tells what today is."""
+
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return NOON
+
+    monkeypatch.setattr(records, "datetime", Stopped)
+    return NOON
 
 
 def put(client: httpx.Client, content: bytes, *, content_type: str | None = None) -> str:
@@ -273,10 +291,9 @@ def test_an_image_that_another_model_scored_again_is_listed_once_and_its_current
     assert (listed(), on_top()) == ([0.9], 0.9)
 
 
-def test_days_are_those_of_the_prediction(client, table, settings, prefix):
+def test_days_are_those_of_the_prediction(client, table, settings, prefix, noon):
     for days in (0, 1, 5):
-        moment = datetime.now(UTC) - timedelta(days=days)
-        written = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        written = iso8601(noon - timedelta(days=days))
         table.put(record(f"{settings.bucket}/{prefix}{days}", label="bcc", predicted_at=written))
 
     def days(**question: object) -> set[str]:
@@ -284,8 +301,8 @@ def test_days_are_those_of_the_prediction(client, table, settings, prefix):
         return {entry["image"].rpartition(prefix)[2] for entry in entries if prefix in entry["image"]}
 
     assert days() == {"0"}
-    assert days(day=[str(TODAY - timedelta(days=n)) for n in (1, 5)]) == {"1", "5"}
-    assert days(since=str(TODAY - timedelta(days=1))) == {"0", "1"}
+    assert days(day=["2026-11-24", "2026-11-20"]) == {"1", "5"}
+    assert days(since="2026-11-24") == {"0", "1"}
 
 
 QUESTIONS = {
@@ -295,7 +312,7 @@ QUESTIONS = {
     "a day of an empty name": ({"day": ""}, "invalid_request"),
     "both": ({"day": "2026-11-25", "since": "2026-11-25"}, "invalid_request"),
     "too many days": ({"since": "1970-01-01", "label": "mel"}, "too_many_days"),
-    "too many days of all labels": ({"since": str(TODAY - timedelta(days=20))}, "too_many_days"),
+    "too many days of all labels": ({"since": "2026-11-05"}, "too_many_days"),
     "a label that is no code": ({"label": "mel#2026-11-25#1"}, "invalid_request"),
     "no status": ({"status": "done"}, "invalid_request"),
     "no number": ({"min_confidence": "nan"}, "invalid_request"),
@@ -312,7 +329,7 @@ QUESTIONS = {
 
 
 @pytest.mark.parametrize("kind", QUESTIONS)
-def test_a_question_that_makes_no_sense_is_422(client, kind):
+def test_a_question_that_makes_no_sense_is_422(client, kind, noon):
     question, code = QUESTIONS[kind]
     assert_problem(client.get("/v1/predictions", params=question), 422, code)
 
@@ -328,19 +345,19 @@ def test_a_cursor_belongs_to_its_question(client, table, settings, prefix):
 
 @pytest.mark.parametrize(
     ("days", "status"),
-    [({"since": str(TODAY)}, 200), ({"day": str(TODAY)}, 200), ({}, 422)],
+    [({"since": "2026-11-25"}, 200), ({"day": "2026-11-25"}, 200), ({}, 422)],
     ids=["since", "day", "today"],
 )
 def test_a_page_begun_before_midnight_goes_on_after_it_unless_it_asks_for_today(
-    client, table, settings, prefix, monkeypatch, days, status
+    client, table, settings, prefix, monkeypatch, noon, days, status
 ):
     class Tomorrow(datetime):
         @classmethod
         def now(cls, tz=None):
-            return datetime.now(tz) + timedelta(days=1)
+            return noon + timedelta(days=1)
 
     for n in range(2):
-        table.put(record(f"{settings.bucket}/{prefix}{n}", label="scc"))
+        table.put(record(f"{settings.bucket}/{prefix}{n}", label="scc", predicted_at=iso8601(noon)))
     cursor = client.get("/v1/predictions", params={"label": "scc", "limit": 1, **days}).json()["next"]
     monkeypatch.setattr(records, "datetime", Tomorrow)
     response = client.get("/v1/predictions", params={"label": "scc", "limit": 1, "cursor": cursor, **days})
@@ -424,6 +441,33 @@ def test_a_store_that_is_not_there_is_503_and_names_nothing(settings):
             assert int(response.headers["retry-after"]) >= 1
             assert "anna" not in response.text
         assert connected.post("/v1/classify", content=jpeg(1)).status_code == 200, "what needs no store works on"
+
+
+def test_when_too_many_ask_the_store_the_next_is_503_and_knows_when_to_come_again(settings, monkeypatch):
+    monkeypatch.setattr(service, "_QUESTIONS", 1)
+    go_on = threading.Event()
+    monkeypatch.setattr(records.Records, "history", lambda *_: go_on.wait(20) and [{"predicted_at": "", "status": "x"}])
+    with running(create_app(replace(settings, waiting=1))) as narrow, ThreadPoolExecutor(2) as threads:
+        asked = {"params": {"image": f"{settings.bucket}/a.jpg"}}
+        waiting = [threads.submit(narrow.get, "/v1/prediction", **asked) for _ in range(2)]
+        try:
+            deadline = time.monotonic() + 20
+            while narrow.service.asking.taken < 2 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            for method, path, more in (
+                ("GET", "/v1/prediction", asked),
+                ("DELETE", "/v1/prediction", asked),
+                ("GET", "/v1/predictions", {}),
+                ("POST", "/v1/uploads", {}),
+            ):
+                refused = narrow.request(method, path, **more)
+                assert_problem(refused, 503, "busy")
+                assert int(refused.headers["retry-after"]) >= 1
+            assert narrow.post("/v1/classify", content=jpeg(1)).status_code == 200, "a line of its own"
+        finally:
+            go_on.set()
+        assert [one.result().status_code for one in waiting] == [200, 200]
+        assert narrow.service.asking.taken == 0
 
 
 def test_without_a_store_the_service_only_classifies(settings):

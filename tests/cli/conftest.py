@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -45,6 +45,14 @@ def local_stack(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         finally:
             process.kill()
             process.wait()
+
+
+@pytest.fixture
+def arrow() -> Any:
+    """pyarrow, which not every installation has."""
+    reason = "NOT RUN: install requirements/parquet.txt to try Parquet"
+    pytest.importorskip("pyarrow.parquet", reason=reason)
+    return pytest.importorskip("pyarrow", reason=reason)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 import model_layer
 from cli import __version__
-from cli.app import NOTICE, Status, _with_seconds, main
+from cli.app import NOTICE, Format, Status, _with_seconds, main
 from handler.store import record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,15 +23,30 @@ COMMANDS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)])
+LIGHT = {"cli", "typer", "annotated_doc", "shellingham"}
+"""All that --help may import besides Python's own modules; rich alone would double its time."""
+OPTIONS = {"pydantic", "pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"}
+"""What typer imports besides, once a command has options."""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS), ["dlq", "list", "--help"]]
+)
 def test_help_and_version_import_nothing_heavy(arguments):
-    """Each of these takes longer to import than the rest of the command together."""
-    heavy = ("boto3", "numpy", "onnxruntime", "PIL")
-    script = f"import sys; from cli.app import main; code = main({arguments}); print(code, *sys.modules)"
+    script = "import sys; before = set(sys.modules); from cli.app import main; "
+    script += f"code = main({arguments}); print(code, *set(sys.modules) - before)"
     run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     code, *modules = run.stdout.splitlines()[-1].split()
     assert code == "0"
-    assert not set(modules) & set(heavy)
+    others = {name.partition(".")[0] for name in modules if not name.startswith("_sysconfigdata")}
+    assert others - sys.stdlib_module_names <= LIGHT | (OPTIONS if len(arguments) > 1 else set())
+    assert [name for name in modules if name.startswith("cli.")] == ["cli.app"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["dlq", "--help"]])
+def test_the_list_of_commands_cuts_no_sentence(arguments, capsys):
+    assert main(arguments) == 0
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
 
 
 def test_the_version_is_printed(capsys):
@@ -62,6 +77,8 @@ def test_help_names_every_command_and_the_notice(capsys):
         ["show", "a.jpg", "--local", "--profile", "x"],
         ["erase"],
         ["export", "--out"],
+        ["export", "--format", "orc"],
+        ["export", "--csv", "--format", "parquet"],
         ["smoke", "--stack", "x", "--seconds", "soon"],
         ["smoke", "--sta", "x"],
         ["backfill", "--stack", "x", "--per-second", "-1"],
@@ -92,6 +109,12 @@ def test_wrong_usage_ends_with_2_before_anything_starts(arguments, capsys):
 )
 def test_wait_goes_with_and_without_seconds(given, read):
     assert _with_seconds(["submit", *given]) == ["submit", *read]
+
+
+def test_the_formats_to_choose_from_are_the_exports():
+    from cli import export
+
+    assert [*Format] == [str(form) for form in export.Format]
 
 
 def test_the_statuses_to_choose_from_are_the_models():

@@ -101,6 +101,21 @@ def test_only_the_chosen_letters_go_back(reached, capsys):
     assert _keys(reached, reached.dlq_url) == ["b"]
 
 
+def test_a_limit_that_is_reached_leaves_the_next_lane_untouched(reached, capsys):
+    bulk = reached.lanes["Bulk"]
+    body = message(reached.bucket, Current("bulk.jpg", "v1", "e", 3, NOW))
+    sqs = reached.endpoint.client("sqs")
+    sqs.send_message(QueueUrl=bulk.dlq_url, MessageBody=body)
+    for key in ("a", "b"):
+        _bury(reached, key, "out_of_time")
+    assert main(["dlq", "redrive", "--stack", reached.name, "--limit", "2"]) == 0
+    assert "2 dead letters sent back" in capsys.readouterr().err
+    names = ["ApproximateReceiveCount"]
+    (letter,) = sqs.receive_message(QueueUrl=bulk.dlq_url, MessageSystemAttributeNames=names)["Messages"]
+    assert letter["Attributes"]["ApproximateReceiveCount"] == "1", "only this look at it"
+    assert _keys(reached, reached.queue_url) == ["a", "b"]
+
+
 @pytest.mark.parametrize("interrupted", ["send_message", "delete_message"])
 def test_an_interruption_loses_no_letter(reached, monkeypatch, capsys, interrupted):
     for key in ("a", "b", "c"):

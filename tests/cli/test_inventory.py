@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import io
 import json
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -57,6 +58,59 @@ def _backfill(stack, tmp_path, *more: str) -> int:
     return main(["backfill", "--stack", stack.name, "--state", str(tmp_path / "state.json"), *more])
 
 
+SCHEMA = (
+    "message s3.inventory {  required binary bucket (STRING);  required binary key (STRING);  optional binary "
+    "version_id (STRING);  optional boolean is_latest;  optional boolean is_delete_marker;  optional int64 size;  "
+    "optional int64 last_modified_date (TIMESTAMP(MILLIS,true));  optional binary e_tag (STRING);  optional binary "
+    "storage_class (STRING);  optional boolean is_multipart_uploaded;}"
+)
+"""Of an inventory in Parquet, as S3 words it."""
+
+
+def _parquet_inventory(stack, arrow, rows_per_file: int = 1000) -> str:
+    """As `_inventory`, in Parquet: keys as they are, and every value in its own type."""
+    s3, home = stack.endpoint.client("s3"), f"{stack.bucket}-inventory"
+    s3.create_bucket(Bucket=home, CreateBucketConfiguration={"LocationConstraint": stack.endpoint.region})
+    listed = s3.list_object_versions(Bucket=stack.bucket)
+    rows = [
+        {"bucket": stack.bucket, "key": one["Key"], "version_id": one["VersionId"], "is_latest": one["IsLatest"],
+         "is_delete_marker": kind == "DeleteMarkers", "size": one.get("Size"),
+         "last_modified_date": one["LastModified"], "e_tag": one["ETag"].strip('"') if "ETag" in one else None,
+         "storage_class": one.get("StorageClass"),
+         "is_multipart_uploaded": False}
+        for kind in ("Versions", "DeleteMarkers") for one in listed.get(kind, ())
+    ]  # fmt: skip
+    text, flag = arrow.string(), arrow.bool_()
+    schema = arrow.schema([
+        arrow.field("bucket", text, nullable=False), arrow.field("key", text, nullable=False), ("version_id", text),
+        ("is_latest", flag), ("is_delete_marker", flag), ("size", arrow.int64()),
+        ("last_modified_date", arrow.timestamp("ms", "UTC")), ("e_tag", text), ("storage_class", text),
+        ("is_multipart_uploaded", flag),
+    ])  # fmt: skip
+    contents = {}
+    for start in range(0, len(rows), rows_per_file):
+        file = io.BytesIO()
+        arrow.parquet.write_table(arrow.Table.from_pylist(rows[start : start + rows_per_file], schema), file)
+        contents[f"data/{start}.parquet"] = file.getvalue()
+    return _publish(stack, home, contents, {"fileFormat": "Parquet", "fileSchema": SCHEMA})
+
+
+def _publish(stack, home: str, contents: dict[str, bytes], described: dict[str, str]) -> str:
+    """Puts the files and their manifest into the bucket `home`; returns the manifest's address."""
+    s3 = stack.endpoint.client("s3")
+    files = []
+    for key, content in contents.items():
+        s3.put_object(Bucket=home, Key=key, Body=content)
+        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        files.append({"key": key, "size": len(content), "MD5checksum": digest})
+    manifest = {
+        "sourceBucket": stack.bucket, "destinationBucket": f"arn:aws:s3:::{home}", "version": "2016-11-30",
+        **described, "files": files,
+    }  # fmt: skip
+    s3.put_object(Bucket=home, Key="2026-11-23T01-00Z/manifest.json", Body=json.dumps(manifest).encode())
+    return f"s3://{home}/2026-11-23T01-00Z/manifest.json"
+
+
 def _inventory(stack, rows_per_file: int = 1000) -> str:
     """Writes an inventory of the bucket as S3 does, into a bucket of its own; returns the manifest's address."""
     s3 = stack.endpoint.client("s3")
@@ -69,21 +123,12 @@ def _inventory(stack, rows_per_file: int = 1000) -> str:
          one.get("ETag", "").strip('"'), one.get("StorageClass", "")]
         for marker, kind in (("false", "Versions"), ("true", "DeleteMarkers")) for one in listed.get(kind, ())
     ]  # fmt: skip
-    files = []
+    contents = {}
     for start in range(0, len(rows), rows_per_file):
         text = io.StringIO()
         csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows[start : start + rows_per_file])
-        content = gzip.compress(text.getvalue().encode())
-        key = f"data/{start}.csv.gz"
-        s3.put_object(Bucket=home, Key=key, Body=content)
-        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        files.append({"key": key, "size": len(content), "MD5checksum": digest})
-    manifest = {
-        "sourceBucket": stack.bucket, "destinationBucket": f"arn:aws:s3:::{home}", "version": "2016-11-30",
-        "fileFormat": "CSV", "fileSchema": ", ".join(COLUMNS), "files": files,
-    }  # fmt: skip
-    s3.put_object(Bucket=home, Key="2026-11-23T01-00Z/manifest.json", Body=json.dumps(manifest).encode())
-    return f"s3://{home}/2026-11-23T01-00Z/manifest.json"
+        contents[f"data/{start}.csv.gz"] = gzip.compress(text.getvalue().encode())
+    return _publish(stack, home, contents, {"fileFormat": "CSV", "fileSchema": ", ".join(COLUMNS)})
 
 
 @pytest.mark.integration
@@ -104,6 +149,37 @@ def test_an_inventory_sends_what_a_listing_sends_also_after_an_interruption(reac
     assert _backfill(reached, tmp_path) == 1, "a listing does not continue what an inventory began"
     assert _backfill(reached, tmp_path, "--inventory", address) == 0
     assert _sent(reached) == sorted(filled.items())
+
+
+@pytest.mark.integration
+def test_an_inventory_in_parquet_sends_the_same(reached, filled, tmp_path, arrow, monkeypatch):
+    monkeypatch.setattr(inventory, "PAGE", 2)
+    address = _parquet_inventory(reached, arrow, rows_per_file=3)
+    assert _backfill(reached, tmp_path, "--inventory", address) == 0
+    assert _sent(reached) == sorted(filled.items())
+
+
+@pytest.mark.integration
+def test_parquet_without_its_package_is_said_before_anything_is_sent(reached, filled, tmp_path, monkeypatch, capsys):
+    home = f"{reached.bucket}-inventory"
+    where = {"LocationConstraint": reached.endpoint.region}
+    reached.endpoint.client("s3").create_bucket(Bucket=home, CreateBucketConfiguration=where)
+    address = _publish(reached, home, {"a": b"PAR1"}, {"fileFormat": "Parquet", "fileSchema": SCHEMA})
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "pyarrow.parquet", raising=False)
+    assert _backfill(reached, tmp_path, "--inventory", address) == 1
+    assert "'.[parquet]'" in capsys.readouterr().err
+    assert _sent(reached) == []
+
+
+def test_damaged_parquet_and_a_column_too_few_are_one_sentence(arrow):
+    file = io.BytesIO()
+    arrow.parquet.write_table(arrow.table({"key": ["a"], "size": [3]}), file)
+    with pytest.raises(InventoryError, match="other columns"):
+        read_rows(file.getvalue(), NEEDED, "Parquet")
+    for content in (file.getvalue()[:-9], b"PAR1", b""):
+        with pytest.raises(InventoryError, match="damaged"):
+            read_rows(content, NEEDED, "Parquet")
 
 
 @pytest.mark.integration
@@ -188,7 +264,8 @@ def _manifest(**changes) -> bytes:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (_manifest(fileFormat="Parquet"), "The inventory is Parquet; only CSV is read"),
+        (_manifest(fileFormat="ORC"), "The inventory is ORC; only CSV and Parquet are read"),
+        (_manifest(fileFormat="Parquet", fileSchema="message s3.inventory { required binary key (UTF8); }"), "lacks V"),
         (_manifest(fileSchema="Bucket, Key, Size"), "lacks VersionId, IsLatest, IsDeleteMarker, LastModifiedDate"),
         (_manifest(files=None), "no manifest.json"),
         (b"[" * 100_000, "no manifest.json"),

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import PathDistribution
 from pathlib import Path
 
 import pytest
 from sample_images import jpeg
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("handler", "model_layer", "cli", "demo", "infra", "pictures", "models", "requirements")
+ROOMS = ("handler", "model_layer", "cli", "api", "demo", "infra", "pictures", "models", "requirements")
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,40 @@ def test_it_brings_the_model(installed, tmp_path):
     run = _run(installed, tmp_path, "-m", "cli", "classify", "a.jpg")
     assert run.returncode == 0, run.stderr
     assert "1 image classified with vgg16-skin" in run.stderr
+
+
+def test_its_sets_bring_what_their_requirements_say(installed):
+    (metadata,) = installed.glob("dermbatch-*.dist-info")
+    found = {(_name(line), _extra(line)) for line in PathDistribution(metadata).requires or []}
+    for extra, sets in ((None, ("worker", "work", "command")), ("service", ("service",)), ("parquet", ("parquet",))):
+        lines = [line for name in sets for line in (ROOT / "requirements" / f"{name}.in").read_text().splitlines()]
+        wanted = {_name(line) for line in lines if line and not line.startswith("#")}
+        assert wanted
+        assert {name for name, of in found if of == extra} == wanted
+
+
+def _name(requirement: str) -> str:
+    return re.match(r"[\w.-]+", requirement)[0].lower()
+
+
+def _extra(requirement: str) -> str | None:
+    found = re.search(r'extra == "(\w+)"', requirement)
+    return found[1] if found else None
+
+
+@pytest.mark.parametrize("where", [["--local", "--state", "state"], ["--stack", "none"]])
+def test_serve_without_its_packages_names_the_set_and_starts_nothing(installed, tmp_path, where):
+    script = "import sys; sys.modules['fastapi'] = None; from cli.app import main; "
+    run = _run(installed, tmp_path, "-c", f"{script}sys.exit(main({['serve', '--port', '0', *where]}))")
+    assert run.returncode == 1
+    assert re.fullmatch(r"serve: The service needs the package fastapi: .*'\.\[service\]'.*\n", run.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_brings_the_page_of_the_service(installed):
+    assert {"index.html", "modules", "styles", "icons"} <= {
+        path.name for path in (installed / "api" / "page").iterdir()
+    }
 
 
 def test_it_brings_the_template(installed, tmp_path):

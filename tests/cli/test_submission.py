@@ -379,6 +379,44 @@ def test_export_has_every_record_of_the_day_once(run, submitted, tmp_path, local
     assert len(_rows(file.read_text(encoding="utf-8"))) == len(everything)
 
 
+def test_export_to_parquet_has_the_same_records_with_numbers_times_and_lists(run, submitted, tmp_path, arrow):
+    everything = {row["image"]: row for row in run("export").rows}
+    file = tmp_path / "records.parquet"
+    assert run("export", "--out", file).code == 0
+    rows = {row["image"]: row for row in arrow.parquet.read_table(file).to_pylist()}
+    assert rows.keys() == everything.keys()
+    for image, row in rows.items():
+        record = everything[image]
+        assert row["confidence"] == record["confidence"]
+        assert row["predicted_at"] == datetime.fromisoformat(record["predicted_at"])
+        assert row["reasons"] == record["reasons"]
+        assert row["prediction_set"] == record["prediction_set"]
+        assert (row["probabilities"] and dict(row["probabilities"])) == record["probabilities"]
+        assert (row["key"], row["bytes"]) == (record["object"]["key"], record["object"]["bytes"])
+    assert any(row["confidence"] for row in rows.values())
+    assert any(row["confidence"] is None for row in rows.values())
+    assert run("export", "--out", tmp_path / "folder", "--format", "parquet").code == 0
+    assert [found.name for found in (tmp_path / "folder").rglob("*.*")] == ["records.parquet"]
+
+
+def test_parquet_of_a_day_without_records_has_the_same_columns(run, submitted, tmp_path, arrow):
+    for name, day in (("full", str(datetime.now(UTC).date())), ("empty", "2020-01-01")):
+        assert run("export", "--day", day, "--out", tmp_path / f"{name}.parquet").code == 0
+    full, empty = (arrow.parquet.read_table(tmp_path / f"{name}.parquet") for name in ("full", "empty"))
+    assert empty.num_rows == 0 < full.num_rows
+    assert empty.schema == full.schema
+
+
+def test_parquet_without_its_package_is_one_sentence_that_names_the_set(run, submitted, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "pyarrow.parquet", raising=False)
+    ended = run("export", "--format", "parquet", "--out", tmp_path / "records")
+    assert (ended.code, ended.err.count("\n")) == (1, 1)
+    assert "'.[parquet]'" in ended.err
+    assert "requirements/parquet.txt" in ended.err
+    assert list(tmp_path.glob("records*")) == []
+
+
 def test_export_into_a_pipe_writes_to_it(run, submitted, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     # Into a file: a pipe that nobody reads yet would fill, and this process would wait for it for ever.

@@ -15,7 +15,9 @@ from sample_images import jpeg
 
 from cli import work
 from cli.app import main
+from cli.deployed import Account
 from handler.store.table import PredictionsTable
+from infra.embedded_aws import Endpoint
 from infra.stack import lane_of
 from infra.worker_loop import Poller, waiting
 
@@ -45,6 +47,16 @@ def _until(done, seconds=60):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     return result
+
+
+def test_local_replaces_what_names_aws_and_keeps_the_persons_proxies(monkeypatch):
+    monkeypatch.setattr(os, "environ", {"AWS_PROFILE": "clinic", "HTTPS_PROXY": "http://p", "NO_PROXY": "clinic.test"})
+    monkeypatch.setattr(work, "standing_endpoint", lambda: Endpoint("http://127.0.0.1:9", "eu-central-1", 1))
+    work.choose_account(Account(local=True))
+    assert "AWS_PROFILE" not in os.environ
+    assert os.environ["AWS_ENDPOINT_URL"] == "http://127.0.0.1:9"
+    assert os.environ["HTTPS_PROXY"] == "http://p"
+    assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == "clinic.test,127.0.0.1"
 
 
 def test_uploads_get_records_and_sigterm_ends_it_in_order(reached, tiny_bundle):

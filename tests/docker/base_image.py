@@ -47,9 +47,8 @@ def base_image(engine: Mapping[str, str], scratch: Path, root: Path, emulator: P
         raise NoBaseError(f"{AWS} cannot be pulled, and a stand-in needs debootstrap and root")
     _make_stand_in(engine, scratch / "base", root, emulator, python)
     wheels = scratch / "wheels"
-    _download(
-        python, wheels, "--require-hashes", "-r", str(root / "requirements" / "service.txt")
-    )  # the worker's and more
+    sets = [str(root / "requirements" / f"{name}.txt") for name in ("service", "work")]
+    _download(python, wheels, "--require-hashes", "-r", sets[0], "-r", sets[1])
     return Base(STAND_IN, wheels)
 
 

@@ -9,8 +9,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SAM = ROOT / ".venv-sam" / "bin" / "sam"
 EMULATOR = "samcli/local/rapid/aws-lambda-rie-x86_64"  # in aws-sam-cli's package
 _NEEDED = (
-    *("api", "handler", "model_layer", "models", "pictures"),
-    *("infra/Dockerfile", "infra/Dockerfile.api", "requirements/service.txt", "requirements/worker.txt"),
+    *("api", "cli", "handler", "infra", "model_layer", "models", "pictures", "template.yaml"),
+    *("requirements/service.txt", "requirements/work.txt", "requirements/worker.txt"),
     ".dockerignore",
 )
 
@@ -20,7 +20,7 @@ def write_context(root: Path, folder: Path, wheels: Path | None) -> Path:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if (root / name).is_dir():
-            shutil.copytree(root / name, target, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(root / name, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(root / name, target)
     if wheels:

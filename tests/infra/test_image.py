@@ -74,5 +74,16 @@ def test_the_framework_of_the_service_is_no_part_of_the_workers_image():
     for package in ("fastapi", "starlette", "pydantic", "uvicorn", "mangum", "python-multipart"):
         assert f"\n{package}==" in pinned["service"], package
         assert f"\n{package}==" not in pinned["worker"], package
-    copied = [words[1] for words in _instructions(RECIPES["Worker"]) if words[0] == "COPY"]
-    assert not {"api", "pictures", "requirements/service.txt"} & set(copied)
+    stages = _stages(RECIPES["Worker"])
+    copied = [words[1] for stage in ("build", "lambda") for words in stages[stage] if words[0] == "COPY"]
+    assert {word for word in copied if word != "--from=build"} == {
+        *("requirements/worker.txt", "handler", "model_layer", "models"),
+    }
+
+
+def test_what_polls_a_queue_is_the_workers_image_and_not_root():
+    work = _stages(RECIPES["Worker"])["work"]
+    assert work[0][:2] == ["FROM", "lambda"]
+    assert [words[1] for words in work if words[0] == "USER"] == ["1000:1000"]
+    (entry,) = [" ".join(words[1:]) for words in work if words[0] == "ENTRYPOINT"]
+    assert entry == '["python3", "-m", "cli", "work"]', "no shell in between, which would keep SIGTERM"
