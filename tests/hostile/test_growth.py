@@ -117,7 +117,7 @@ def test_of_an_event(make, capfd):
 def test_of_a_setting(make, tiny_bundle):
     whole = {"PREDICTIONS_TABLE": "predictions", "MODEL_BUNDLE": str(tiny_bundle)}
     numbers = ("MAX_IMAGE_BYTES", "RECORD_TTL_DAYS", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-    texts = ("PREDICTIONS_TABLE", "UPLOADS_BUCKET", "ERASE_REMOVED", "AWS_ENDPOINT_URL", "POWERTOOLS_LOG_LEVEL")
+    texts = ("PREDICTIONS_TABLE", "UPLOADS_BUCKET", "ERASE_REMOVED", "REMOVALS_QUEUE_URL", "POWERTOOLS_LOG_LEVEL")
     for name in (*numbers, *texts):
 
         def work(value, name=name):
