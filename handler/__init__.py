@@ -7,7 +7,7 @@
                       │     prepare          flow/fetching, then model_layer decodes
                       │     infer            model_layer classifies
                       │     conclude         store/record, written by store/table
-                      ├─► flow/queues        which messages to acknowledge early or to show again soon; removals to pass on
+                      ├─► flow/queues        which messages to acknowledge early or to show again soon; passes on removals
                       └─► store/erasure      the marks, for uploads whose removal came first
 
     housekeeping ─► housekeeper              the second function: erases the records of removed objects, and gives the
