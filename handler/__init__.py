@@ -8,10 +8,16 @@
                       │     prepare          flow/fetching, then model_layer decodes
                       │     infer            model_layer classifies
                       │     conclude         store/record, written by store/table
-                      ├─► flow/queues        which messages to acknowledge early or to show again soon
-                      └─► store/erasure      erases the records of removed objects: for each removal, and again after
-                                             records are written, for uploads whose removal came first
+                      ├─► flow/queues        which messages to acknowledge early or to show again soon; passes on removals
+                      └─► store/erasure      the marks, for uploads whose removal came first
     store/queries ─► store/precedence       what was recorded, by label or status: the current records
+
+    housekeeping ─► housekeeper              the second function: erases the records of removed objects, and gives the
+                      │                      uploads of messages without receives left their `failed` record
+                      └─► store/erasure      marks what is removed, asks S3, erases
+
+The housekeeper imports no decoder and no inference runtime, because it may erase. `model_layer` loads both only when
+they are used.
 
 The store imports neither the flow nor `app`, so that commands and services can read it without a worker.
 
@@ -26,6 +32,7 @@ One noun for each thing, in the order in which an upload becomes them:
     finding    an upload and its answer: a prediction, a rejection, or an error
     record     a finding as it is kept under one model, with one of the five statuses; its state is the same in short
     outcome    what this invocation did with an upload or a removal: recorded, erased, or to be handed back
+    spent      of a message: its receives are used up, so SQS has moved it to the housekeeper
     suspect    an upload that may have killed a worker, or cannot come again; tried alone, each try is an attempt
     current    of the records that several models left for one upload, the one that queries give
     candidate  a model that answers a copy of the uploads in the shadow lane, and is seen by nobody else

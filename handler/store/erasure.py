@@ -124,7 +124,7 @@ class Erasure:
             recorded.add(None if version == "null" else version)
             deleted += 1
         now = iso8601(datetime.now(UTC))
-        # The bucket's own news of the deletion says the same to the worker; this is so that it is done by now.
+        # The bucket's own news of the deletion says the same to the housekeeper; this is so that it is done by now.
         removals = [Removal(bucket, key, version, marker=False, removed_at=now) for version in recorded]
         return deleted, sum(self.remove(removal, IMPATIENT) for removal in removals)
 

@@ -41,7 +41,7 @@ def built(docker_tier: Any, stack: Stack, tmp_path_factory: pytest.TempPathFacto
     arguments = {"BASE_IMAGE": docker_tier.base.name}
     if docker_tier.base.wheels:
         arguments["PIP_OPTIONS"] = "--no-index --find-links wheels"
-    for function in ("Worker", "Check", "ShadowWorker", "ApiFunction"):
+    for function in ("Worker", "Housekeeper", "Check", "ShadowWorker", "ApiFunction"):
         metadata = template["Resources"][function]["Metadata"]
         metadata["DockerBuildArgs"] = arguments
         metadata["DockerContext"] = str(docker_tier.context)
@@ -81,6 +81,7 @@ def _invoke(docker_tier: Any, built: Path, event: Path) -> Any:
 def test_what_sam_built_is_the_template_with_the_image_in_it(built: Path):
     made = yaml.safe_load((built / ".aws-sam" / "build" / "template.yaml").read_text())
     assert made["Resources"]["Worker"]["Properties"]["ImageUri"] == "worker:worker"
+    assert made["Resources"]["Housekeeper"]["Properties"]["ImageUri"].endswith(":worker")
     assert made["Resources"]["ApiFunction"]["Properties"]["ImageUri"] == "apifunction:api"
 
 

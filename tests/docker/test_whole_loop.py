@@ -1,6 +1,6 @@
-"""The whole template on the embedded AWS, which runs the function's image in Docker: 50 uploads, 50 records.
+"""The whole template on the embedded AWS, which runs both functions' image in Docker: 50 uploads, 50 records.
 
-Nothing of this project's own plays AWS here: bucket, notification, queue, event source, alias and function are what
+Nothing of this project's own plays AWS here: bucket, notifications, queues, event sources, alias and functions are what
 the template declares, run by the emulator.
 """
 
@@ -18,9 +18,10 @@ from handler.store.items import whole
 from handler.store.table import plain
 from infra.embedded_aws import Endpoint, embedded_aws
 from infra.template import read_template
+from proof.soak.clouds import created
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -53,9 +54,10 @@ def outputs(docker_tier: Any, endpoint: Endpoint, image: str) -> Iterator[dict[s
     given = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
     # At times the emulator gives two batches to one container, whose runtime then ends. Its messages come back after
     # this time instead of 13 minutes.
-    endpoint.client("sqs").set_queue_attributes(
-        QueueUrl=given["LiveQueueUrl"], Attributes={"VisibilityTimeout": str(HIDDEN_SECONDS)}
-    )
+    for lane in ("Live", "Bulk", "Removals"):
+        endpoint.client("sqs").set_queue_attributes(
+            QueueUrl=given[f"{lane}QueueUrl"], Attributes={"VisibilityTimeout": str(HIDDEN_SECONDS)}
+        )
     yield given
     cloudformation.delete_stack(StackName="loop")
     for container in docker_tier("ps", "--all", "--quiet", "--filter", f"ancestor={image}").stdout.split():
@@ -65,26 +67,71 @@ def outputs(docker_tier: Any, endpoint: Endpoint, image: str) -> Iterator[dict[s
 def test_fifty_uploads_become_fifty_records(endpoint: Endpoint, outputs: dict[str, str]):
     s3, dynamodb = endpoint.client("s3"), endpoint.client("dynamodb")
     uploaded = {}
-    for name, content in demo_images(seed=5, count=UPLOADS):
-        uploaded[name] = s3.put_object(Bucket=outputs["BucketName"], Key=name, Body=content)["VersionId"]
+    for number, (name, content) in enumerate(demo_images(seed=5, count=UPLOADS)):
+        put = s3.put_object(Bucket=outputs["BucketName"], Key=name, Body=content)
+        uploaded[name] = put["VersionId"]
+        if number % 10 == 0:  # as a backfill would
+            body = created(outputs["BucketName"], name, put["ETag"].strip('"'), put["VersionId"])
+            endpoint.client("sqs").send_message(QueueUrl=outputs["BulkQueueUrl"], MessageBody=body)
     assert len(uploaded) == UPLOADS
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    records: list[dict[str, Any]] = []
-    while len(records) < UPLOADS and time.monotonic() < deadline:
-        time.sleep(1)
+
+    def scanned() -> list[dict[str, Any]]:
         pages = dynamodb.get_paginator("scan").paginate(TableName=outputs["TableName"], ConsistentRead=True)
-        records = [item for page in pages for item in page["Items"]]
+        return [item for page in pages for item in page["Items"] if "status" in item]
+
+    _until(lambda: len(scanned()) == UPLOADS)
     time.sleep(5)  # for one too many
-    pages = dynamodb.get_paginator("scan").paginate(TableName=outputs["TableName"], ConsistentRead=True)
-    records = [item for page in pages for item in page["Items"]]
+    records = scanned()
     named = [whole(plain(record))["object"] for record in records]
     found = {one["key"]: one["version"] for one in named}
     assert found == uploaded
     assert len(records) == UPLOADS
     states = collections.Counter(record["status"]["S"] for record in records)
     assert set(states) == {"classified", "referred", "rejected"}, states
-    _holds_nothing(endpoint, outputs["LiveQueueUrl"])
-    _holds_nothing(endpoint, outputs["LiveDeadLettersUrl"])
+    for queue in ("LiveQueueUrl", "LiveDeadLettersUrl", "BulkQueueUrl", "BulkDeadLettersUrl"):
+        _holds_nothing(endpoint, outputs[queue])
+
+
+def test_a_deleted_image_leaves_no_record(endpoint: Endpoint, outputs: dict[str, str]):
+    s3 = endpoint.client("s3")
+    s3.put_object(Bucket=outputs["BucketName"], Key="withdrawn.jpg", Body=next(iter(demo_images(seed=6, count=1)))[1])
+    _until(lambda: _states(endpoint, outputs, "withdrawn.jpg"))
+    s3.delete_object(Bucket=outputs["BucketName"], Key="withdrawn.jpg")
+    _until(lambda: not _states(endpoint, outputs, "withdrawn.jpg"))
+    _holds_nothing(endpoint, outputs["RemovalsQueueUrl"])
+
+
+def test_what_no_worker_could_try_is_a_dead_letter_with_its_record(endpoint: Endpoint, outputs: dict[str, str]):
+    """The event source is switched off, and the receives are used up by hand, as by workers that die at once."""
+    sqs, lambda_ = endpoint.client("sqs"), endpoint.client("lambda")
+    arn = sqs.get_queue_attributes(QueueUrl=outputs["LiveQueueUrl"], AttributeNames=["QueueArn"])["Attributes"]
+    (mapping,) = lambda_.list_event_source_mappings(EventSourceArn=arn["QueueArn"])["EventSourceMappings"]
+    lambda_.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    time.sleep(5)  # until the poller has noticed
+    endpoint.client("s3").put_object(Bucket=outputs["BucketName"], Key="never.jpg", Body=b"never read")
+    taken = {"QueueUrl": outputs["LiveQueueUrl"], "WaitTimeSeconds": 1, "VisibilityTimeout": 0}
+    for _ in range(int(read_template()["Parameters"]["MaxReceives"]["Default"])):
+        assert sqs.receive_message(**taken)["Messages"]
+    assert not sqs.receive_message(**taken).get("Messages"), "its receives are used up"
+    _until(lambda: _states(endpoint, outputs, "never.jpg") == ["failed"])
+    _until(lambda: sqs.receive_message(QueueUrl=outputs["LiveDeadLettersUrl"], WaitTimeSeconds=1).get("Messages"))
+
+
+def _states(endpoint: Endpoint, outputs: dict[str, str], key: str) -> list[str]:
+    answer = endpoint.client("dynamodb").query(
+        TableName=outputs["TableName"],
+        ConsistentRead=True,
+        KeyConditionExpression="image = :image",
+        ExpressionAttributeValues={":image": {"S": f"{outputs['BucketName']}/{key}"}},
+    )
+    return [item["status"]["S"] for item in answer["Items"]]
+
+
+def _until(done: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(1)
 
 
 def _holds_nothing(endpoint: Endpoint, queue: str) -> None:

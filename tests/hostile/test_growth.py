@@ -122,6 +122,7 @@ def test_of_a_setting(make, tiny_bundle):
         "UPLOADS_BUCKET",
         "HASH_SECRET_ARN",
         "ERASE_REMOVED",
+        "REMOVALS_QUEUE_URL",
         "AWS_ENDPOINT_URL",
         "POWERTOOLS_LOG_LEVEL",
     )
