@@ -8,7 +8,7 @@
                       │     prepare          flow/fetching, then model_layer decodes
                       │     infer            model_layer classifies
                       │     conclude         store/record, written by store/table
-                      ├─► flow/queues        which messages to acknowledge early or to show again soon; passes on removals
+                      ├─► flow/queues        which messages to acknowledge early or show again soon; passes on removals
                       └─► store/erasure      the marks, for uploads whose removal came first
     store/queries ─► store/precedence       what was recorded, by label or status: the current records
 
