@@ -21,7 +21,7 @@ SECONDS ?= 120
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help base demo test test-arm64 test-training test-all tests-that-wait tests-in-docker tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine chromium serve deploy smoke clean
+.PHONY: help base demo test test-on-arm test-training test-all tests-that-wait tests-in-docker tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine chromium serve deploy smoke clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -71,7 +71,7 @@ PYTEST := $(BIN)/python -m pytest -n auto
 test: $(VENV)/.installed-development ## all tests except those marked slow, docker or training
 	@$(PYTEST) -m "not slow and not docker and not training and not arm64"
 
-test-arm64: $(VENV)/.installed-development .venv-sam/.installed ## the worker on an emulated Arm processor, about ten minutes; needs qemu-user-static and debootstrap, and root once
+test-on-arm: $(VENV)/.installed-development .venv-sam/.installed ## the worker on an emulated Arm processor, about ten minutes; needs qemu-user-static and debootstrap, and root once
 	@$(BIN)/python -m pytest tests/arm64
 
 test-training: $(VENV)/.installed-development ## the tests that train with TensorFlow

@@ -136,10 +136,10 @@ def _threads(environment: Mapping[str, str], most_bytes: int, most_pixels: int) 
             f"MAX_IMAGE_PIXELS={most_pixels} with MAX_IMAGE_BYTES={most_bytes} needs {math.ceil(needed)} MB of memory,"
             f" but the function has {memory}: raise its memory, or lower one of them."
         )
-    that_fit = (memory - OWN_MEGABYTES - fetched) / decoded
-    inference = _whole(environment, "INFERENCE_THREADS", _at_most(_cores(environment), that_fit), 1, 64)
-    that_fit = (memory - OWN_MEGABYTES - inference * decoded) / fetched
-    return _whole(environment, "DOWNLOAD_THREADS", _at_most(8, that_fit), 1, 64), inference
+    fitting = _at_most(_cores(environment), (memory - OWN_MEGABYTES - fetched) / decoded)
+    inference = _whole(environment, "INFERENCE_THREADS", fitting, 1, 64)
+    left = memory - OWN_MEGABYTES - min(inference, fitting) * decoded
+    return _whole(environment, "DOWNLOAD_THREADS", _at_most(8, left / fetched), 1, 64), inference
 
 
 def _at_most(wanted: int, that_fit: float) -> int:

@@ -11,9 +11,10 @@ OTHERS = 4.0
 MEGABYTES_A_CORE = 1769
 
 
-def lambda_dollars(images: int) -> tuple[float, float]:
+def lambda_dollars(images: int, architecture: str) -> tuple[float, float]:
     """Of the worker's seconds: at least and at most."""
-    low, high = (images * seconds * MEGABYTES_A_CORE / 1024 * dollars("lambda_gb_second") for seconds in SECONDS)
+    price = dollars("lambda_gb_second_arm64" if architecture == "arm64" else "lambda_gb_second")
+    low, high = (images * seconds * MEGABYTES_A_CORE / 1024 * price for seconds in SECONDS)
     return low, high
 
 
@@ -24,9 +25,9 @@ def minutes(images: int, workers: int, memory: int) -> tuple[float, float]:
     return low, high
 
 
-def in_words(images: int, workers: int, memory: int) -> str:
-    """One sentence."""
-    cost, time = lambda_dollars(images), minutes(images, workers, memory)
+def in_words(images: int, workers: int, memory: int, architecture: str = "x86_64") -> str:
+    """One sentence. Seconds are x86's, since nobody has measured Arm's."""
+    cost, time = lambda_dollars(images, architecture), minutes(images, workers, memory)
     return (
         f"About ${cost[0]:,.2f} to ${cost[1]:,.2f} of Lambda, ${images * OTHERS / 1e6:,.2f} of other services and "
         f"{time[0]:,.0f} to {time[1]:,.0f} minutes with {workers} workers, unless they have a record already "

@@ -211,7 +211,8 @@ def _count(source: _Source, progress: Progress) -> int:
     print(f"{objects:,} objects of {size / 2**20:,.1f} MB would be sent to {stack.bulk_queue_url}. Nothing was sent.")
     if objects:
         workers, memory = stack.parameters.get("BulkMaximumConcurrency"), stack.parameters.get("MemorySize")
-        print(in_words(objects, int(workers or 20), int(memory or MEGABYTES_A_CORE)))
+        processor = stack.parameters.get("Architecture", "x86_64")
+        print(in_words(objects, int(workers or 20), int(memory or MEGABYTES_A_CORE), processor))
     return archived
 
 

@@ -1,4 +1,4 @@
-"""The worker on Arm, emulated: the same answers and pixels as here, and Lambda's contract. `make test-arm64`.
+"""The worker on Arm, emulated: the same answers and pixels as here, and Lambda's contract. `make test-on-arm`.
 
 Speed on Arm cannot be measured this way.
 """

@@ -94,6 +94,14 @@ def test_larger_images_are_fetched_and_decoded_fewer_at_a_time(given, monkeypatc
         assert _held(settings) <= 3538
 
 
+def test_threads_that_somebody_sets_are_taken_as_they_are(given):
+    """A laptop's worker computes on all cores, whatever memory the template gives the function."""
+    memory = {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769"}
+    settings = Settings.from_environment({**given, **memory, "INFERENCE_THREADS": "16"})
+    assert (settings.inference_threads, settings.download_threads) == (16, 8)
+    assert Settings.from_environment({**given, **memory, "DOWNLOAD_THREADS": "64"}).download_threads == 64
+
+
 @pytest.mark.parametrize(
     "limits",
     [

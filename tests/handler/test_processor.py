@@ -9,7 +9,6 @@ import sys
 
 import pytest
 
-from handler import telemetry
 from handler.processor import processor
 from infra.template import TEMPLATE
 
@@ -41,12 +40,12 @@ def test_where_nothing_tells_it_is_unknown(tmp_path):
     assert processor(tmp_path / "missing") == "unknown"
 
 
-def _start(bundle, **environment: str) -> list[dict]:
+def _start(bundle, code: str = "import handler.app", **environment: str) -> list[dict]:
     """What a worker says at its start: the JSON lines of a fresh process that imports it."""
     given = {"PATH": os.environ["PATH"], "AWS_DEFAULT_REGION": "eu-central-1", "PREDICTIONS_TABLE": "predictions"}
     keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "POWERTOOLS_SERVICE_NAME": "clinic"}
     run = subprocess.run(
-        [sys.executable, "-c", "import handler.app"],
+        [sys.executable, "-c", code],
         cwd=TEMPLATE.parent,
         env={**given, **keys, "MODEL_BUNDLE": str(bundle), **environment},
         capture_output=True,
@@ -71,7 +70,16 @@ def test_publishing_a_version_with_a_snapshot_is_no_start(tiny_bundle):
     assert _start(tiny_bundle, AWS_LAMBDA_INITIALIZATION_TYPE="snap-start") == []
 
 
-def test_a_restore_on_another_processor_is_told_with_the_one_that_the_kernels_were_chosen_for(log):
-    telemetry.report_start("avx2+avx512+vnni", "avx2")
-    (line,) = log()
-    assert (line["processor"], line["prepared_on"]) == ("avx2+avx512+vnni", "avx2")
+RESTORE = """
+import handler.app as app
+from snapshot_restore_py import get_after_restore
+app.processor = lambda: "another"
+for hook, *_ in get_after_restore():
+    hook()
+"""
+
+
+def test_each_restore_is_a_start_and_names_the_processor_that_the_kernels_were_chosen_for(tiny_bundle):
+    metric, line = _start(tiny_bundle, RESTORE, AWS_LAMBDA_INITIALIZATION_TYPE="snap-start")
+    assert (metric["Started"], metric["processor"]) == ([1.0], "another")
+    assert (line["message"], line["processor"], line["prepared_on"]) == ("worker started", "another", processor())

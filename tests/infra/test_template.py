@@ -434,3 +434,25 @@ def test_a_mark_of_an_erasure_outlives_every_message_that_may_still_speak_of_the
     longest = max(queue["MessageRetentionPeriod"] for queue in queues if "RedrivePolicy" in queue)
     letters = max(queue["MessageRetentionPeriod"] for queue in queues if "RedrivePolicy" not in queue)
     assert 2 * (longest + letters) <= MARK_DAYS * 86_400
+
+
+GB_SECOND, SNAPSHOT_GB_SECOND, RESTORED_GB = 0.0000166667, 0.0000015046, 0.0001397998
+"""Dollars on 2026-11-23 in us-east-1 (https://aws.amazon.com/lambda/pricing/)."""
+
+
+def test_the_reasons_against_snapstart_are_calculated_from_prices_and_measured_starts(source):
+    text = " ".join((TEMPLATE.parent / "docs" / "decisions.md").read_text(encoding="utf-8").split())
+    gigabytes = source["Parameters"]["MemorySize"]["Default"] / 1024
+    results = TEMPLATE.parent / "benchmarks" / "results"
+    rows = [json.loads((results / name).read_text())["rows"] for name in ("bench.json", "avx2-only/bench.json")]
+    fast, slow = ((one for one in row if one["what"] == "cold start to the first record") for row in rows)
+    seconds = [next(one)["ours"] for one in (fast, slow)]
+    starts = [second * gigabytes * GB_SECOND for second in seconds]
+    restore = gigabytes * RESTORED_GB
+    assert f"{seconds[0]:.2f} to {seconds[1]:.2f} s x {gigabytes:.4f} GB" in text
+    assert f"| {starts[0]:.6f} to {starts[1]:.6f} |" in text
+    assert f"| {restore:.6f} |" in text
+    assert f"| {gigabytes * 30 * 86_400 * SNAPSHOT_GB_SECOND:.2f} |" in text
+    assert f"as much as {restore / starts[1]:.0f} to {restore / starts[0]:.0f} starts" in text
+    for price in (GB_SECOND, SNAPSHOT_GB_SECOND, RESTORED_GB):
+        assert f"${price:.10f}".rstrip("0") in text
