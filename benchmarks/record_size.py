@@ -1,6 +1,6 @@
 """How many bytes and write units does a record take in DynamoDB?
 
-    python -m benchmarks.record_size [--key-bytes 60]
+    python -m benchmarks.record_size [--key-bytes 60] [--images 24]
 
 Classifies rendered images with the shipped bundle and sizes their items: as schema 1 stored them, as they are stored
 now, and what each index copies. The bucket has a name as long as the stack's own (46 bytes). No AWS is needed:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from handler.store.record import Answer, Record
     from model_layer import Bundle
 
+REQUEST_ID = "11111111-2222-3333-4444-555555555555"
 WRITE_UNIT = 1024
 """Bytes that one write request unit pays for, of the table or of an index."""
 
@@ -132,7 +133,7 @@ def example_record(answer: Answer, bundle: Bundle, key_bytes: int) -> Record:
     timings = {"fetch": 141.3, "decode": 143.2, "infer": 167.4}
     finding = Finding(upload, answer, FileFacts(etag, 3_141_592, "ab" * 32), timings)
     now = datetime(2026, 11, 23, 9, 30, 2, 500_000, UTC)
-    return build_record(finding, bundle, "11111111-2222-3333-4444-555555555555", now)
+    return build_record(finding, bundle, REQUEST_ID, now)
 
 
 def with_reasons(answer: Prediction, codes: tuple[ReferralCode, ...]) -> Prediction:

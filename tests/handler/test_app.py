@@ -104,7 +104,7 @@ def _log_event(monkeypatch):
 @pytest.mark.usefixtures("_log_event")
 def test_powertools_own_switch_does_not_log_events_with_their_keys(lambda_handler, bucket, context, log):
     lambda_handler(queue_event(bucket.put("Jane-Doe.jpg", jpeg(1))), context)
-    assert log()[-1]["function_request_id"] == context.aws_request_id
+    assert log()[-1]["request_id"] == context.aws_request_id
     assert "Jane-Doe" not in json.dumps(log())
 
 

@@ -12,6 +12,7 @@ from worker_rig import answer, counted
 
 from handler import telemetry
 
+MOST_BYTES = 360
 SECRET = "Jane-Doe-1971-left-arm"
 
 
@@ -24,11 +25,36 @@ def _no_metrics_left():
 def test_each_image_has_one_line(rig, bucket, log):
     rig.handle(queue_event(bucket.put("a.jpg", jpeg(1)), bucket.put("b.jpg", b"no image")))
     logged = [line for line in log() if line["message"].startswith("image")]
-    assert {line["correlation_id"] for line in logged} == {"message-0", "message-1"}
+    assert len(logged) == 2
     for line in logged:
         assert line["status"] in {"classified", "referred", "rejected"}
-        assert line["ms"] > 0
+        assert line["timings_ms"]["fetch"] > 0
         assert len(line["image"]) == 12
+
+
+def test_the_line_of_an_image_is_short_and_says_more_where_more_happened(rig, bucket, log):
+    """CloudWatch bills lines by the byte, and each image has one. Only an unusual image has the other fields."""
+    put = bucket.put("a.jpg", jpeg(1))
+    telemetry.logger.append_keys(request_id="11111111-2222-3333-4444-555555555555")
+    for receives in (1, 2):
+        rig.handle(queue_event(put, receives=receives))
+    rig.break_call("dynamodb.PutItem", lambda n: RuntimeError("no"))
+    rig.handle(queue_event(bucket.put("b.jpg", jpeg(2))))
+    first, again, handed_back, _ = log()
+    assert len(json.dumps(first, separators=(",", ":"))) <= MOST_BYTES
+    usual = {"level", "message", "timestamp", "request_id", "image", "version", "status", "timings_ms"}
+    assert set(first) - {"reasons"} == usual
+    assert (again["written"], again["correlation_id"], again["receives"]) == (False, "message-0", 2)
+    assert (handed_back["level"], handed_back["correlation_id"], handed_back["receives"]) == ("WARNING", "message-0", 1)
+
+
+def test_metrics_are_short_too(rig, bucket, capsys):
+    rig.handle(queue_event(*[bucket.put(f"{n}.jpg", jpeg(n)) for n in range(8)]))
+    telemetry.metrics.flush_metrics()
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    times = [value for name, values in json.loads(line).items() if name.endswith("Time") for value in values]
+    assert len(times) == 32
+    assert all(len(str(value)) <= 7 for value in times)
 
 
 def test_no_key_is_logged_in_clear(rig, bucket, log):
