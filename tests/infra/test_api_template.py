@@ -120,7 +120,7 @@ def test_the_role_allows_what_the_service_does(template, action, resource):
 
 
 def test_the_role_allows_nothing_else(template):
-    own = {"logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+    own = {"logs:CreateLogStream", "logs:PutLogEvents"}
     granted = {
         action
         for policy in _role(template)

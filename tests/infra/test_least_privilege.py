@@ -32,13 +32,12 @@ BUCKET = "arn:aws:s3:::Images-name"
 TABLE = "arn:aws:dynamodb:eu-central-1:123456789012:table/Predictions-name"
 QUEUES = [f"arn:aws:sqs:eu-central-1:123456789012:{lane}Queue-name" for lane in ("Live", "Bulk")]
 LOG = "arn:aws:logs:eu-central-1:123456789012:log-group:WorkerLog-name:*"
-# What Lambda does in the role's name: polls the queues, writes the log, sends traces. No run of ours can record it.
+# What Lambda does in the role's name: polls the queues, writes the log. No run of ours can record it.
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions
 LAMBDAS_OWN = {
     *((action, queue) for queue in QUEUES for action in (
         "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")),
     ("logs:CreateLogStream", LOG), ("logs:PutLogEvents", LOG),
-    ("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*"),
 }  # fmt: skip
 ACCOUNT = {"aws:PrincipalAccount": "123456789012", "aws:PrincipalIsAWSService": "false", "aws:SecureTransport": "true"}
 

@@ -170,7 +170,7 @@ def test_the_raw_template_publishes_a_version_that_the_alias_names(endpoint: End
     assert alias["FunctionVersion"] in {version["Version"] for version in versions} - {"$LATEST"}
     configuration = lambda_.get_function_configuration(FunctionName=raw["WorkerName"], Qualifier="live")
     assert configuration["SnapStart"]["ApplyOn"] == "PublishedVersions"
-    assert configuration["TracingConfig"] == {"Mode": "Active"}
+    assert configuration["TracingConfig"] == {"Mode": "PassThrough"}
     assert configuration["LoggingConfig"]["LogGroup"] == raw["WorkerLogName"]
     variables = configuration["Environment"]["Variables"]
     assert variables["PREDICTIONS_TABLE"] == raw["TableName"]

@@ -302,8 +302,15 @@ def test_every_parameter_is_explained_bounded_and_has_a_default(source):
         assert set(parameter) & {"AllowedValues", "AllowedPattern", "MinValue"}, name
 
 
-def test_an_invocation_leaves_a_trace(stack):
-    assert _worker(stack)["Properties"]["TracingConfig"] == {"Mode": "Active"}
+@pytest.mark.parametrize(("mode", "allowed"), [("PassThrough", False), ("Active", True)])
+def test_traces_and_the_permission_to_send_them_come_only_on_demand(source, mode, allowed):
+    changed = json.loads(json.dumps(source))
+    changed["Parameters"]["Tracing"]["Default"] = mode
+    changed["Parameters"]["Api"]["Default"] = "iam"
+    resources = resolved(transformed(changed))["Resources"]
+    for function, role in (("Worker", "WorkerRole"), ("ApiFunction", "ApiRole")):
+        assert resources[function]["Properties"]["TracingConfig"] == {"Mode": mode}
+        assert ("xray:PutTraceSegments" in json.dumps(resources[role])) is allowed
 
 
 def test_every_suppressed_finding_is_explained(source):
