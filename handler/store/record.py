@@ -1,5 +1,7 @@
 """Schema 1 of the record: what a person or a program finds for one upload, and under which keys. Pure, plain JSON.
 
+`handler.store.items` says how the table keeps it.
+
 Every record has every field, None where there is nothing to say, so that a reader never has to ask whether a field is
 there. `tests/golden/record-1.json` shows a whole record, and will stay readable.
 
@@ -118,7 +120,7 @@ class Record(PredictionFields):
     version: str
     """Sort key: `<object version id, or etag>#<model version>`."""
     schema: int
-    """1."""
+    """1. Items of the table have a number of their own."""
     status: str
     """One of the statuses above."""
     reasons: list[ReasonFields]

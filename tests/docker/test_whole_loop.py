@@ -76,7 +76,8 @@ def test_fifty_uploads_become_fifty_records(endpoint: Endpoint, outputs: dict[st
     time.sleep(5)  # for one too many
     pages = dynamodb.get_paginator("scan").paginate(TableName=outputs["TableName"], ConsistentRead=True)
     records = [item for page in pages for item in page["Items"]]
-    found = {record["object"]["M"]["key"]["S"]: record["object"]["M"]["version"]["S"] for record in records}
+    named = [whole(plain(record))["object"] for record in records]
+    found = {one["key"]: one["version"] for one in named}
     assert found == uploaded
     assert len(records) == UPLOADS
     states = collections.Counter(record["status"]["S"] for record in records)

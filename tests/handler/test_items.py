@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
+import re
 import string
+import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 
 import boto3
@@ -38,6 +42,7 @@ from model_layer import Bundle, Heatmap, ImageFacts, Reason, ReferralCode, Rejec
 from training.data.dataset import LABELS
 
 MOST_BYTES = 1000
+DOCS = Path(__file__).parents[2] / "docs" / "architecture.md"
 
 
 def expiring(one):
@@ -69,6 +74,28 @@ def test_what_is_stored_holds_no_text_twice_and_says_what_it_is_for():
 def test_the_names_that_are_not_stored_are_those_of_the_shipped_bundle():
     for labels in (LABELS, Bundle.read(bundle_folder({})).labels):
         assert {label.code: label.name for label in labels} == LABEL_NAMES
+
+
+def test_the_lines_of_the_docs_that_decode_an_item_decode_it():
+    section = DOCS.read_text(encoding="utf-8").partition("### The item in the table")[2]
+    code = re.search(r"```python\n(.+?)```", section, re.DOTALL)[1]
+    names = {"item": golden_item(2)}
+    exec(code, names)
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    heatmap = [names["rows"], names["columns"], *names["levels"]]
+    assert names["record"] == golden
+    assert heatmap == [2, 3, *golden["heatmap"]["values"]]
+    assert names["sha256"] == golden["object"]["sha256"]
+
+    printed = json.loads((GOLDEN.parent / "item-2.json").read_text(encoding="utf-8"))  # as the AWS CLI prints it
+    for path, expected in (
+        ("heatmap", [str(value) for value in heatmap]),
+        ("object.M.sha256", re.findall("..", golden["object"]["sha256"])),
+    ):
+        value = functools.reduce(dict.__getitem__, [*path.split("."), "B"], printed)
+        pipe = re.search(rf"--query Item\.{re.escape(path)}\.B --output text \| ([^#\n]+)", section)[1]
+        told = subprocess.run(["sh", "-c", pipe], input=value, capture_output=True, text=True, check=True).stdout
+        assert told.split() == expected
 
 
 def test_a_code_of_a_later_version_is_read_without_its_sentence():
