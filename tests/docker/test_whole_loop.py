@@ -15,6 +15,8 @@ import pytest
 from emulator_template import for_emulator
 
 from demo.lesions import demo_images
+from handler.store.items import whole
+from handler.store.table import plain
 from infra.embedded_aws import Endpoint, embedded_aws
 from infra.template import read_template
 

@@ -253,6 +253,15 @@ def test_a_kept_record_is_found_by_every_way_of_reading(table, kept):
 
 
 @BOTH_CLOUDS
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_questions_are_answered_with_sentences_that_no_index_holds(table, schema):
+    one = a_record("rejected")
+    boto3.client("dynamodb").put_item(TableName=TABLE, Item=item_of(one, schema))
+    (problem,) = latest_problems(boto3.client("dynamodb"), TABLE, "rejected", [TODAY])
+    assert problem["reasons"] == [{"code": "blank", "sentence": RejectionCode.BLANK.sentence}]
+
+
+@BOTH_CLOUDS
 def test_nothing_replaces_a_kept_answer(table, kept):
     for status in ANSWERS:
         assert not table.put({**a_record(status), "image": kept["image"], "version": kept["version"]})
