@@ -43,6 +43,6 @@ reseed_after_restore()
 @metrics.log_metrics(capture_cold_start_metric=True)
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, list[dict[str, str]]]:
     """Classifies the uploads that `event` names; returns the messages to be tried again."""
-    # Instead of Powertools' decorator, which adds 300 bytes to every line and can be told to log events with their keys.
+    # Not Powertools' decorator: it adds 300 bytes to every line, and a variable makes it log events with their keys.
     logger.append_keys(request_id=context.aws_request_id)
     return worker.handle(event, context)
