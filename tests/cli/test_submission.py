@@ -188,7 +188,7 @@ def test_an_interruption_forgets_no_upload(photos, local_stack, tmp_path):
 
 
 def test_wait_that_runs_out_ends_with_3(run, photos, monkeypatch):
-    monkeypatch.setattr(module, "follow", lambda table, s3, sent, seconds, _: ({}, set(sent)))
+    monkeypatch.setattr(module, "follow", lambda table, precedence, s3, sent, seconds, _: ({}, set(sent)))
     late = run("submit", photos, "--prefix", "late/", "--wait", "5", "--csv", "--exit-zero")
     assert late.code == 3
     assert "3 files had no final record after 5 seconds" in late.err

@@ -103,5 +103,8 @@ def test_codedeploy_is_told_whether_the_new_version_may_get_uploads(told, caplog
     ],
     ids=["it dies", "silence", "a version from before there was a check", "nothing"],
 )
-def test_a_new_version_without_an_answer_gets_no_uploads(told, given):
+def test_a_new_version_without_an_answer_gets_no_uploads(told, given, caplog):
     assert told(**given) == "Failed"
+    assert (
+        f"The new version {'failed: Runtime.ExitError.' if 'headers' in given else 'gave no answer: '}" in caplog.text
+    )

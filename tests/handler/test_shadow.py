@@ -56,6 +56,7 @@ def test_a_live_record_of_the_same_model_takes_its_place_and_is_never_replaced_b
     assert shadow.states([KEY])[KEY].final, "a repeated delivery costs no second inference"
     assert not shadow.put(of_candidate("failed"))
     assert table.put(of_candidate("failed", request_id="announced"))
+    assert not shadow.put(of_candidate(request_id="too late")), "its upload would vanish from every list"
     assert table.put(of_candidate(request_id="live"))
     for status in ("failed", "superseded", "rejected", "referred"):
         assert not shadow.put(of_candidate(status, request_id="late"))
