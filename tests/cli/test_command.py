@@ -19,7 +19,7 @@ from handler.store import record
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = (
     "submit", "results", "show", "classify", "erase", "export", "demo", "smoke", "backfill", "serve", "work", "compare",
-    "dlq",
+    "models", "dlq",
 )  # fmt: skip
 
 
