@@ -72,8 +72,9 @@ def test_every_option_of_a_dermbatch_command_exists(page):
 
     from cli.app import app
 
+    whole = get_command(app)
     for line in re.findall(r"(?:^|`|bin/)dermbatch ([a-z][^`\n#|]*)", page.read_text("utf-8"), re.MULTILINE):
-        command, words = get_command(app), line.split()
+        command, words = whole, line.split()
         while words and words[0] in getattr(command, "commands", {}):
             command = command.commands[words.pop(0)]
         known = {name for parameter in command.params for name in parameter.opts} | {"--help"}

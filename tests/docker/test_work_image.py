@@ -57,9 +57,10 @@ def test_uploads_get_their_records_and_a_stop_ends_it_in_order(docker_tier, cont
         time.sleep(0.5)
     assert {record["status"] for record in table.everything()} <= {"classified", "referred"}
     assert docker_tier("exec", container, "id", "-u").stdout.strip() == "1000"
-    docker_tier("stop", "--time", "30", container)
-    assert docker_tier("inspect", "--format", "{{.State.ExitCode}}", container).stdout.strip() == "0"
-    assert "The worker has ended in order, after " in docker_tier("logs", container).stderr
+    docker_tier("stop", "--time", "60", container)
+    logs = docker_tier("logs", container).stderr
+    assert docker_tier("inspect", "--format", "{{.State.ExitCode}}", container).stdout.strip() == "0", logs
+    assert "The worker has ended in order, after " in logs
 
 
 def test_nothing_in_it_installs_or_emulates(docker_tier, work_image):
