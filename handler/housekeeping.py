@@ -11,8 +11,8 @@ from handler.telemetry import logger, metrics
 housekeeper = Housekeeper.start(Settings.from_environment())
 
 
-@logger.inject_lambda_context(log_event=False)  # never: events contain keys
 @metrics.log_metrics
 def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, list[dict[str, str]]]:
     """Erases what was removed, and records what was given up; returns the messages to be tried again."""
+    logger.append_keys(request_id=context.aws_request_id)
     return housekeeper.handle(event, context)

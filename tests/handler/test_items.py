@@ -281,7 +281,7 @@ def test_a_kept_refusal_gives_way_to_an_answer(table, schema):
 
 @pytest.mark.parametrize("schema", SCHEMAS)
 @pytest.mark.parametrize("versioned", [True, False])
-def test_records_of_a_removed_image_are_erased(rig, cloud, table, request, schema, versioned):
+def test_records_of_a_removed_image_are_erased(house, cloud, table, request, schema, versioned):
     bucket = request.getfixturevalue("bucket" if versioned else "unversioned_bucket")
     put = bucket.put("a.jpg", b"gone soon")
     upload = replace(UPLOAD, bucket=put.bucket, key=put.key, version=put.version, etag=put.etag)
@@ -293,5 +293,5 @@ def test_records_of_a_removed_image_are_erased(rig, cloud, table, request, schem
     kind = "DeleteMarkerCreated" if versioned else "Delete"
     at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     event = {"Records": [record(named, f"ObjectRemoved:{kind}", at)]}
-    assert handed_back(rig.handle(queue_event(event))) == []
+    assert handed_back(house.handle(queue_event(event))) == []
     assert list(table.everything()) == []

@@ -28,21 +28,23 @@ def _guesses(image: str) -> list[str]:
 
 
 @pytest.fixture
-def told(rig, bucket, table, log):
+def told(house, bucket, table, log):
     """Log and table after an upload was classified and removed."""
     put = bucket.put(KEY, jpeg(1))
-    rig.handle(queue_event(put))
+    house.handle(queue_event(put))
     bucket.client.delete_object(Bucket=BUCKET, Key=KEY, VersionId=put.version)
-    rig.handle(queue_event({"Records": [record(Put(KEY, "", put.version), "ObjectRemoved:Delete")]}))
-    marks = rig.dynamodb.scan(TableName=rig.settings.predictions_table)["Items"]
-    assert [mark["image"]["S"][0] for mark in marks] == ["#"], "the record is erased, and the mark is left"
+    house.handle(queue_event({"Records": [record(Put(KEY, "", put.version), "ObjectRemoved:Delete")]}))
+    items = house.rig.dynamodb.scan(TableName=house.rig.settings.predictions_table)["Items"]
+    marks = [item for item in items if "removed_at" in item]
+    assert len(marks) == 1
+    assert not any("status" in item for item in items), "the record is erased, and the mark is left"
     return [line["image"] for line in log() if "image" in line], marks[0]["image"]["S"][1:]
 
 
 def test_a_guessed_name_is_not_found(told):
     lines, mark = told
-    assert len(lines) == 2
-    assert len(set(lines)) == 1, "the upload's line and the removal's name the image alike"
+    assert len(lines) == 3
+    assert len(set(lines)) == 1, "the upload's line and both functions' of the removal name the image alike"
     for guess in _guesses(f"{BUCKET}/{KEY}"):
         assert not any(name.startswith(guess) for name in (*lines, mark))
     assert not mark.startswith(lines[0]), "a line and a mark cannot be told to be about one image"

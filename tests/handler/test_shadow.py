@@ -11,6 +11,7 @@ from worker_rig import BOTH_CLOUDS, TABLE, items, states
 
 from handler.flow.fetching import BucketReader
 from handler.store import record
+from handler.pseudonyms import Pseudonyms
 from handler.store.erasure import Erasure
 from handler.store.precedence import Precedence, enter
 from handler.store.queries import latest_problems, most_confident
@@ -103,6 +104,6 @@ def test_an_erased_image_loses_the_candidates_record_too(make_rig, bucket):
     rig = make_rig(SHADOW="true")
     rig.handle(queue_event(bucket.put("a.jpg", jpeg(1))))
     client = boto3.client("dynamodb")
-    erasure = Erasure(client, TABLE, BucketReader(bucket.client, 10**6).remaining)
+    erasure = Erasure(client, TABLE, BucketReader(bucket.client, 10**6).remaining, Pseudonyms(b""))
     assert erasure.remove_image(bucket.client, BUCKET, "a.jpg") == (1, 1)
     assert [item for item in items() if "status" in item] == []

@@ -12,7 +12,7 @@ from worker_rig import answer, counted
 
 from handler import telemetry
 
-MOST_BYTES = 360
+MOST_BYTES = 400
 SECRET = "Jane-Doe-1971-left-arm"
 
 
@@ -42,7 +42,7 @@ def test_the_line_of_an_image_is_short_and_says_more_where_more_happened(rig, bu
     rig.handle(queue_event(bucket.put("b.jpg", jpeg(2))))
     first, again, handed_back, _ = log()
     assert len(json.dumps(first, separators=(",", ":"))) <= MOST_BYTES
-    usual = {"level", "message", "timestamp", "request_id", "image", "version", "status", "timings_ms"}
+    usual = {"level", "message", "timestamp", "model", "request_id", "image", "version", "status", "timings_ms"}
     assert set(first) - {"reasons"} == usual
     assert (again["written"], again["correlation_id"], again["receives"]) == (False, "message-0", 2)
     assert (handed_back["level"], handed_back["correlation_id"], handed_back["receives"]) == ("WARNING", "message-0", 1)
