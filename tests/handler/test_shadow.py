@@ -10,8 +10,8 @@ from sample_records import TODAY, UPLOAD, a_record
 from worker_rig import BOTH_CLOUDS, TABLE, items, states
 
 from handler.flow.fetching import BucketReader
-from handler.store import record
 from handler.pseudonyms import Pseudonyms
+from handler.store import record
 from handler.store.erasure import Erasure
 from handler.store.precedence import Precedence, enter
 from handler.store.queries import latest_problems, most_confident
