@@ -17,7 +17,7 @@ TARGET = 10_000
 """Images a second that the page is about."""
 
 ACCOUNT_CONCURRENCY = 1000
-EVENT_SOURCE_CONCURRENCY = 1250
+EVENT_SOURCE_CONCURRENCY, EVENT_SOURCE_GROWTH = 1250, 300
 HIGHEST_MAXIMUM_CONCURRENCY = 1000
 NEW_EXECUTIONS, NEW_EXECUTIONS_SECONDS = 1000, 10
 IN_FLIGHT = 120_000
@@ -75,7 +75,8 @@ def limits() -> list[Limit]:
               facts.parameter("BulkMaximumConcurrency") / t, "the parameter"),
         Limit("Lambda, executions of the account", "rate x *t*", TARGET * t,
               f"{ACCOUNT_CONCURRENCY:,} (new accounts less)", ACCOUNT_CONCURRENCY / t, "ask AWS for more"),
-        Limit("event source, standard mode", "rate x *t*", TARGET * t, f"{EVENT_SOURCE_CONCURRENCY:,}",
+        Limit("event source, standard mode", "rate x *t*", TARGET * t,
+              f"{EVENT_SOURCE_CONCURRENCY:,}, {EVENT_SOURCE_GROWTH} more a minute",
               EVENT_SOURCE_CONCURRENCY / t, "provisioned mode instead of `ScalingConfig`"),
         Limit("Lambda, new executions", "at once", TARGET * t,
               f"{NEW_EXECUTIONS:,} in {NEW_EXECUTIONS_SECONDS} s and function", None,
