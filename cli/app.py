@@ -341,7 +341,7 @@ def adopt(
     region: Region = None,
     local: Local = False,
 ) -> None:
-    """Begin a new stack with a bucket, and a table, that exist already.
+    """Begin a stack with a bucket and a table that exist.
 
     They outlived a former stack, or the bucket was there before dermbatch. Deploy afterwards, with the same names as
     BucketName and TableName.
@@ -366,7 +366,7 @@ def versions(
     region: Region = None,
     local: Local = False,
 ) -> None:
-    """Delete old published versions of the worker, except those that are in use."""
+    """Delete old versions of the worker that are not in use."""
     account = _account(profile, region, local=local)
 
     def run() -> int:
@@ -454,7 +454,7 @@ def parameters(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """List the parameters of a stack that differ from this version's defaults.
+    """List a stack's parameters that differ from the defaults.
 
     A deployment leaves every parameter as it is that you do not name: a default that changed with a new version reaches
     no stack that exists.
@@ -588,9 +588,9 @@ def reconcile(
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Forget the progress and start again.")] = False,
 ) -> None:
-    """Find objects without any record, and send them through the bulk lane: S3's news of them was lost.
+    """Find objects without a record, and send them again.
 
-    A backfill of what is missing. Leaves out archived objects, system files, and uploads that may still be on their
+    S3's news of them was lost. A backfill of what is missing. Leaves out archived objects, system files, and uploads that may still be on their
     way. An object that has a record under any model is left alone, a failed one too: its message is a dead letter.
     """
     file = state or Path("build") / f"reconcile-{stack}.json"
@@ -640,7 +640,7 @@ def restore(
     ] = False,
     drop: Annotated[bool, typer.Option("--drop", help="Delete the restored table at the end.")] = False,
 ) -> None:
-    """Bring back the records of an earlier time, but none that was erased since.
+    """Bring back the records of an earlier time.
 
     DynamoDB restores the stack's table into a new one, and the command copies from there what the stack's table lacks:
     only records whose version of the object still exists, and that no removal has left a mark for. Run the same command
@@ -811,7 +811,7 @@ def models(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
-    """List the versions of the model that have answered, and choose whose records count.
+    """List the model's versions; choose whose records count.
 
     Where several versions have answered an image, results, export, the service and the page show the record of the one
     that is listed first: the newest, unless --prefer has put another there. No record is changed or deleted.

@@ -24,6 +24,7 @@ from handler.aws import IMPATIENT, aws_code
 from handler.errors import TryAgainError
 from handler.intake.messages import Upload
 from handler.store.erasure import Marks
+from handler.store.items import whole
 from handler.store.table import is_final, look_up, plain
 
 if TYPE_CHECKING:
@@ -161,6 +162,6 @@ class Copying:
 
 
 def _upload(item: Item) -> Upload:
-    record = plain({name: item[name] for name in ("object", "uploaded_at") if name in item})
+    record = whole(plain(item))
     found = record["object"]
     return Upload(found["bucket"], found["key"], found["version"], found["etag"], record.get("uploaded_at"))

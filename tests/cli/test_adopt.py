@@ -53,7 +53,8 @@ def test_a_new_stack_goes_on_with_the_bucket_and_the_table_of_a_deleted_one(orph
     s3 = heir.endpoint.client("s3")
     assert s3.get_object(Bucket=heir.bucket, Key="a.jpg")["Body"].read() == b"image"
     notified = s3.get_bucket_notification_configuration(Bucket=heir.bucket)["QueueConfigurations"]
-    assert {one["QueueArn"] for one in notified} == {heir.live.queue_arn}, "and no longer the former stack's queue"
+    queues = {heir.live.queue_arn, heir.housekeeper.lanes["Removals"].queue_arn}
+    assert {one["QueueArn"] for one in notified} == queues, "and no longer the former stack's"
     s3.put_object(Bucket=heir.bucket, Key="b.jpg", Body=b"another")
     sqs = heir.endpoint.client("sqs")
     received: list[Any] = []

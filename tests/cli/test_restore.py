@@ -17,9 +17,11 @@ from cli.restore import at_time, copying
 from handler.errors import ErrorCode, RefusedError, TryAgainError
 from handler.flow.fetching import BucketReader
 from handler.intake.messages import Removal, Upload, iso8601
+from handler.pseudonyms import Pseudonyms
 from handler.store.erasure import Erasure
+from handler.store.items import whole
 from handler.store.record import Finding, build_record
-from handler.store.table import PredictionsTable, item_key
+from handler.store.table import PredictionsTable, item_key, plain
 from model_layer import Rejection, RejectionCode
 
 if TYPE_CHECKING:
@@ -63,18 +65,16 @@ class Clinic:
 
     def remove(self, removal: Removal) -> None:
         """As the worker does when the bucket tells of it."""
-        Erasure(self.dynamodb, self.stack.table, BucketReader(self.s3, 1000).remaining).remove(
-            removal, copying.IMPATIENT
-        )
+        remaining = BucketReader(self.s3, 1000).remaining
+        secret = self.stack.environment["HASH_SECRET_ARN"]
+        pseudonyms = Pseudonyms.read(self.stack.endpoint.client("secretsmanager"), secret)
+        Erasure(self.dynamodb, self.stack.table, remaining, pseudonyms).remove(removal, copying.IMPATIENT)
 
     def records(self) -> dict[str, str]:
         """The status of each record's image, by its key and model."""
         items = self.dynamodb.scan(TableName=self.stack.table, ConsistentRead=True)["Items"]
-        return {
-            f"{item['object']['M']['key']['S']} {item['version']['S'].partition('#')[2]}": item["status"]["S"]
-            for item in items
-            if "status" in item
-        }
+        records = (whole(plain(item)) for item in items if "status" in item)
+        return {f"{one['object']['key']} {one['version'].partition('#')[2]}": one["status"] for one in records}
 
     def restore(self, *more: str) -> int:
         return main(["restore", "--stack", self.stack.name, "--at", AT, *more])

@@ -15,6 +15,7 @@ from sample_images import jpeg
 from transformed_template import default_template, resolved
 
 from handler.configuration import Settings
+from handler.housekeeper import Housekeeper
 from handler.store.record import NOTICE
 from handler.worker import Worker
 from infra.stack import deploy
@@ -74,13 +75,13 @@ class TestTheTablesOwnStream:
                 patch.delenv(name)
             for name, value in (function_environment(stack, {}) | {"MODEL_BUNDLE": str(tiny_bundle)}).items():
                 patch.setenv(name, value)
-            worker = Worker.start(Settings.from_environment())
+            worker, keeper = Worker.start(Settings.from_environment()), Housekeeper.start(Settings.from_environment())
         s3 = stack.endpoint.client("s3")
         for key, content in (('clinic/"a".jpg', jpeg(1)), ("b.jpg", b"no image"), ("gone.jpg", jpeg(2))):
             s3.put_object(Bucket=stack.bucket, Key=key, Body=content)
         run_worker(stack, worker.handle, retry_after=0)
         s3.delete_object(Bucket=stack.bucket, Key="gone.jpg")
-        run_worker(stack, worker.handle, retry_after=0)
+        run_worker(stack.housekeeper, keeper.handle, lane=stack.housekeeper.lanes["Removals"], retry_after=0)
         return _stream(stack)
 
     def test_every_record_is_news_once_and_an_erasure_is_none(self, events):
