@@ -590,8 +590,9 @@ def reconcile(
 ) -> None:
     """Find objects without a record, and send them again.
 
-    S3's news of them was lost. A backfill of what is missing. Leaves out archived objects, system files, and uploads that may still be on their
-    way. An object that has a record under any model is left alone, a failed one too: its message is a dead letter.
+    S3's news of them was lost. It is a backfill of what is missing. It leaves out archived objects, system files, and
+    uploads that may still be on their way. An object that has a record is left alone, a failed one too: its message is
+    a dead letter.
     """
     file = state or Path("build") / f"reconcile-{stack}.json"
     account = _account(profile, region, local=local)

@@ -366,9 +366,11 @@ def test_export_has_every_record_of_the_day_once(run, submitted, tmp_path, local
     table = PredictionsTable(local_stack.client("dynamodb"), stack.table)
     # An image that another test has just erased may leave a record for as long as the housekeeper needs.
     deadline = time.monotonic() + 60
-    while any(record["status"] == "superseded" for record in (everything := list(table.everything()))):
+    everything = list(table.everything())
+    while any(record["status"] == "superseded" for record in everything):
         assert time.monotonic() < deadline
         time.sleep(0.2)
+        everything = list(table.everything())
     exported = run("export").rows
     assert len(exported) == len(everything)
     assert all(record in everything for record in exported)
