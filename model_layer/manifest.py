@@ -1,6 +1,6 @@
 """The form of a bundle's `manifest.json`, schema 1: what `make train` writes and `Bundle.read` reads.
 
-The version is made of the day and a digest of all that an answer depends on: every part but `name` and `training`.
+The version is made of the day and a digest of all that an answer depends on: every part except `name`, `known_answer` and `training`.
 """
 
 from __future__ import annotations
@@ -73,6 +73,13 @@ class PointFields(TypedDict):
     """Thresholds, each with the target that it was chosen for."""
 
 
+class KnownAnswerFields(TypedDict):
+    image: str
+    """The module that computes the image."""
+    probabilities: dict[str, float]
+    """Of each label, by its code, as the finished bundle gives them."""
+
+
 class ManifestFields(PointFields):
     """A whole manifest."""
 
@@ -93,6 +100,8 @@ class ManifestFields(PointFields):
     `thresholds` of the manifest are then only for information."""
     quality: NotRequired[dict[str, ThresholdFields]]
     """Limits beyond which a photograph is too poor: any of `side`, `brightness`, `clipped`, `blur`, `detail`."""
+    known_answer: NotRequired[KnownAnswerFields]
+    """What a new version of the worker must answer before it gets uploads, each probability within 0.02."""
     training: dict[str, Any]
     """How the bundle came about. No answer depends on it, so it is free in form; the fields below are what `make train`
     writes."""
