@@ -80,15 +80,19 @@ class Settings:
     """Only DEBUG logs image keys. Powertools reads it from the environment."""
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+    def from_environment(cls, environment: Mapping[str, str] = os.environ, *, decodes: bool = True) -> Settings:
         """Reads and checks every variable; an empty one counts as unset.
+
+        `decodes`: whether the largest permitted images must fit into the function's memory. The housekeeper, which
+        decodes none, has less.
 
         Raises:
             ConfigurationError: one sentence about the first variable with a wrong value.
         """
         max_image_bytes = _whole(environment, "MAX_IMAGE_BYTES", 32 * 2**20, 1, 2**30)
         max_image_pixels = _whole(environment, "MAX_IMAGE_PIXELS", 51_000_000, 1, 10**9)
-        download_threads, inference_threads = _threads(environment, max_image_bytes, max_image_pixels)
+        memory = (_megabytes(environment) if decodes else None) or math.inf
+        download_threads, inference_threads = _threads(environment, max_image_bytes, max_image_pixels, memory)
         return cls(
             predictions_table=_table(environment),
             model_bundle=bundle_folder(environment),
@@ -121,15 +125,14 @@ def _whole(environment: Mapping[str, str], name: str, default: int, lowest: int,
     raise ConfigurationError(f"{name} must be a whole number from {lowest} to {highest}, but is {text!r}.")
 
 
-def _threads(environment: Mapping[str, str], most_bytes: int, most_pixels: int) -> tuple[int, int]:
-    """How many images to fetch at a time, and how many to decode, so that the largest of them fit into the memory.
+def _threads(environment: Mapping[str, str], most_bytes: int, most_pixels: int, memory: float) -> tuple[int, int]:
+    """How many images to fetch at a time, and how many to decode, so that the largest fit into `memory` (megabytes).
 
     Whoever sets the numbers knows better: they are not checked.
 
     Raises:
         ConfigurationError: not one image fits. An upload of the largest permitted size would kill the worker.
     """
-    memory = _megabytes(environment) or math.inf
     fetched, decoded = most_bytes / 2**20, most_pixels * BYTES_A_PIXEL / 2**20  # megabytes an image
     if (needed := OWN_MEGABYTES + fetched + decoded) > memory:
         raise ConfigurationError(

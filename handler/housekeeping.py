@@ -8,7 +8,7 @@ from handler.configuration import Settings
 from handler.housekeeper import Housekeeper
 from handler.telemetry import logger, metrics
 
-housekeeper = Housekeeper.start(Settings.from_environment())
+housekeeper = Housekeeper.start(Settings.from_environment(decodes=False))
 
 
 @metrics.log_metrics

@@ -231,7 +231,7 @@ def left(stack: Stack) -> int:
 
 def housekeeper(stack: Stack, environment: Mapping[str, str]) -> Housekeeper:
     """The stack's housekeeper, in this process; `environment` is its own."""
-    settings = Settings.from_environment(environment)
+    settings = Settings.from_environment(environment, decodes=False)
     s3, dynamodb, sqs = (stack.endpoint.client(service) for service in ("s3", "dynamodb", "sqs"))
     reader = BucketReader(s3, settings.max_image_bytes)
     pseudonyms = Pseudonyms.read(stack.endpoint.client("secretsmanager"), str(settings.hash_secret_arn))

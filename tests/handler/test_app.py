@@ -19,6 +19,7 @@ from worker_rig import TABLE
 
 from handler.intake.events import read_event
 from handler.rollout import CHECK_EVENT
+from infra.template import read_template
 
 ROOT = Path(__file__).parents[2]
 EVENTS = ROOT / "events"
@@ -161,7 +162,8 @@ def test_a_wrong_setting_ends_the_start_in_one_sentence(tiny_bundle, name, value
 def test_the_housekeeper_imports_no_decoder_and_no_model(tiny_bundle):
     """It may erase, so nothing that parses strangers' files comes near it."""
     code = "import handler.housekeeping, sys; print(*sys.modules)"
-    run = run_python(code, MODEL_BUNDLE=str(tiny_bundle))
+    memory = read_template()["Resources"]["Housekeeper"]["Properties"]["MemorySize"]  # too little to decode in
+    run = run_python(code, MODEL_BUNDLE=str(tiny_bundle), AWS_LAMBDA_FUNCTION_MEMORY_SIZE=str(memory))
     assert run.returncode == 0, run.stderr
     imported = set(run.stdout.split())
     assert "handler.housekeeper" in imported

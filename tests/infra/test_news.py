@@ -75,7 +75,8 @@ class TestTheTablesOwnStream:
                 patch.delenv(name)
             for name, value in (function_environment(stack, {}) | {"MODEL_BUNDLE": str(tiny_bundle)}).items():
                 patch.setenv(name, value)
-            worker, keeper = Worker.start(Settings.from_environment()), Housekeeper.start(Settings.from_environment())
+            settings = Settings.from_environment()
+            worker, keeper = Worker.start(settings), Housekeeper.start(settings)
         s3 = stack.endpoint.client("s3")
         for key, content in (('clinic/"a".jpg', jpeg(1)), ("b.jpg", b"no image"), ("gone.jpg", jpeg(2))):
             s3.put_object(Bucket=stack.bucket, Key=key, Body=content)
