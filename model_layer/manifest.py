@@ -1,6 +1,7 @@
 """The form of a bundle's `manifest.json`, schema 1: what `make train` writes and `Bundle.read` reads.
 
-The version is made of the day and a digest of all that an answer depends on: every part except `name`, `known_answer` and `training`.
+The version is made of the day and a digest of all that an answer depends on: every part except `name`, `known_answer`
+and `training`.
 """
 
 from __future__ import annotations
