@@ -3,8 +3,8 @@
     python -m benchmarks.cost.units --out benchmarks/results/cost/units.json [--images 32]
 
 The worker handles rendered images as one batch, under keys and versions as long as real ones; S3 and DynamoDB answer
-within its process. A first image is not counted. Bytes of an item are counted as DynamoDB does
-(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html). Takes seconds, and
+within its process. A first image is not counted. Bytes of an item are counted by
+`benchmarks.record_size`. Takes seconds, and
 gives the same on every machine, except for a few digits of the timings.
 """
 
@@ -22,17 +22,19 @@ import math
 import os
 import sys
 import time
-from decimal import Decimal
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from botocore.client import BaseClient
 
+from benchmarks.record_size import item_bytes
 from benchmarks.side_by_side.commands import Context
 from benchmarks.side_by_side.fakes import answer_in_process
 from benchmarks.side_by_side.uploads import event
 from demo.lesions import dermoscopy
+from handler.pseudonyms import Pseudonyms
 from infra.template import read_template
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ SEEDS = (0, 1, 2, 3, 4, 5, 8, 12)
 ENVIRONMENT = {
     "PREDICTIONS_TABLE": "dermbatch-Predictions-ABCDEFGHIJKL",
     "UPLOADS_BUCKET": BUCKET,
+    "HASH_SECRET_ARN": "arn:aws:secretsmanager:us-east-1:123456789012:secret:HashSecret",
     "AWS_ACCESS_KEY_ID": "x",
     "AWS_SECRET_ACCESS_KEY": "x",
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -64,7 +67,8 @@ def counted(images: int) -> dict[str, Any]:
     os.environ.update({"MODEL_BUNDLE": str(ROOT / "models" / "vgg16-skin")} | ENVIRONMENT)
     bodies = _bodies(images)
     log = io.StringIO()
-    with contextlib.redirect_stdout(log):
+    # The secret is read once at the start, so no image takes it.
+    with contextlib.redirect_stdout(log), mock.patch.object(Pseudonyms, "of", return_value=Pseudonyms(b"benchmark")):
         from handler import app  # noqa: PLC0415 (a worker starts at its import)
 
         calls: list[tuple[str, dict[str, Any]]] = []
@@ -102,18 +106,20 @@ def _numbered(batch: dict[str, Any]) -> dict[str, Any]:
 
 def _of_calls(calls: Sequence[tuple[str, dict[str, Any]]], images: int) -> dict[str, Any]:
     requests = collections.Counter(name for name, _ in calls)
-    items = [given["Item"] for name, given in calls if name == "PutItem"]
+    items = [given["Item"] for name, given in calls if name == "PutItem" and "status" in given["Item"]]
     by_index = _indexes()
     entries = {
-        name: [size({a: i[a] for a in kept if a in i}) for i in items if partition in i]
+        name: [item_bytes({a: i[a] for a in kept if a in i}) for i in items if partition in i]
         for name, (partition, kept) in by_index.items()
     }
-    records = {status: [size(i) for i in items if i["status"]["S"] == status] for status in ("classified", "referred")}
+    records = {
+        status: [item_bytes(i) for i in items if i["status"]["S"] == status] for status in ("classified", "referred")
+    }
     return {
         "schema": int(items[0]["schema"]["N"]),
         "requests": {name: round(number / images, 4) for name, number in sorted(requests.items())},
         "record_bytes": {status: round(mean(sizes)) for status, sizes in records.items() if sizes},
-        "largest_record_bytes": max(map(size, items)),
+        "largest_record_bytes": max(map(item_bytes, items)),
         "write_units": {
             status: round(mean(math.ceil(number / 1024) for number in sizes), 3)
             for status, sizes in records.items()
@@ -140,28 +146,6 @@ def _read_units(given: Mapping[str, Any]) -> float:
     return sum(
         len(asked["Keys"]) * (1.0 if asked.get("ConsistentRead") else 0.5) for asked in given["RequestItems"].values()
     )
-
-
-def size(item: Mapping[str, Any]) -> int:
-    """Bytes of an item in DynamoDB's typed form."""
-    return sum(len(name.encode()) + _size(value) for name, value in item.items())
-
-
-def _size(value: Mapping[str, Any]) -> int:
-    ((kind, content),) = value.items()
-    match kind:
-        case "S":
-            return len(content.encode())
-        case "B":
-            return len(bytes(content))
-        case "N":
-            return math.ceil(len(Decimal(content).normalize().as_tuple().digits) / 2) + 1
-        case "L":
-            return 3 + sum(1 + _size(part) for part in content)
-        case "M":
-            return 3 + sum(1 + len(name.encode()) + _size(part) for name, part in content.items())
-        case _:  # BOOL, NULL
-            return 1
 
 
 def _of_log(text: str, images: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from infra.prices import PRICED_ON, REGION, dollars
 
 SECONDS = (0.04, 0.22)
 """Of one vCPU that an image takes on the fastest and the slowest processor of docs/cost.md: Lambda promises neither."""
-OTHERS = 4.0
+OTHERS = 3.0
 """Dollars of a million images for S3, SQS, DynamoDB, requests and logs, as docs/cost.md has them, rounded."""
 MEGABYTES_A_CORE = 1769
 
