@@ -49,6 +49,7 @@ PRICES = {
     "dashboard_month": _price(3.00, "dashboard and month", "CloudWatch", "cloudwatch"),
     "trace": _price(5.00 / _MILLION, "trace recorded", "X-Ray", "xray"),
     "kms_key_month": _price(1.00, "key and month", "KMS", "kms"),
+    "secret_month": _price(0.40, "secret and month", "Secrets Manager", "secrets-manager"),
     "kms_request": _price(0.03 / 10_000, "request", "KMS", "kms"),
     "ecr_gb_month": _price(0.10, "GB-month", "ECR", "ecr"),
     "http_api_request": _price(1.00 / _MILLION, "request, HTTP API", "API Gateway", "api-gateway"),

@@ -119,6 +119,7 @@ def fixed() -> list[Line]:
             "sqs_request",
             f"{facts.queues_polled()} queues, {facts.POLLERS} long polls of {facts.POLL_SECONDS} s on each",
         ),
+        Line("Secrets Manager", 1, "secret_month", "the secret that names images in logs and marks"),
         Line("ECR, the worker's image", facts.IMAGE_GB, "ecr_gb_month", "a version, assumed"),
     ]
 

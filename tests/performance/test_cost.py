@@ -117,7 +117,7 @@ def test_a_dry_run_estimates_from_the_same_measurements():
     slowest, fastest = facts.shipped()[0].seconds, facts.shipped()[-1].seconds
     assert (round(fastest, 2), round(slowest, 2)) == estimate.SECONDS
     assert abs(bill.total(bill.the_rest()) - estimate.OTHERS) <= 0.5, f"OTHERS is {bill.total(bill.the_rest()):.1f}"
-    low, high = estimate.lambda_dollars(1_000_000)
+    low, high = estimate.lambda_dollars(1_000_000, "x86_64")
     assert high == pytest.approx(bill.lambda_seconds(facts.shipped()[0]).dollars, rel=0.05)
     assert low == pytest.approx(bill.lambda_seconds(facts.shipped()[-1]).dollars, rel=0.15)
 
