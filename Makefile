@@ -21,7 +21,7 @@ SECONDS ?= 120
 INSTALL := -m pip install --quiet --disable-pip-version-check --no-cache-dir --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help base demo test test-on-arm test-training test-all tests-that-wait tests-in-docker tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine chromium serve deploy smoke clean
+.PHONY: help base demo test test-on-arm test-page test-training test-all tests-that-wait tests-in-docker tests-that-compute check lint template-lint train evaluate quality fuzz soak bench audit engine chromium serve deploy smoke clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -68,14 +68,20 @@ demo: $(VENV)/.installed-dermbatch ## classifies 24 rendered images, or IMAGES=D
 # Files are spread over as many processes as there are cores; tests/conftest.py says how many the memory allows.
 PYTEST := $(BIN)/python -m pytest -n auto
 
-test: $(VENV)/.installed-development ## all tests except those marked slow, docker or training
-	@$(PYTEST) -m "not slow and not docker and not training and not arm64"
+test: $(VENV)/.installed-development ## all tests except those marked slow, docker, training, browser or arm64
+	@$(PYTEST) -m "not slow and not docker and not training and not browser and not arm64"
 
 test-on-arm: $(VENV)/.installed-development .venv-sam/.installed ## the worker on an emulated Arm processor, about ten minutes; needs qemu-user-static and debootstrap, and root once
 	@$(BIN)/python -m pytest tests/arm64
 
+test-page: $(VENV)/.installed-development $(VENV)/.installed-browser ## the tests of the page in a real browser: needs Chromium
+	@$(PYTEST) -m browser
+
 test-training: $(VENV)/.installed-development ## the tests that train with TensorFlow
 	@$(PYTEST) -m training
+
+test-page: $(VENV)/.installed-development $(VENV)/.installed-browser ## the tests of the page in a real browser: needs Chromium
+	@$(PYTEST) -m browser
 
 # The gate has three parts side by side. One computes. One waits most of its time, for queues and killed processes, so
 # six processes share it test by test. One needs Docker, and has one engine. Unmarked tests that take over ten seconds fail.
