@@ -80,9 +80,6 @@ test-page: $(VENV)/.installed-development $(VENV)/.installed-browser ## the test
 test-training: $(VENV)/.installed-development ## the tests that train with TensorFlow
 	@$(PYTEST) -m training
 
-test-page: $(VENV)/.installed-development $(VENV)/.installed-browser ## the tests of the page in a real browser: needs Chromium
-	@$(PYTEST) -m browser
-
 # The gate has three parts side by side. One computes. One waits most of its time, for queues and killed processes, so
 # six processes share it test by test. One needs Docker, and has one engine. Unmarked tests that take over ten seconds fail.
 WAITING := tests/faults tests/proof/test_fuzz.py
@@ -100,6 +97,7 @@ tests-in-docker: $(VENV)/.installed-development .venv-sam/.installed engine
 
 tests-that-compute: $(VENV)/.installed-development $(VENV)/.installed-browser .venv-sam/.installed chromium
 	@$(PYTEST) tests $(patsubst %,--ignore=%,$(WAITING) tests/docker tests/arm64) --unmarked-seconds 10
+	@echo "NOT RUN: the worker on an emulated Arm processor (make test-on-arm)"
 
 lint: $(VENV)/.installed-development
 	@$(BIN)/ruff format --check .
