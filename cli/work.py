@@ -230,7 +230,7 @@ def stack_environment(stack: str, account: Account, function: str = WORKER) -> M
     known = {name: _resolved(value, found.parameters) for name, value in variables.items()}
     texts = {name: text for name, text in known.items() if text is not None and name != "AWS_ENDPOINT_URL"}
     texts |= {"PREDICTIONS_TABLE": found.table, "UPLOADS_BUCKET": found.bucket}
-    known_by_output = {"REMOVALS_QUEUE_URL": "RemovalsQueueUrl", "HASH_SECRET_ARN": "HashSecretArn"}
+    known_by_output = {"REMOVALS_QUEUE_URL": "RemovalsQueueUrl", "HASH_SECRET_ARN": "HashSecretArn"}  # nosec B105 (names)
     return texts | {name: found.outputs.get(output, "") for name, output in known_by_output.items()}
 
 
