@@ -50,6 +50,7 @@ MANIFEST_PARTS = {
     "`calibration`, also of each kind": manifest.CalibrationFields,
     "`thresholds`, also of each kind": manifest.ThresholdsFields,
     "each threshold, also of each limit of `quality`": manifest.ThresholdFields,
+    "`known_answer`": manifest.KnownAnswerFields,
     "`training`": manifest.TrainingFields,
 }
 
