@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNLIKE_SHARE = 0.05
-"""At most this share of any folder's calibration images is referred as unlike the training data."""
+"""At most this share of a kind's calibration images is referred as unlike the training data."""
 ACCURACY_OF_KIND = {CLINICAL: 0.80}
 """Target for the labels of classified images. A camera shows less than a dermatoscope: with a target of 90 % nearly all
 clinical photographs would be referred."""
@@ -53,8 +53,8 @@ def operating_point(held: HeldOut, among: NDArray[np.bool_], kind: str = "") -> 
     accuracy = ACCURACY_OF_KIND.get(kind, calibration.CLASSIFIED_ACCURACY)
     thresholds = calibration.thresholds(calibrated(logits, temperature), truth, LABELS, weights, accuracy)
     thresholds["unlikeness"] = {
-        "value": unlike_threshold(held.unlikeness[among], sources),
-        "target": f"at most {UNLIKE_SHARE:.0%} of the calibration images of any folder are referred for it",
+        "value": unlike_threshold(held.unlikeness[among]),
+        "target": f"at most {UNLIKE_SHARE:.0%} of the calibration images of the kind are referred for it",
         "score": "1 less the cosine to the 10th nearest training image, in evened features of blocks 4 and 5",
     }
     return {
@@ -68,14 +68,9 @@ def operating_point(held: HeldOut, among: NDArray[np.bool_], kind: str = "") -> 
     }
 
 
-def unlike_threshold(unlikeness: NDArray[np.float64], sources: NDArray[np.str_]) -> float:
-    """The least value with at most `UNLIKE_SHARE` of the images of any folder above it, from (n,) scores and folders.
+def unlike_threshold(unlikeness: NDArray[np.float64]) -> float:
+    """The least of (n,) scores with at most `UNLIKE_SHARE` of them above it.
 
-    Folders with only a few images here, such as those of a mistaken kind, are ignored. The value is that of an actual
-    image, not interpolated, so that at most 5 of 116 images lie above.
+    It is the score of an actual image, not interpolated, so that at most 5 of 116 images lie above.
     """
-    names, counts = np.unique(sources, return_counts=True)
-    return max(
-        float(np.quantile(unlikeness[sources == s], 1 - UNLIKE_SHARE, method="higher"))
-        for s in names[counts >= min(FEWEST_LESIONS, counts.max())]
-    )
+    return float(np.quantile(unlikeness, 1 - UNLIKE_SHARE, method="higher"))
