@@ -158,7 +158,7 @@ def _data(manifest: dict[str, Any]) -> str:
 {cited}- No lesion, patient or identical image is in two splits (`splits.csv`), even across folders.
   Temperatures and thresholds were chosen on the calibration split, limits of image quality on calibration and
   training images. Validation images of an earlier bundle were used for three decisions, each made once: the score of
-  the prediction sets, the score for images unlike the training data, and that it may refer 5 % of a folder
+  the prediction sets, the score for images unlike the training data, and that it may refer 5 % of them
   (docs/decisions.md).
 {_joined(manifest["training"])}"""
 
