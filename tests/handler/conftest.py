@@ -64,7 +64,7 @@ def _share_service_models() -> None:
 def _wait_for_stragglers() -> None:
     """What an invocation left to itself must not reach the next test's table."""
     for thread in threading.enumerate():
-        if thread.name.startswith(("fetch", "write")):
+        if thread.name.startswith(("fetch", "write", "within")):
             thread.join(timeout=10)
 
 

@@ -44,6 +44,7 @@ pytestmark = [
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("operations.md", "first-day.md")
 STACK = "runbooks"
+LESION = "clinic/lesion.jpg"
 _numbers = itertools.count(1)
 
 NOT_OFFERED = {
@@ -205,12 +206,12 @@ def _rig(endpoint: Endpoint, stack: str, folder: Path) -> Iterator[Rig]:
 def _seed(rig: Rig) -> None:
     """What the pages name: images, of which one has records of today, and a dead letter."""
     s3, bucket = rig.client("s3"), rig.outputs["BucketName"]
-    if "Contents" in s3.list_objects_v2(Bucket=bucket, Prefix="clinic/"):
+    table = PredictionsTable(rig.client("dynamodb"), rig.outputs["TableName"])
+    if "Contents" in s3.list_objects_v2(Bucket=bucket, Prefix="clinic/") and [*table.history(f"{bucket}/{LESION}")]:
         return
     s3.put_object(Bucket=bucket, Key="lost.jpg", Body=b"image")
-    put = s3.put_object(Bucket=bucket, Key="clinic/lesion.jpg", Body=b"image")
-    upload = Upload(bucket, "clinic/lesion.jpg", put["VersionId"], put["ETag"].strip('"'), None)
-    table = PredictionsTable(rig.client("dynamodb"), rig.outputs["TableName"])
+    put = s3.put_object(Bucket=bucket, Key=LESION, Body=b"image")
+    upload = Upload(bucket, LESION, put["VersionId"], put["ETag"].strip('"'), None)
     for model, answer in (("1", TryAgainError("out_of_time", "There was no time.")), ("2", REFERRED)):
         bundle = SimpleNamespace(name="m", version=model, digest="sha256:0")
         table.put(build_record(Finding(upload, answer), bundle, "request", datetime.now(UTC)))
