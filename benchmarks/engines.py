@@ -26,6 +26,7 @@ import onnx
 from onnx import numpy_helper
 
 from benchmarks import machine
+from benchmarks.output import give
 from benchmarks.serving_engines import ENGINES, MODULES
 from model_layer import Bundle, decode
 from model_layer.decision import calibrated, logits_of
@@ -53,9 +54,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result = compare(options, Path(folder))
-    print(json.dumps(result, indent=2))
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    give(result, options.out)
     return 0
 
 

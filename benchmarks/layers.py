@@ -28,6 +28,7 @@ import onnx
 import onnxruntime
 
 from benchmarks import machine
+from benchmarks.output import give
 from model_layer.network import INPUT
 
 if TYPE_CHECKING:
@@ -144,9 +145,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     result = layers(next(options.bundle.glob("*.onnx")))
-    print(json.dumps(result, indent=2))
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    give(result, options.out)
     return 0
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.hidden_units import hiding
+from benchmarks.output import give
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,9 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "masked": masked["vector_units"],
         **compare(native["answers"], masked["answers"]),
     }
-    print(json.dumps(result, indent=2))
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    give(result, options.out)
     return 0 if result["same_label"] == result["same_status"] == result["images"] else 1
 
 

@@ -58,6 +58,15 @@ Day = Annotated[
     list[str] | None, typer.Option(metavar="DATE", help="Predictions of this day in UTC; repeatable. Default: today.")
 ]
 Since = Annotated[str | None, typer.Option(metavar="DATE", help="Predictions of this day and later.")]
+Prefix = Annotated[str, typer.Option(help="Only keys that begin with this. Default: all.")]
+UploadedSince = Annotated[
+    str | None, typer.Option(metavar="DATE", help="Only objects that were uploaded on this day (UTC) or later.")
+]
+Inventory = Annotated[
+    str | None,
+    typer.Option(metavar="s3://...", help="manifest.json of an S3 Inventory to read instead of the bucket."),
+]
+Restart = Annotated[bool, typer.Option("--restart", help="Forget the progress and start again.")]
 WAIT = 600
 
 
@@ -502,27 +511,22 @@ def backfill(
     profile: Profile = None,
     region: Region = None,
     local: Local = False,
-    prefix: Annotated[str, typer.Option(help="Only keys that begin with this. Default: all.")] = "",
+    prefix: Prefix = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what is left to send, and send nothing.")] = False,
     per_second: Annotated[float, typer.Option(min=0, help="Average messages a second; 0 means no limit.")] = 0,
-    since: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Only objects that were uploaded on this day (UTC) or later.")
-    ] = None,
+    since: UploadedSince = None,
     model_version: Annotated[
         str | None,
         typer.Option(metavar="VERSION", help="Only objects without a record under this version of the model."),
     ] = None,
-    inventory: Annotated[
-        str | None,
-        typer.Option(metavar="s3://...", help="manifest.json of an S3 Inventory to read instead of the bucket."),
-    ] = None,
+    inventory: Inventory = None,
     max_waiting: Annotated[
         int, typer.Option(min=1, metavar="N", help="Pause while the bulk queue holds more messages.")
     ] = 100_000,
     state: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Progress file. Default: build/backfill-STACK.json.")
     ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Forget the progress and start again.")] = False,
+    restart: Restart = False,
 ) -> None:
     """Send what is already in the bucket through the bulk lane.
 
@@ -563,11 +567,9 @@ def reconcile(
     profile: Profile = None,
     region: Region = None,
     local: Local = False,
-    prefix: Annotated[str, typer.Option(help="Only keys that begin with this. Default: all.")] = "",
+    prefix: Prefix = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what has no record, and send nothing.")] = False,
-    since: Annotated[
-        str | None, typer.Option(metavar="DATE", help="Only objects that were uploaded on this day (UTC) or later.")
-    ] = None,
+    since: UploadedSince = None,
     older_than: Annotated[
         float | None,
         typer.Option(
@@ -579,14 +581,11 @@ def reconcile(
     limit: Annotated[
         int, typer.Option(min=1, metavar="N", help="Send at most so many, and end with 1 if more are left.")
     ] = 10_000,
-    inventory: Annotated[
-        str | None,
-        typer.Option(metavar="s3://...", help="manifest.json of an S3 Inventory (CSV) to read instead of the bucket."),
-    ] = None,
+    inventory: Inventory = None,
     state: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Progress file. Default: build/reconcile-STACK.json.")
     ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Forget the progress and start again.")] = False,
+    restart: Restart = False,
 ) -> None:
     """Find objects without a record, and send them again.
 

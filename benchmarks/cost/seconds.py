@@ -11,7 +11,6 @@ vector unit beyond AVX2 (benchmarks/hidden_units.py). Takes a minute, most of it
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks import machine
 from benchmarks.hidden_units import hiding
 from benchmarks.layers import convolutions, operations
+from benchmarks.output import give
 from benchmarks.side_by_side.process import worker
 from benchmarks.side_by_side.uploads import draw, pretended, upload
 from infra.embedded_aws import embedded_aws
@@ -117,11 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     Bundle.read(options.bundle)
     result = measure(options.bundle.resolve(), options.folder.resolve(), options.rounds, hide=options.hide)
-    text = json.dumps(result, indent=2) + "\n"
-    print(text, end="")
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text, encoding="utf-8")
+    give(result, options.out)
     return 0
 
 

@@ -29,6 +29,7 @@ from unittest import mock
 
 from botocore.client import BaseClient
 
+from benchmarks.output import give
 from benchmarks.record_size import item_bytes
 from benchmarks.side_by_side.commands import Context
 from benchmarks.side_by_side.fakes import answer_in_process
@@ -173,11 +174,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=32)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    text = json.dumps(counted(options.images), indent=2) + "\n"
-    print(text, end="")
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text, encoding="utf-8")
+    give(counted(options.images), options.out)
     return 0
 
 

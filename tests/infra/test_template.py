@@ -77,8 +77,12 @@ def test_a_dead_letter_outlives_its_queue(stack):
     lanes = {name: queue["Properties"] for name, queue in queues.items() if "RedrivePolicy" in queue["Properties"]}
     assert lanes, "no queue has a dead-letter queue"
     for queue in lanes.values():
-        letters = queues[queue["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]]["Properties"]
-        assert letters["MessageRetentionPeriod"] >= queue["MessageRetentionPeriod"]
+        letters = queue
+        while "RedrivePolicy" in letters:  # by way of the housekeeper's queue
+            earlier, target = letters, letters["RedrivePolicy"]["deadLetterTargetArn"]["Fn::GetAtt"][0]
+            letters = queues[target]["Properties"]
+            assert letters["MessageRetentionPeriod"] >= earlier["MessageRetentionPeriod"]
+        assert letters["MessageRetentionPeriod"] == 14 * 86_400
     assert lanes["LiveQueue"]["MessageRetentionPeriod"] < 14 * 86_400
     assert lanes["BulkQueue"]["MessageRetentionPeriod"] == 14 * 86_400, "dropped without a dead letter"
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from sample_images import encoded, picture
 
-from model_layer import decode
+from model_layer import ImageRejectedError, decode
 
 SIZE = 32
 IMAGE = picture(4, (64, 64))
@@ -90,7 +90,7 @@ OTHERS = {
     "png, compressed text": lambda body: in_png(b"zTXt", b"Raw profile type exif\0\0" + body),
     "png, gamma": lambda body: in_png(b"gAMA", body),
     "png, primaries": lambda body: in_png(b"cHRM", body),
-    "png, transfer": lambda body: in_png(b"cICP", body + bytes(4)),  # of four bytes it would mean something
+    "png, transfer": lambda body: in_png(b"cICP", body),
     "png, time": lambda body: in_png(b"tIME", body),
     "tiff, notes": lambda body: in_tiff(37500, body),
     "tiff, place": lambda body: in_tiff(34853, body),
@@ -132,8 +132,15 @@ def test_exif_that_breaks_off_anywhere(where, order, kind):
 )
 @given(body=st.binary(min_size=1, max_size=60))
 def test_noise_instead_of_metadata(make, body):
-    """It may turn the image or change its colours, where it happens to say so; the image is answered."""
-    assert is_shown(make(body), any_orientation=True)
+    """It may turn the image or change its colours, where it happens to say so; the image is answered.
+
+    Four bytes of `cICP` are code points. Where they name a space of colours that is not read, that is the answer.
+    """
+    try:
+        assert is_shown(make(body), any_orientation=True)
+    except ImageRejectedError as error:
+        if (make is OTHERS["png, transfer"], len(body), error.code) != (True, 4, "unsupported_format"):
+            raise
 
 
 @pytest.mark.parametrize("where", PROFILES)
