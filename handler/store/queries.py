@@ -43,20 +43,6 @@ class CursorError(ValueError):
     """A cursor that no page of this question gave."""
 
 
-def most_confident(
-    client: DynamoDBClient, table: str, label: str, days: Iterable[date], limit: int = 100
-) -> list[dict[str, Any]]:
-    """The images that got `label` on `days` (UTC), most confident first; see `page`."""
-    return page(client, table, BY_LABEL, [label], days, limit)[0]
-
-
-def latest_problems(
-    client: DynamoDBClient, table: str, status: str, days: Iterable[date], limit: int = 100
-) -> list[dict[str, Any]]:
-    """The uploads that were `referred`, `rejected`, `superseded` or `failed` on `days` (UTC), latest first."""
-    return page(client, table, BY_PROBLEM, [status], days, limit)[0]
-
-
 @dataclass(frozen=True, slots=True)
 class Question:
     """Which predictions a person asks for; None: any. `days` are of `predicted_at`, in UTC."""

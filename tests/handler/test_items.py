@@ -17,6 +17,7 @@ import boto3
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from questions import latest_problems, most_confident
 from s3_events import Put, handed_back, queue_event, record
 from sample_records import (
     ANSWERS,
@@ -35,7 +36,6 @@ from benchmarks.record_size import item_bytes, projected, units
 from handler.configuration import bundle_folder
 from handler.errors import REFUSALS, RefusedError, SupersededError, TryAgainError
 from handler.store.items import LABEL_NAMES, whole
-from handler.store.queries import latest_problems, most_confident
 from handler.store.record import FileFacts, Finding, build_record
 from handler.store.table import plain
 from model_layer import Bundle, Heatmap, ImageFacts, Reason, ReferralCode, Rejection, RejectionCode, Status

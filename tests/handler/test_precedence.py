@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
+from questions import latest_problems, most_confident
 from s3_events import queue_event
 from sample_images import jpeg
 from sample_records import TODAY, UPLOAD, a_record
@@ -14,7 +15,7 @@ from worker_rig import BOTH_CLOUDS, TABLE, answer
 
 from handler.store import queries, record
 from handler.store.precedence import PARTITION, Precedence, enter, prefer
-from handler.store.queries import Question, entries, latest_problems, most_confident
+from handler.store.queries import Question, entries
 from handler.store.record import BY_LABEL, BY_PROBLEM
 from handler.store.table import item_key
 

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
+from questions import latest_problems, most_confident
 from sample_records import ANSWERS, GOLDEN, RANK, TODAY, a_record, golden_record
 from worker_rig import BOTH_CLOUDS, TABLE
 
 from handler.errors import TryAgainError
-from handler.store.queries import latest_problems, most_confident
 from handler.store.table import PredictionsTable
 
 pytestmark = BOTH_CLOUDS

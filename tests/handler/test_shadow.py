@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import boto3
 import pytest
+from questions import latest_problems, most_confident
 from s3_events import BUCKET, queue_event
 from sample_images import jpeg
 from sample_records import TODAY, UPLOAD, a_record
@@ -14,7 +15,6 @@ from handler.pseudonyms import Pseudonyms
 from handler.store import record
 from handler.store.erasure import Erasure
 from handler.store.precedence import Precedence, enter
-from handler.store.queries import latest_problems, most_confident
 from handler.store.record import INDEX_KEYS
 from handler.store.table import PredictionsTable
 
