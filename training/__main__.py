@@ -44,6 +44,8 @@ def _train(options: argparse.Namespace) -> None:
     command = f"make train DATA={shlex.quote(folders)} WEIGHTS={Path(options.weights).name} OUT=DIR"
     if options.views:
         command += f" TRAIN_OPTIONS='--views {' '.join(map(str, options.views))}'"
+    if options.without:
+        command += f" TRAIN_OPTIONS='--without {' '.join(options.without)}'"
     precision = options.precision or _fastest_precision()
     manifest = train(
         options.data,
@@ -53,8 +55,20 @@ def _train(options: argparse.Namespace) -> None:
         command=command,
         precision=precision,
         extent=_extent(options),
+        without=options.without,
     )
     print(f"The bundle is {options.out / 'bundle'}: {manifest['name']} {manifest['version']}.")
+
+
+def _pack(options: argparse.Namespace) -> None:
+    from training.accelerator.pack import jobs_of, pack  # noqa: PLC0415
+    from training.data.material import Material  # noqa: PLC0415
+
+    config, cache = _config(options), options.out / "cache"
+    material = Material.read(options.data, config.size, config.seed, cache)
+    jobs = jobs_of(material, options.weights, config, cache, options.leave_out or ())
+    for file in pack(material, jobs, options.out / "pack", options.part * 1_000_000):
+        print(f"{file.stat().st_size / 1e6:6.1f} MB  {file}")
 
 
 def _status(options: argparse.Namespace) -> None:
@@ -105,22 +119,30 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train a model bundle on labelled images", allow_abbrev=False)
     _add_data(train)
-    train.add_argument("--weights", required=True, help="'imagenet' (downloaded), a file, or 'none' with --tiny")
     train.add_argument("--out", type=Path, required=True, help="the bundle is written to OUT/bundle")
-    train.add_argument("--no-augmentation", action="store_true", help="train on the images as they are, to compare")
-    train.add_argument("--tiny", action="store_true", help="a tiny VGG, to try the pipeline out")
-    train.add_argument("--backbone", help="another network of keras.applications under the same head; give its WEIGHTS")
     train.add_argument("--precision", choices=["float32", "mixed_bfloat16"], help="default: by the processor")
     train.add_argument(
-        "--views", type=_some, nargs="+", metavar="N", help="for each stage; a run may be given more later"
-    )
-    train.add_argument("--seed", type=int, help="changes splits, draws and views")
+        "--without", nargs="+", default=[], metavar="NAME",
+        help="folders that nothing is learned from, nor from other images of their lesions; they are evaluated",
+    )  # fmt: skip
+    _add_configuration(train)
     train.add_argument(
         "--lesions", type=_number, metavar="N",
         help="lesions of each class and folder to degrade for limits of image quality (25; 0: none)",
     )  # fmt: skip
     _add_extent(train)
     train.set_defaults(run=_train)
+
+    pack = commands.add_parser("pack", help="write what an accelerator needs to train", allow_abbrev=False)
+    _add_data(pack)
+    pack.add_argument("--out", type=Path, required=True, help="the parts are written to OUT/pack")
+    pack.add_argument("--part", type=_some, default=45, metavar="MB", help="the size of a part (45)")
+    pack.add_argument(
+        "--leave-out", nargs="+", action="append", metavar="NAME",
+        help="also a network that learns nothing from these folders; may be given several times",
+    )  # fmt: skip
+    _add_configuration(pack)
+    pack.set_defaults(run=_pack)
 
     status = commands.add_parser("status", help="show the progress of a run", allow_abbrev=False)
     status.add_argument("folder", type=Path, metavar="DIR", help="the run's OUT")
@@ -169,6 +191,20 @@ def _add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", nargs="+", type=Path, required=True, help="folders with metadata.csv and images/")
 
 
+def _add_configuration(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--weights", required=True, help="'imagenet' (downloaded), a file, or 'none' with --tiny")
+    command.add_argument("--no-augmentation", action="store_true", help="train on the images as they are, to compare")
+    command.add_argument("--no-teacher", action="store_true", help="learn from the labels only: a tenth of the work")
+    command.add_argument("--tiny", action="store_true", help="a tiny VGG, to try the pipeline out")
+    command.add_argument(
+        "--backbone", help="another network of keras.applications under the same head; give its WEIGHTS"
+    )
+    command.add_argument(
+        "--views", type=_some, nargs="+", metavar="N", help="for each stage; a run may be given more later"
+    )
+    command.add_argument("--seed", type=int, help="changes splits, draws and views")
+
+
 def _add_bundle_and_out(command: argparse.ArgumentParser) -> None:
     command.add_argument("--bundle", type=Path, required=True)
     command.add_argument("--out", type=Path, required=True)
@@ -198,9 +234,11 @@ def _config(options: argparse.Namespace) -> Config:
         from training.network.architecture import application  # noqa: PLC0415
 
         application(options.backbone)  # an unknown name fails now, not after reading the images
-        config = replace(config, backbone=options.backbone, channels=VGG16_CHANNELS)
+        config = replace(config, backbone=options.backbone, channels=VGG16_CHANNELS, teacher=())
     if options.no_augmentation:
         config = replace(config, augmentation=0.0)
+    if options.no_teacher:
+        config = replace(config, teacher=())
     if options.seed is not None:
         config = replace(config, seed=options.seed)
     if options.views:
@@ -208,7 +246,7 @@ def _config(options: argparse.Namespace) -> Config:
             raise TrainingError(f"There are {len(config.stages)} stages, but --views has {len(options.views)} numbers.")
         stages = zip(config.stages, options.views, strict=True)
         config = replace(config, stages=tuple(replace(stage, views=views) for stage, views in stages))
-    if options.lesions is not None:
+    if getattr(options, "lesions", None) is not None:
         config = replace(config, degraded=options.lesions)
     return config
 

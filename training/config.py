@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 VGG16 = "VGG16"
@@ -37,15 +37,17 @@ class Config:
     """Channels of the head's 1x1 layer."""
     pruning_images: int = 96
     """Number of training images that the pruned layers are fitted on."""
-    batch: int = 32
-    learning_rate: float = 1.5e-4
+    batch: int = 128
+    learning_rate: float = 2.5e-4
     """Of block 5, after a warm-up and until the last stage, where it falls to 0 along half a cosine."""
+    warm_up: int = 12_800
+    """Views over which the learning rate rises."""
     layer_decay: float = 0.8
     """Factor on the learning rate of each block relative to the block above it (Howard & Ruder 2018)."""
     head_factor: float = 5.0
     """Factor on the head's learning rate relative to block 5, because the head starts from random weights."""
     weight_decay: float = 0.02
-    average: int = 16_000
+    average: int = 32_000
     """Time constant, in views, of the exponential average of the weights (Polyak & Juditsky 1992)."""
     augmentation: float = 1.0
     """Strength; 0 switches augmentation off."""
@@ -57,10 +59,17 @@ class Config:
     source_share: float = 0.1
     """The least share of the draws for each data folder."""
     stages: tuple[Stage, ...] = (
-        Stage("views of 160 pixels", views=320_000, size=160, field=(0.6, 1.05)),
-        Stage("views of 224 pixels", views=64_000, size=224, field=(0.75, 1.1)),
+        Stage("views of 160 pixels", views=600_000, size=160, field=(0.6, 1.05)),
+        Stage("views of 224 pixels", views=400_000, size=224, field=(0.75, 1.1)),
     )
-    judged: int = 16_000
+    teacher: tuple[Stage, ...] = (
+        Stage("teacher, views of 160 pixels", views=250_000, size=160, field=(0.6, 1.05)),
+        Stage("teacher, views of 224 pixels", views=250_000, size=224, field=(0.75, 1.1)),
+    )
+    """Stages of the network of VGG16's full width that teaches the pruned one; none: no teacher."""
+    taught: float = 0.7
+    """The teacher's share in the targets of the pruned network (distillation: Hinton et al. 2015)."""
+    judged: int = 32_000
     """Views between two evaluations on the calibration split."""
     seed: int = 20261125
     quantisation_images: int = 64
@@ -81,6 +90,11 @@ class Config:
         }
 
     @property
+    def of_teacher(self) -> Config:
+        """The configuration of the teacher."""
+        return replace(self, channels=VGG16_CHANNELS, stages=self.teacher, teacher=())
+
+    @property
     def views(self) -> int:
         """Number of augmented images in all stages."""
         return sum(stage.views for stage in self.stages)
@@ -89,6 +103,15 @@ class Config:
         """For the manifest."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Config:
+        """The configuration that `as_json` gave."""
+        stages = {
+            name: tuple(Stage(**{**stage, "field": tuple(stage["field"])}) for stage in values[name])
+            for name in ("stages", "teacher")
+        }
+        return cls(**{**values, **stages, "channels": tuple(values["channels"])})
+
 
 TINY = Config(
     size=64,
@@ -96,9 +119,11 @@ TINY = Config(
     hidden=16,
     batch=16,
     learning_rate=3e-3,
+    warm_up=3_200,
     layer_decay=1.0,
     head_factor=2.0,
     average=64,
+    teacher=(),
     stages=(Stage("small views", 640, 48, (0.6, 1.05)), Stage("whole views", 640, 64, (0.75, 1.1))),
     judged=640,
     quantisation_images=8,

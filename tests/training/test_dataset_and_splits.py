@@ -22,6 +22,7 @@ from training.data.splits import (
     TRAIN,
     VALIDATION,
     connected_groups,
+    grouped,
     read_splits,
     split,
     write_splits,
@@ -37,6 +38,11 @@ def image(number: int, *, source="derm", label=0, lesion="", patient="") -> Labe
     )
 
 
+def ungrouped(images):
+    """Groups of images that are no near-duplicates."""
+    return grouped(images, [str(i) for i in range(len(images))], [])
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000))
 def test_no_lesion_patient_or_identical_image_is_on_two_sides(seed):
@@ -46,7 +52,7 @@ def test_no_lesion_patient_or_identical_image_is_on_two_sides(seed):
     images = [image(i, label=int(rng.integers(3)), lesion=f"L{n}", patient=f"P{n // 3}") for i, n in enumerate(lesions)]
     digests = [f"d{rng.integers(4000)}" for _ in images]
     pairs = [(3, 300), (300, 17)]
-    splits = split(images, digests, pairs, seed)
+    splits = split(images, grouped(images, digests, pairs), seed)
     assert splits[3] == splits[300] == splits[17]
     sides: dict[str, set[str]] = {}
     for one, digest, side in zip(images, digests, splits, strict=True):
@@ -59,7 +65,7 @@ def test_splits_keep_every_class_of_every_kind_in_proportion():
     rng = np.random.default_rng(0)
     images = [image(i, label=int(rng.choice(4, p=[0.7, 0.2, 0.07, 0.03])), lesion=f"L{i // 2}") for i in range(2000)]
     images += [image(i, source="phone", label=int(rng.integers(2)), lesion=f"P{i}") for i in range(300)]
-    splits = split(images, [str(i) for i in range(len(images))], [], seed=1)
+    splits = split(images, ungrouped(images), seed=1)
     for source, label in {(i.source, i.label) for i in images}:
         own = Counter(s for i, s in zip(images, splits, strict=True) if (i.source, i.label) == (source, label))
         total = sum(own.values())
@@ -70,10 +76,10 @@ def test_splits_keep_every_class_of_every_kind_in_proportion():
 
 def test_splits_are_the_same_for_the_same_seed_and_survive_the_file(tmp_path):
     images = [image(i, label=i % 3) for i in range(200)]
-    digests = [str(i) for i in range(200)]
-    first = split(images, digests, [], seed=5)
-    assert first == split(images, digests, [], seed=5)
-    assert first != split(images, digests, [], seed=6)
+    groups = ungrouped(images)
+    first = split(images, groups, seed=5)
+    assert first == split(images, groups, seed=5)
+    assert first != split(images, groups, seed=6)
     write_splits(tmp_path / "splits.csv", images, first)
     assert read_splits(tmp_path / "splits.csv") == {("derm", f"i{i}"): s for i, s in enumerate(first)}
 
@@ -82,7 +88,7 @@ def test_one_lesion_in_two_collections_is_on_one_side(tmp_path):
     """Its photographs through a dermatoscope and by a camera, in folders of their own."""
     folders = [write_labelled_folder(tmp_path / name, ("nv", "mel"), 80, seed=1) for name in ("derm", "clinical")]
     images = read_folders(folders)
-    splits = split(images, [str(i) for i in range(len(images))], [], seed=2)
+    splits = split(images, ungrouped(images), seed=2)
     sides: dict[str, set[str]] = {}
     for one, side in zip(images, splits, strict=True):
         sides.setdefault(one.lesion, set()).add(side)

@@ -106,9 +106,10 @@ def test_checkpoints_of_another_network_are_refused_in_a_sentence(tmp_path):
 
 
 def test_the_learning_rate_rises_is_held_and_falls_to_nothing_in_the_last_stage():
-    from training.fit.loop import schedule
+    from training.fit.loop import rate_factor
 
-    rates = [schedule(step, [800, 1000], 16) for step in range(1001)]
+    config = replace(CONFIG, warm_up=3_200, stages=(Stage("a", 12_800, 32, (1, 1)), Stage("b", 3_200, 32, (1, 1))))
+    rates = [rate_factor(step, config) for step in range(1001)]
     assert rates[0] < 0.01
     assert rates[200:801] == [1.0] * 601
     assert rates[800:] == sorted(rates[800:], reverse=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import training
 
-GROUPS = ("data", "network", "evaluation", "fit", "report")
+GROUPS = ("data", "network", "evaluation", "fit", "report", "accelerator")
 FOLDER = Path(training.__file__).parent
 
 

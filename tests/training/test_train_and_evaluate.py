@@ -145,7 +145,7 @@ class Sure:
 @needs_tensorflow
 def test_a_folder_of_one_class_is_judged_by_what_it_can_show():
     """Melanomas from elsewhere, say, added to data of several classes: they have no area under a curve."""
-    from training.train import judge
+    from training.fit.judge import judge
 
     truth, sources = np.array([0, 1, 0, 1, 1, 1]), np.array(["derm"] * 4 + ["melanomas"] * 2)
     squares = truth.astype(np.uint8)[:, None, None, None]

@@ -24,11 +24,13 @@ OFF_CENTRE = 0.6
 """Views are shifted by at most this share of the free room, because lesions lie near the centre."""
 BLURRED, COARSENED, COMPRESSED, EVENED = 0.2, 0.15, 0.3, 0.15
 """Shares of the views that are blurred, lose resolution, are recompressed, are corrected for the light's colour."""
+HUE, SATURATION, LIGHT, TINT, CONTRAST = 0.08, 0.2, 0.15, 0.035, (-0.15, 0.18)
+"""Ranges at strength 1: hue in radians, saturation and contrast as shares, light and tint as logarithms."""
 MINKOWSKI = 6
 """The norm that shades of grey takes of each channel; 6 is its authors' choice."""
 # Luminance and two colour differences (NTSC, as in Foley et al. 1990), where hue is an angle and saturation a radius.
-_TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
-_FROM_YIQ = np.linalg.inv(_TO_YIQ)
+TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+FROM_YIQ = np.linalg.inv(TO_YIQ)
 
 
 def augmented(
@@ -52,6 +54,14 @@ def augmented(
     if rng.random() < EVENED * strength:
         levels = shades_of_grey(levels)
     levels = _recoloured(levels, rng, strength)
+    return _compressed(levels, rng) if rng.random() < COMPRESSED * strength else levels
+
+
+def spoiled(square: NDArray[np.uint8], rng: np.random.Generator, strength: float) -> NDArray[np.uint8]:
+    """A copy of `square` after the random changes of `augmented` that keep geometry and colours."""
+    levels = np.asarray(_worsened(Image.fromarray(square), rng, strength))
+    if rng.random() < EVENED * strength:
+        levels = shades_of_grey(levels)
     return _compressed(levels, rng) if rng.random() < COMPRESSED * strength else levels
 
 
@@ -106,13 +116,13 @@ def _geometry(side: int, size: int, field: tuple[float, float], rng: np.random.G
 
 def _recoloured(view: NDArray[np.uint8], rng: np.random.Generator, strength: float) -> NDArray[np.uint8]:
     """Changes brightness, contrast, saturation, hue and the light's colour by one matrix and one offset."""
-    hue, saturation = rng.uniform(-0.08, 0.08) * strength, 1 + rng.uniform(-0.2, 0.2) * strength
+    hue, saturation = rng.uniform(-HUE, HUE) * strength, 1 + rng.uniform(-SATURATION, SATURATION) * strength
     turn = saturation * np.array([[math.cos(hue), -math.sin(hue)], [math.sin(hue), math.cos(hue)]])
     chroma = np.eye(3)
     chroma[1:, 1:] = turn
-    light = np.exp(rng.normal(0, 0.035, 3) * strength + rng.uniform(-0.15, 0.15) * strength)
-    contrast = 1 + rng.uniform(-0.15, 0.18) * strength
-    matrix = (contrast * light[:, None] * (_FROM_YIQ @ chroma @ _TO_YIQ)).astype(np.float32)
+    light = np.exp(rng.normal(0, TINT, 3) * strength + rng.uniform(-LIGHT, LIGHT) * strength)
+    contrast = 1 + rng.uniform(*CONTRAST) * strength
+    matrix = (contrast * light[:, None] * (FROM_YIQ @ chroma @ TO_YIQ)).astype(np.float32)
     pixels = view.reshape(-1, 3).astype(np.float32)
     offset = (1 - contrast) * light.astype(np.float32) * pixels.mean()
     recoloured = np.rint(pixels @ matrix.T + offset.astype(np.float32))

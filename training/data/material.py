@@ -15,12 +15,12 @@ from model_layer.decoding import decode
 from training.data.dataset import read_folders
 from training.data.duplicates import near_duplicates
 from training.data.sampling import SQUARE_ROOT, draw
-from training.data.splits import CALIBRATION, CROSS_VALIDATION, TRAIN, VALIDATION, split
+from training.data.splits import CALIBRATION, CROSS_VALIDATION, TRAIN, VALIDATION, grouped, split
 from training.errors import TrainingError
 from training.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -41,12 +41,18 @@ class Material:
     """Indices of each split's images."""
     digest: str
     """SHA-256 over all names, labels and pixels."""
+    related: Sequence[tuple[str, ...]]
+    """For each image, the data folders that have an image of its lesion or patient, its own among them."""
     joined: dict[str, int]
     """How many near-duplicate pairs have different ids, by the folders that they are in."""
 
     @classmethod
-    def read(cls, folders: Sequence[Path], size: int, seed: int, cache: Path) -> Material:
+    def read(
+        cls, folders: Sequence[Path], size: int, seed: int, cache: Path, without: Collection[str] = ()
+    ) -> Material:
         """Reads, decodes and splits the images of `folders`.
+
+        Images of the folders `without`, and all others of the same lesions and patients, are in the validation split.
 
         Raises:
             TrainingError: the data cannot be used.
@@ -57,7 +63,10 @@ class Material:
         named = [f"{i.source}/{i.image_id} {i.label} {digest}" for i, digest in zip(images, digests, strict=True)]
         digest = hashlib.sha256("\n".join(named).encode()).hexdigest()
         pairs = near_duplicates(squares, cache / f"duplicates-{digest[:16]}.npy").tolist()
-        splits = np.array(split(images, digests, pairs, seed))
+        groups = grouped(images, digests, pairs)
+        related = _related(images, groups)
+        splits = np.array(split(images, groups, seed))
+        splits[[not set(without).isdisjoint(folders) for folders in related]] = VALIDATION
         rows = {name: np.flatnonzero(splits == name) for name in (TRAIN, CALIBRATION, VALIDATION)}
         lesions = len({images[i].lesion for i in rows[CALIBRATION]})
         if lesions < CROSS_VALIDATION:
@@ -66,7 +75,7 @@ class Material:
                 f"{CROSS_VALIDATION}: give more images."
             )
         print(", ".join(f"{name} {len(members):,}" for name, members in rows.items()))
-        return cls(images, squares, splits, rows, digest, _joined(images, pairs))
+        return cls(images, squares, splits, rows, digest, related, _joined(images, pairs))
 
     def labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """(len(rows),) indices into `LABELS`."""
@@ -91,6 +100,13 @@ class Material:
             source: {name: int(np.sum(sources[members] == source)) for name, members in self.rows.items()}
             for source in np.unique(sources).tolist()
         }
+
+
+def _related(images: Sequence[LabelledImage], groups: NDArray[np.int64]) -> list[tuple[str, ...]]:
+    folders: dict[int, set[str]] = {}
+    for image, group in zip(images, groups.tolist(), strict=True):
+        folders.setdefault(group, set()).add(image.source)
+    return [tuple(sorted(folders[group])) for group in groups.tolist()]
 
 
 def _joined(images: Sequence[LabelledImage], pairs: Sequence[tuple[int, int]]) -> dict[str, int]:

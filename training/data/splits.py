@@ -33,21 +33,26 @@ CROSS_VALIDATION = 5
 """Folds over the lesions of the calibration split, wherever something is chosen on it by cross-validation."""
 
 
-def split(
-    images: Sequence[LabelledImage], digests: Sequence[str], duplicates: Iterable[tuple[int, int]], seed: int
-) -> list[str]:
-    """One of TRAIN, CALIBRATION, VALIDATION per image.
+def grouped(
+    images: Sequence[LabelledImage], digests: Sequence[str], duplicates: Iterable[tuple[int, int]]
+) -> NDArray[np.int64]:
+    """(n,) the number of each image's group.
 
     `digests` has one digest of pixels per image; `duplicates` are pairs of positions of images of the same lesion.
-
-    Raises:
-        TrainingError: there are too few images to split.
     """
     keys = [[*image.groups, digest] for image, digest in zip(images, digests, strict=True)]
     for first, second in duplicates:
         keys[first].append(f"duplicate/{first}/{second}")
         keys[second].append(f"duplicate/{first}/{second}")
-    groups = connected_groups(keys)
+    return connected_groups(keys)
+
+
+def split(images: Sequence[LabelledImage], groups: NDArray[np.int64], seed: int) -> list[str]:
+    """One of TRAIN, CALIBRATION, VALIDATION per image; `groups` are those of `grouped`.
+
+    Raises:
+        TrainingError: there are too few images to split.
+    """
     strata = [f"{image.source}/{CODES[image.label]}" for image in images]
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
     fold_of = np.zeros(len(images), dtype=int)

@@ -33,12 +33,14 @@ if TYPE_CHECKING:
 
     from training.config import Config, Stage
 
-WARM_UP = 3_200
-"""The learning rate rises over this many views."""
 CHECKPOINT_SECONDS = 300.0
 AVERAGED_EVERY = 4
 """Steps between two updates of the average, which spans thousands of steps."""
-CHECKPOINT = "checkpoint.npz"
+CHECKPOINT, LEARNED = "checkpoint.npz", "learned.npz"
+"""The progress of a run; what it leaves at its end."""
+
+
+_OF_ANOTHER = "The checkpoint in {} is of another network: give the command that started it, or another OUT."
 
 
 class Batches(Protocol):
@@ -97,7 +99,7 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     learner = learner_of(model, config)
     state, average = _resumed(model, learner, folder / CHECKPOINT) or (State(), model.get_weights())
-    ends = np.cumsum([stage.views // config.batch for stage in config.stages]).tolist()
+    ends = steps_at_ends(config)
     state.views, judged_every = ends[-1] * config.batch, max(1, config.judged // config.batch)
     keep = math.exp(-AVERAGED_EVERY * config.batch / config.average)
     for stage, end in zip(config.stages, ends, strict=True):
@@ -107,7 +109,7 @@ def fit(
         with Progress(stage.name, (end - state.step) * config.batch) as progress:
             started = saved = time.monotonic()
             while state.step < end:
-                learner.optimizer.learning_rate = config.learning_rate * schedule(state.step, ends, config.batch)
+                learner.optimizer.learning_rate = config.learning_rate * rate_factor(state.step, config)
                 state.losses.append(float(learner.train_on_batch(*batches.at(state.step))))
                 learner.reset_metrics()
                 state.step, state.seen = state.step + 1, state.seen + config.batch
@@ -123,7 +125,40 @@ def fit(
                     _save(folder, model, learner, average, state)
         shutil.copyfile(folder / CHECKPOINT, folder / f"after-{stage.size}-{state.seen}.npz")
     model.set_weights(average)
+    keep_learned(folder, average, state)
     return state
+
+
+def learned(model: keras.Model, config: Config, folder: Path) -> State | None:
+    """Sets the weights that a finished run left in `folder`, and returns its state.
+
+    Returns None if there is no such run, or if it had fewer views than `config` has.
+
+    Raises:
+        TrainingError: they are of another network.
+    """
+    if not (folder / LEARNED).exists():
+        return None
+    with np.load(folder / LEARNED) as kept:
+        weights = [kept[name].astype(np.float32) for name in sorted(set(kept.files) - {"state"})]
+        state = State(**json.loads(str(kept["state"])))
+    if state.seen < steps_at_ends(config)[-1] * config.batch:
+        return None
+    try:
+        model.set_weights(weights)
+    except ValueError:
+        raise TrainingError(_OF_ANOTHER.format(folder)) from None
+    return state
+
+
+def keep_learned(folder: Path, weights: Sequence[NDArray[Any]], state: State) -> None:
+    """Writes what `learned` reads."""
+    arrays: dict[str, Any] = {f"{i:03}": values for i, values in enumerate(weights)}
+    text = json.dumps(vars(state), indent=1)
+    partial = folder / f"partial-{LEARNED}"
+    np.savez(partial, **arrays, state=np.array(text))
+    partial.replace(folder / LEARNED)
+    (folder / STATE).write_text(text, encoding="utf-8")
 
 
 def _look(
@@ -187,9 +222,7 @@ def _resumed(model: keras.Model, learner: keras.Model, file: Path) -> tuple[Stat
             for variable, value in zip(variables, groups[name], strict=True):
                 variable.assign(value)
     except ValueError:
-        raise TrainingError(
-            f"The checkpoint in {file.parent} is of another network: give the command that started it, or another OUT."
-        ) from None
+        raise TrainingError(_OF_ANOTHER.format(file.parent)) from None
     return state, groups["average"]
 
 
@@ -215,12 +248,16 @@ def _factor(layer: keras.layers.Layer, config: Config) -> float:
     return float(config.head_factor if block > 5 else config.layer_decay ** (5 - block))
 
 
-def schedule(step: int, ends: Sequence[int], batch: int) -> float:
-    """The learning rate's factor: a linear warm-up, then 1, then half a cosine over the last stage.
+def steps_at_ends(config: Config) -> list[int]:
+    """The steps done at the end of each stage."""
+    ends: list[int] = np.cumsum([stage.views // config.batch for stage in config.stages]).tolist()
+    return ends
 
-    `ends` are the steps at which the stages end.
-    """
+
+def rate_factor(step: int, config: Config) -> float:
+    """The learning rate's factor: a linear warm-up, then 1, then half a cosine over the last stage."""
+    ends = steps_at_ends(config)
     last = ends[-2] if len(ends) > 1 else 0
     if step >= last:
         return 0.5 * (1 + math.cos(math.pi * (step - last) / (ends[-1] - last)))
-    return min(1.0, (step + 1) * batch / WARM_UP)
+    return min(1.0, (step + 1) * config.batch / max(1, config.warm_up))

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 FILE = "run.json"
 CHECKPOINTS, STATE = "checkpoints", "state.json"
 """A folder with the checkpoints of the training loop, and in it the loop's state as JSON."""
+TEACHER = "teacher"
+"""The folder of the teacher's run, within the run's own."""
 
 
 def identity(material: Material, weights: str, config: Config) -> dict[str, Any]:
