@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cli.app import main
-from cli.backfill import objects
 from cli.deployed import Account, find
 from handler.errors import TryAgainError
 from handler.intake.events import read_event
 from handler.intake.messages import Upload
+from handler.store import objects
 from handler.store.record import Finding, build_record
 from handler.store.table import PredictionsTable
 from model_layer import Rejection, RejectionCode
