@@ -36,7 +36,7 @@ LOOK_UPS_AT_A_TIME = 32
 
 PARTITION = "#reconciliation"
 _PLACE = "place"
-_KEPT = timedelta(days=7)
+_KEPT = timedelta(days=32)  # more than a month, for a schedule of once a month
 
 
 @dataclass(frozen=True, slots=True)
