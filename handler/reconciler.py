@@ -27,6 +27,7 @@ from handler.aws import AWS_ERRORS, unavailable
 from handler.errors import ErrorCode, TryAgainError
 from handler.lanes import SendingError, longest_trial, send, waiting
 from handler.store.objects import message, pages, sendable
+from handler.store.precedence import Precedence
 from handler.store.table import PredictionsTable
 from handler.store.unrecorded import LOOK_UPS_AT_A_TIME, MOST_SENT, Bookmark, Comparison
 
@@ -63,6 +64,7 @@ class Reconciler:
     def __init__(self, settings: ReconcilerSettings, s3: Any, dynamodb: Any, sqs: Any) -> None:
         self._settings = settings
         self._s3 = s3
+        self._dynamodb = dynamodb
         self._sqs = sqs
         self._table = PredictionsTable(dynamodb, settings.predictions_table)
         self._bookmark = Bookmark(dynamodb, settings.predictions_table)
@@ -92,7 +94,8 @@ class Reconciler:
             run.ended = "busy"  # what has no record is perhaps in there
             return run
         grace = longest_trial(self._sqs, settings.live_queue_url)
-        comparison = Comparison.of(datetime.now(UTC), grace, settings.record_ttl_days)
+        models = Precedence.read(self._dynamodb, settings.predictions_table).models
+        comparison = Comparison.of(datetime.now(UTC), grace, settings.record_ttl_days, models)
         for page in pages(self._s3, settings.uploads_bucket, "", self._bookmark.read()):
             some = sendable(page.objects, system_files=not settings.ignore_system_files)
             missing = comparison.missing(some, settings.uploads_bucket, self._table)
@@ -117,11 +120,13 @@ class Reconciler:
 
 @contextlib.contextmanager
 def _asking() -> Iterator[None]:
-    """Leaves out the text of boto3's errors, which Lambda would log: it may contain a key."""
+    """Leaves out the text of boto3's errors, which Lambda would log with their causes: it may contain a key."""
     try:
         yield
     except AWS_ERRORS as error:
         operation = getattr(error, "operation_name", "A request")
         raise unavailable(_CODES.get(operation, ErrorCode.TABLE_UNAVAILABLE), operation, error) from None
+    except TryAgainError as error:
+        raise TryAgainError(error.code, error.sentence) from None
     except SendingError as error:
         raise TryAgainError(ErrorCode.QUEUE_UNAVAILABLE, str(error)) from None

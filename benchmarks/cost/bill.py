@@ -137,7 +137,12 @@ def options() -> list[Line]:
         Line("`SnapStart`: 1,000 restores", 1000 * gigabytes(), "snapstart_restored_gb", "the same"),
         Line("`EncryptionKey=create`: a month", 1, "kms_key_month", ""),
         Line("`EncryptionKey`: 1,000 images that come singly", 3000, "kms_request", "at most: a call for each step"),
-        Line("`ReconcileSchedule`: a million objects, look-ups", MILLION / 2, "dynamodb_read", "half a unit each"),
+        Line(
+            "`ReconcileSchedule`: a million objects, look-ups",
+            MILLION / 2,
+            "dynamodb_read",
+            "half a unit each, if the newest model has answered them",
+        ),
         Line("`ReconcileSchedule`: a million objects, listing", MILLION / objects.PAGE, "s3_list", "a thousand in one"),
         Line("`ReconcileSchedule`: a run", longest, "lambda_gb_second", "at most: as long as Lambda lets it"),
         Line("`ReconcileSchedule`: a month", alarmed, "alarm_metric_month", "its alarm"),

@@ -15,6 +15,7 @@ from cli.deployed import Account, Deployed, find
 from cli.output import say
 from handler.lanes import longest_trial, send, waiting
 from handler.store.objects import Page, Place, message, pages
+from handler.store.precedence import Precedence
 from handler.store.unrecorded import Comparison
 from model_layer.errors import UserError
 
@@ -143,7 +144,9 @@ def reconcile(
     deployed = find(stack, account)
     sqs, queue = deployed.client("sqs"), deployed.outputs["LiveQueueUrl"]
     grace = timedelta(hours=older_than) if older_than is not None else longest_trial(sqs, queue)
-    comparison = Comparison.of(datetime.now(UTC), grace, int(deployed.parameters.get("RecordTtlDays", 0)))
+    models = Precedence.read(deployed.client("dynamodb"), deployed.table).models
+    ttl_days = int(deployed.parameters.get("RecordTtlDays", 0))
+    comparison = Comparison.of(datetime.now(UTC), grace, ttl_days, models)
     if held := waiting(sqs, queue):
         say(f"{held:,} messages wait in the live lane. Uploads that they name may be sent again: a look-up each.")
     return backfill(

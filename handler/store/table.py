@@ -189,6 +189,15 @@ class PredictionsTable:
         for page in pages:
             yield from (_record(item) for item in page["Items"] if "shadow" not in item)
 
+    def recorded(self, keys: Iterable[Key]) -> set[Key]:
+        """Those of `keys` that have a record, except candidates'.
+
+        Raises:
+            TryAgainError: the table cannot be read now.
+        """
+        found = map(plain, look_up(self._client, self._name, keys, ("image", "version", "status", "shadow")))
+        return {(item["image"], item["version"]) for item in found if "status" in item and "shadow" not in item}
+
     def has_record(self, image: str, object_version: str) -> bool:
         """Whether this upload of `image` (`<bucket>/<key>`) has a record, under any model except candidates."""
         pages = self._client.get_paginator("query").paginate(

@@ -47,23 +47,34 @@ class Comparison:
     """Messages about later uploads may still be on their way."""
     since: datetime | None = None
     """Records of earlier uploads may have expired (`RecordTtlDays`), and must not come back."""
+    models: Sequence[str] = ()
+    """Versions of models, those first that have most of the records."""
 
     @classmethod
-    def of(cls, now: datetime, grace: timedelta, ttl_days: int) -> Comparison:
+    def of(cls, now: datetime, grace: timedelta, ttl_days: int, models: Sequence[str] = ()) -> Comparison:
         """`grace`: how long a message may be tried; `ttl_days`: how long records are kept, 0 for ever."""
-        return cls(now - grace, now - timedelta(days=ttl_days) if ttl_days else None)
+        return cls(now - grace, now - timedelta(days=ttl_days) if ttl_days else None, models)
 
     def missing(self, objects: Sequence[Current], bucket: str, table: PredictionsTable) -> list[Current]:
-        """Those of `objects` that have no record, whatever it says and under whatever model; raises what boto3 raises.
+        """Those of `objects` that have no record, whatever it says and under whatever model.
 
-        One small question for each: records are found by their model's version only if that is known.
+        Looks them up by the hundred under the models that are known. Only what has no record there, which may have one
+        under another model, takes a question of its own.
+
+        Raises:
+            TryAgainError: the table cannot be read now.
+            botocore's errors: the same.
         """
-        asked = [one for one in objects if self._concerns(one)]
-        if not asked:
+        left = [one for one in objects if self._concerns(one)]
+        for model in self.models:
+            keys = {one: (f"{bucket}/{one.key}", f"{one.version or one.etag}#{model}") for one in left}
+            found = table.recorded(keys.values())
+            left = [one for one in left if keys[one] not in found]
+        if not left:
             return []
         with ThreadPoolExecutor(LOOK_UPS_AT_A_TIME, "look-up") as pool:
-            recorded = pool.map(lambda one: table.has_record(f"{bucket}/{one.key}", one.version or one.etag), asked)
-            return [one for one, has in zip(asked, recorded, strict=True) if not has]
+            recorded = pool.map(lambda one: table.has_record(f"{bucket}/{one.key}", one.version or one.etag), left)
+            return [one for one, has in zip(left, recorded, strict=True) if not has]
 
     def _concerns(self, one: Current) -> bool:
         return one.uploaded_at < self.before and (self.since is None or one.uploaded_at >= self.since)

@@ -22,6 +22,7 @@ from handler.store.unrecorded import Comparison
 from model_layer import Rejection, RejectionCode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from infra.stack import Stack
@@ -108,9 +109,9 @@ def test_records_that_may_have_expired_are_not_missed(fresh_stack, monkeypatch, 
     _upload(stack, "a.jpg")
     original, asked = Comparison.of, []
 
-    def in_a_month(now: datetime, grace: timedelta, ttl_days: int) -> Comparison:
+    def in_a_month(now: datetime, grace: timedelta, ttl_days: int, models: Sequence[str]) -> Comparison:
         asked.append(ttl_days)
-        return original(now + timedelta(days=30, minutes=1), grace, ttl_days)
+        return original(now + timedelta(days=30, minutes=1), grace, ttl_days, models)
 
     assert _reconcile(stack, tmp_path, "--older-than", "0", "--dry-run") == 0
     assert capsys.readouterr().out.startswith("1 objects of ")

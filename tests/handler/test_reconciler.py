@@ -26,6 +26,7 @@ from handler.intake.messages import Upload
 from handler.reconciler import LAST_SECONDS, Reconciler, Run
 from handler.store import objects
 from handler.store.objects import Current, Place
+from handler.store.precedence import enter
 from handler.store.record import Finding, build_record
 from handler.store.table import PredictionsTable
 from handler.store.unrecorded import MOST_SENT, Bookmark, Comparison
@@ -119,6 +120,24 @@ def test_what_was_lost_is_sent_and_nothing_else(clinic):
     found = clinic.reconciler.run(PLENTY)
     assert found == Run(compared=7, unrecorded=3, sent=3, ended="whole")
     assert _ids(clinic.sent()) == _ids(lost)
+
+
+def test_what_a_known_model_has_answered_is_looked_up_by_the_hundred(clinic):
+    """A bucket of millions: only what has no record there takes a request of its own."""
+    for number in range(30):
+        clinic.record(clinic.upload(f"done {number}.jpg"), model="2" if number % 3 else "1")
+    clinic.record(clinic.upload("by an unknown model.jpg"), model="0")
+    lost = [clinic.upload("lost.jpg"), clinic.upload("shadowed.jpg")]
+    clinic.record(lost[1], model="2", shadow=True)
+    clinic.lose()
+    for model in ("1", "2"):
+        enter(clinic.dynamodb, clinic.stack.table, model)
+    client = clinic.reconciler._table._client
+    queries, batches = (break_client(client, f"dynamodb.{call}", lambda _: None) for call in ("Query", "BatchGetItem"))
+    assert clinic.reconciler.run(PLENTY) == Run(compared=33, unrecorded=2, sent=2)
+    assert _ids(clinic.sent()) == _ids(lost)
+    assert len(batches) == 2
+    assert len(queries) == 1 + 3, "the list of models, and what they have not answered"
 
 
 def test_an_upload_that_may_still_be_on_its_way_is_left_alone(clinic):
@@ -225,9 +244,17 @@ def test_two_at_the_same_time_miss_nothing(clinic, seven):
 
 @pytest.mark.parametrize(
     "call",
-    ["s3.ListObjectVersions", "dynamodb.GetItem", "dynamodb.Query", "dynamodb.PutItem", "sqs.GetQueueAttributes"],
+    [
+        "s3.ListObjectVersions",
+        "dynamodb.GetItem",
+        "dynamodb.BatchGetItem",
+        "dynamodb.Query",
+        "dynamodb.PutItem",
+        "sqs.GetQueueAttributes",
+    ],
 )
 def test_a_failure_names_no_key_and_the_next_try_goes_on(clinic, seven, call):
+    enter(clinic.dynamodb, clinic.stack.table, "1")
     client = {"s3": clinic.reconciler._s3, "dynamodb": clinic.reconciler._table._client, "sqs": clinic.reconciler._sqs}
     numbers, operation = itertools.count(), call.partition(".")[2]
     denied = answer(400, '{"__type": "x#AccessDeniedException", "message": "3.jpg"}')
@@ -267,8 +294,8 @@ def test_the_stacks_retention_reaches_the_comparison(make_clinic, monkeypatch):
     clinic.upload("holiday/Thumbs.db")
     clinic.lose()
     assert clinic.reconciler.run(PLENTY).sent == 1, "this stack records them too"
-    ((_, grace, ttl_days),) = asked
-    assert (grace, ttl_days) == (timedelta(0), 30)
+    ((_, grace, ttl_days, models),) = asked
+    assert (grace, ttl_days, models) == (timedelta(0), 30, [])
 
 
 def test_the_entry_point_says_how_many_and_names_none(clinic, capsys, log):
