@@ -5,7 +5,7 @@ which may erase and whose queues wait for functions of a minute: this one lists 
 may write nothing but the place where it stopped.
 
     schedule ──► from where the last run stopped, or from the beginning
-                   │ too much waits in a lane already ──────────────► nothing, until the next run
+                   │ too much waits in the bulk lane already ───────► nothing, until the next run
                    │ a thousand objects at a time: listed, looked up in the table
                    ├── those without a record ──► bulk lane
                    ├── more than MOST_SENT of them, or no time left ──► the next run goes on here
@@ -89,9 +89,8 @@ class Reconciler:
 
     def _run(self, seconds_left: Callable[[], float]) -> Run:
         settings, run = self._settings, Run()
-        queues = (settings.live_queue_url, settings.bulk_queue_url)
-        if any(waiting(self._sqs, queue) > MOST_SENT for queue in queues):
-            run.ended = "busy"  # what has no record is perhaps in there
+        if waiting(self._sqs, settings.bulk_queue_url) > MOST_SENT:
+            run.ended = "busy"
             return run
         grace = longest_trial(self._sqs, settings.live_queue_url)
         models = Precedence.read(self._dynamodb, settings.predictions_table).models

@@ -215,10 +215,9 @@ def test_a_run_sends_no_more_than_its_limit_and_the_next_one_goes_on(clinic, sev
     assert {(upload.key, upload.version) for upload in sent} == set(_ids(seven))
 
 
-@pytest.mark.parametrize("lane", ["Live", "Bulk"])
-def test_nothing_is_sent_while_a_lane_is_full(clinic, seven, monkeypatch, lane):
+def test_nothing_is_sent_while_the_bulk_lane_is_full(clinic, seven, monkeypatch):
     monkeypatch.setattr(module, "MOST_SENT", 8)
-    queue = clinic.stack.lanes[lane].queue_url
+    queue = clinic.stack.lanes["Bulk"].queue_url
     for _ in range(9):
         clinic.sqs.send_message(QueueUrl=queue, MessageBody="an upload waits")
     assert clinic.reconciler.run(PLENTY) == Run(ended="busy")
