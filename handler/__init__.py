@@ -16,8 +16,12 @@
                       │                      uploads of messages without receives left their `failed` record
                       └─► store/erasure      marks what is removed, asks S3, erases
 
-The housekeeper imports no decoder and no inference runtime, because it may erase. `model_layer` loads both only when
-they are used.
+    reconciling ─► reconciler                the third function, only on a schedule: finds uploads without a record
+                      ├─► store/unrecorded   compares bucket and table; `dermbatch reconcile` does it by the same code
+                      └─► lanes              sends what is missing through the bulk lane
+
+The housekeeper imports no decoder and no inference runtime, because it may erase; the reconciler needs none either.
+`model_layer` loads both only when they are used.
 
 The store imports neither the flow nor `app`, so that commands and services can read it without a worker.
 

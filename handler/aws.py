@@ -61,16 +61,21 @@ _ONE_REQUEST = 0.5  # seconds that must be left for the request after the wait
 
 def client(service: str, settings: Settings) -> Any:
     """A thread-safe client that gives up within seconds: the queue, not the client, waits out an outage."""
+    # Each fetching and each writing thread keeps its connection open.
+    return connect(service, settings.download_threads, emulated=bool(settings.aws_endpoint_url))
+
+
+def connect(service: str, connections: int, *, emulated: bool) -> Any:
+    """The same with so many connections at a time."""
     return boto3.client(  # type: ignore[call-overload]
         service,
         config=Config(
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             connect_timeout=2,  # seconds; the services answer from the same region
             read_timeout=10,
-            # Each fetching and each writing thread keeps its connection open.
-            max_pool_connections=settings.download_threads,
+            max_pool_connections=connections,
             # An emulator on localhost has no host name for each bucket.
-            s3={"addressing_style": "path"} if settings.aws_endpoint_url else None,
+            s3={"addressing_style": "path"} if emulated else None,
         ),
     )
 

@@ -1,4 +1,4 @@
-"""The settings of worker and housekeeper, read once from the environment."""
+"""The settings of worker, housekeeper and reconciler, read once from the environment."""
 
 from __future__ import annotations
 
@@ -112,6 +112,45 @@ class Settings:
             aws_endpoint_url=_address(environment, "AWS_ENDPOINT_URL"),
             powertools_log_level=_log_level(environment),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcilerSettings:
+    """As `Settings`, of the function that compares bucket and table on a schedule (`handler.reconciler`)."""
+
+    predictions_table: str
+    uploads_bucket: str
+    """The bucket that is compared with the table."""
+    live_queue_url: str
+    """Its queue says how long a message may be tried."""
+    bulk_queue_url: str
+    """The queue to which it sends what has no record."""
+    ignore_system_files: bool
+    record_ttl_days: int
+    aws_endpoint_url: str | None
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> ReconcilerSettings:
+        """Reads and checks every variable; an empty one counts as unset.
+
+        Raises:
+            ConfigurationError: one sentence about the first variable with a wrong value.
+        """
+        return cls(
+            predictions_table=_table(environment),
+            uploads_bucket=_needed("UPLOADS_BUCKET", _bucket(environment)),
+            live_queue_url=_needed("LIVE_QUEUE_URL", _address(environment, "LIVE_QUEUE_URL")),
+            bulk_queue_url=_needed("BULK_QUEUE_URL", _address(environment, "BULK_QUEUE_URL")),
+            ignore_system_files=_switch(environment, "IGNORE_SYSTEM_FILES", default=True),
+            record_ttl_days=_whole(environment, "RECORD_TTL_DAYS", 0, 0, 36_500),
+            aws_endpoint_url=_address(environment, "AWS_ENDPOINT_URL"),
+        )
+
+
+def _needed(name: str, value: str | None) -> str:
+    if value is None:
+        raise ConfigurationError(f"{name} is not set; the reconciler needs it.")
+    return value
 
 
 def _whole(environment: Mapping[str, str], name: str, default: int, lowest: int, highest: int) -> int:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from handler.flow.stages import Outcome
     from handler.intake.messages import Batch, Message, Removal, Upload
     from handler.pseudonyms import Pseudonyms
+    from handler.reconciler import Run
 
 NAME = "dermbatch"
 
@@ -133,6 +134,13 @@ def report_letter(message: Message, error: TryAgainError | None, *, dead: bool) 
         _report_defect(error)
     elif dead:
         logger.warning("dead letter", uploads=len(message.uploads), problems=len(message.problems), **fields)
+
+
+def report_reconciliation(run: Run) -> None:
+    """What one comparison of bucket and table has found; also that it found nothing, which shows that it ran."""
+    metrics.add_metric("Unrecorded", MetricUnit.Count, run.unrecorded)
+    log = logger.warning if run.unrecorded else logger.info
+    log("bucket and table compared", objects=run.compared, unrecorded=run.unrecorded, sent=run.sent, ended=run.ended)
 
 
 def _report_defect(error: TryAgainError) -> None:

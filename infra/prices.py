@@ -35,6 +35,7 @@ PRICES = {
     "snapstart_cached_gb_second": _price(0.0000015046, "GB-second of a kept version", "SnapStart", "lambda"),
     "snapstart_restored_gb": _price(0.0001397998, "GB restored", "SnapStart", "lambda"),
     "s3_put": _price(5.00 / _MILLION, "PUT", "S3", "s3"),
+    "s3_list": _price(5.00 / _MILLION, "LIST", "S3", "s3"),
     "s3_get": _price(0.40 / _MILLION, "GET", "S3", "s3"),
     "s3_gb_month": _price(0.023, "GB-month, Standard", "S3", "s3"),
     "sqs_request": _price(0.40 / _MILLION, "request, standard queue", "SQS", "sqs"),

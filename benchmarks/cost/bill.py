@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.cost import facts
+from handler.store import objects
 from infra.prices import dollars
 
 MILLION = 1_000_000
@@ -128,6 +129,7 @@ def options() -> list[Line]:
     """What a parameter adds."""
     month = facts.MONTH_DAYS * 86_400
     kept = gigabytes() * month
+    longest, alarmed = facts.reconciler()
     off = [] if facts.traced() else [traces("`Tracing=Active`: a million images")]
     return [
         *off,
@@ -135,6 +137,16 @@ def options() -> list[Line]:
         Line("`SnapStart`: 1,000 restores", 1000 * gigabytes(), "snapstart_restored_gb", "the same"),
         Line("`EncryptionKey=create`: a month", 1, "kms_key_month", ""),
         Line("`EncryptionKey`: 1,000 images that come singly", 3000, "kms_request", "at most: a call for each step"),
+        Line(
+            "`ReconcileSchedule`: a million objects, look-ups",
+            MILLION / 2,
+            "dynamodb_read",
+            "half a unit each, if the newest model has answered them",
+        ),
+        Line("`ReconcileSchedule`: a million objects, listing", MILLION / objects.PAGE, "s3_list", "a thousand in one"),
+        Line("`ReconcileSchedule`: a run", longest, "lambda_gb_second", "at most: as long as Lambda lets it"),
+        Line("`ReconcileSchedule`: a month", alarmed, "alarm_metric_month", "its alarm"),
+        Line("`ReconcileSchedule`: a month", 1, "metric_month", "its metric"),
         Line("`Api`: a million requests, the gateway", MILLION, "http_api_request", ""),
         Line("`Api`: a million requests, Lambda's", MILLION, "lambda_request", "and its seconds, as for the worker"),
     ]

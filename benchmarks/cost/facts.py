@@ -130,8 +130,17 @@ def queues_polled() -> int:
 
 def alarm_metrics() -> int:
     """Metrics that the alarms look at: an alarm with an expression is paid for each of its metrics."""
-    alarms = _unconditional("AWS::CloudWatch::Alarm").values()
-    return sum(sum("MetricStat" in part for part in alarm["Metrics"]) if "Metrics" in alarm else 1 for alarm in alarms)
+    return sum(map(_looked_at, _unconditional("AWS::CloudWatch::Alarm").values()))
+
+
+def _looked_at(alarm: dict[str, Any]) -> int:
+    return sum("MetricStat" in part for part in alarm["Metrics"]) if "Metrics" in alarm else 1
+
+
+def reconciler() -> tuple[float, int]:
+    """GB-seconds of its longest run, and the metrics that its alarm looks at."""
+    own, alarm = (_template()["Resources"][name]["Properties"] for name in ("Reconciler", "UnrecordedAlarm"))
+    return own["MemorySize"] / 1024 * own["Timeout"], _looked_at(alarm)
 
 
 def alarms() -> int:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
-from cli.deployed import CONNECTIONS
-from handler.intake.events import is_system_file
+from handler.store.objects import sendable
 from model_layer.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cli.backfill.objects import Current
+    from handler.store.objects import Current
     from handler.store.table import PredictionsTable
+    from handler.store.unrecorded import Comparison
 
 
 class ChoiceError(UserError):
@@ -32,10 +31,8 @@ class Choice:
     """Objects that were uploaded before this day (UTC)."""
     model_version: str | None = None
     """Objects that have a final record under this version of the model."""
-    unrecorded: bool = False
-    """Objects that have a record, whatever it says and under whatever model."""
-    before: datetime | None = None
-    """Objects that were uploaded at this moment or later."""
+    comparison: Comparison | None = None
+    """Objects that have a record, or need none yet or any more."""
     system_files: bool = True
     """Whether system files are sent; the worker gives them no record if the stack ignores them."""
 
@@ -49,25 +46,14 @@ class Choice:
 
     def of_page(self, objects: Sequence[Current], bucket: str, table: PredictionsTable) -> list[Current]:
         """Those of `objects` that are to be sent."""
-        found = [one for one in objects if not one.archived]
-        if not self.system_files:
-            found = [one for one in found if not is_system_file(one.key, one.size)]
-        if self.before is not None:
-            found = [one for one in found if one.uploaded_at < self.before]
+        found = sendable(objects, system_files=self.system_files)
         if self.since is not None:
             begin = datetime(self.since.year, self.since.month, self.since.day, tzinfo=UTC)
             found = [one for one in found if one.uploaded_at >= begin]
-        if self.unrecorded:
-            found = _without_record(found, bucket, table)
+        if self.comparison is not None:
+            found = self.comparison.missing(found, bucket, table)
         if self.model_version is None or not found:
             return found
         keys = {one: (f"{bucket}/{one.key}", f"{one.version or one.etag}#{self.model_version}") for one in found}
         states = table.states(keys.values())
         return [one for one in found if not (keys[one] in states and states[keys[one]].final)]
-
-
-def _without_record(objects: Sequence[Current], bucket: str, table: PredictionsTable) -> list[Current]:
-    """One small question for each: records are found by their model's version only if that is known."""
-    with ThreadPoolExecutor(CONNECTIONS, "look-up") as pool:
-        recorded = pool.map(lambda one: table.has_record(f"{bucket}/{one.key}", one.version or one.etag), objects)
-        return [one for one, has in zip(objects, recorded, strict=True) if not has]

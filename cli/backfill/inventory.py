@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_plus
 
 from cli import parquet
-from cli.backfill.objects import ARCHIVES, PAGE, Current, Page, Place
+from handler.store.objects import ARCHIVES, PAGE, Current, Page, Place
 from model_layer.errors import UserError
 
 if TYPE_CHECKING:

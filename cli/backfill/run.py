@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from cli.backfill.estimate import MEGABYTES_A_CORE, in_words
 from cli.backfill.inventory import Inventory, InventoryError, fetch_manifest
 from cli.backfill.inventory import pages as inventory_pages
-from cli.backfill.objects import Page, Place, message, pages
-from cli.backfill.sending import send
 from cli.deployed import Account, Deployed, find
 from cli.output import say
+from handler.lanes import longest_trial, send, waiting
+from handler.store.objects import Page, Place, message, pages
+from handler.store.precedence import Precedence
+from handler.store.unrecorded import Comparison
 from model_layer.errors import UserError
 
 PAUSE = 5.0
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cli.backfill.choice import Choice
-    from cli.backfill.objects import Current
+    from handler.store.objects import Current
     from infra.embedded_aws import Endpoint
 
 
@@ -97,7 +99,7 @@ def backfill(
     deployed = find(stack, account)
     choice = replace(choice, system_files=not deployed.ignores_system_files)
     source = _Source(deployed, choice, _inventory(deployed, inventory))
-    missing = "unrecorded" if choice.unrecorded else ""
+    missing = "unrecorded" if choice.comparison else ""
     question = f"{choice.since or ''};{choice.model_version or ''};{inventory or ''};{missing}".strip(";")
     begun = (
         Progress(deployed.bucket, prefix, question=question)
@@ -141,9 +143,12 @@ def reconcile(
     """
     deployed = find(stack, account)
     sqs, queue = deployed.client("sqs"), deployed.outputs["LiveQueueUrl"]
-    wait = timedelta(hours=older_than) if older_than is not None else _longest_trial(sqs, queue)
-    if waiting := _waiting(sqs, queue):
-        say(f"{waiting:,} messages wait in the live lane. Uploads that they name may be sent again: a look-up each.")
+    grace = timedelta(hours=older_than) if older_than is not None else longest_trial(sqs, queue)
+    models = Precedence.read(deployed.client("dynamodb"), deployed.table).models
+    ttl_days = int(deployed.parameters.get("RecordTtlDays", 0))
+    comparison = Comparison.of(datetime.now(UTC), grace, ttl_days, models)
+    if held := waiting(sqs, queue):
+        say(f"{held:,} messages wait in the live lane. Uploads that they name may be sent again: a look-up each.")
     return backfill(
         stack,
         prefix,
@@ -152,19 +157,11 @@ def reconcile(
         per_second=0,
         restart=restart,
         account=account,
-        choice=replace(choice, unrecorded=True, before=datetime.now(UTC) - wait),
+        choice=replace(choice, comparison=comparison),
         inventory=inventory,
         max_waiting=limit,  # a reconciliation adds little to what already waits
         limit=limit,
     )
-
-
-def _longest_trial(sqs: Any, queue_url: str) -> timedelta:
-    """From a message's first receive to its move to the dead-letter queue, if every worker that takes it dies."""
-    names = ["RedrivePolicy", "VisibilityTimeout"]
-    attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)["Attributes"]
-    receives = int(json.loads(attributes["RedrivePolicy"])["maxReceiveCount"])
-    return timedelta(seconds=receives * int(attributes["VisibilityTimeout"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,16 +253,11 @@ def _send(
 def _wait_for_room(sqs: Any, queue_url: str, most: int) -> None:
     """Returns once the queue holds at most so many messages that nobody works on."""
     told = False
-    while (waiting := _waiting(sqs, queue_url)) > most:
+    while (held := waiting(sqs, queue_url)) > most:
         if not told:
-            say(f"Paused: {waiting:,} messages wait in the bulk lane, more than {most:,}.")
+            say(f"Paused: {held:,} messages wait in the bulk lane, more than {most:,}.")
             told = True
         time.sleep(PAUSE)
-
-
-def _waiting(sqs: Any, queue_url: str) -> int:
-    name = "ApproximateNumberOfMessages"
-    return int(sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=[name])["Attributes"][name])
 
 
 def send_everything(endpoint: Endpoint, bucket: str, queue_url: str) -> int:

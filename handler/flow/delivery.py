@@ -225,6 +225,9 @@ class Delivery:
         Otherwise a message could reach the dead-letter queue without a record that says why. The receive before the
         last does it too, because the table may be out of reach on the last. An upload whose record cannot be written is
         tried all the same.
+
+        The housekeeper would write that record too, but later, and without the request that died; and it does not stand
+        before every dead-letter queue: not in the shadow lane, and not where `dermbatch work` serves somebody's own.
         """
 
         def announce(upload: Upload) -> bool:

@@ -35,8 +35,8 @@ When several events, workers or retries name one upload, one record remains:
     `failed`                                            gives way to all others, and to a later `failed`
     a record of the shadow lane                         gives way to all others of the same model
 
-The marks of removed objects and the list of models are items beside the records; `handler.store.erasure` and
-`handler.store.precedence` describe them.
+The marks of removed objects, the list of models, and the place where a comparison with the bucket goes on are items
+beside the records; `handler.store.erasure`, `handler.store.precedence` and `handler.store.unrecorded` describe them.
 """
 
 from __future__ import annotations
@@ -189,13 +189,22 @@ class PredictionsTable:
         for page in pages:
             yield from (_record(item) for item in page["Items"] if "shadow" not in item)
 
+    def recorded(self, keys: Iterable[Key]) -> set[Key]:
+        """Those of `keys` that have a record, except candidates'.
+
+        Raises:
+            TryAgainError: the table cannot be read now.
+        """
+        found = map(plain, look_up(self._client, self._name, keys, ("image", "version", "status", "shadow")))
+        return {(item["image"], item["version"]) for item in found if "status" in item and "shadow" not in item}
+
     def has_record(self, image: str, object_version: str) -> bool:
-        """Whether this upload of `image` (`<bucket>/<key>`) has a record, under any model."""
+        """Whether this upload of `image` (`<bucket>/<key>`) has a record, under any model except candidates."""
         pages = self._client.get_paginator("query").paginate(
             TableName=self._name,
             Select="COUNT",
             KeyConditionExpression="image = :image AND begins_with(version, :version)",
-            FilterExpression="attribute_exists(#status)",
+            FilterExpression="attribute_exists(#status) AND attribute_not_exists(shadow)",
             ExpressionAttributeNames={"#status": "status"},
             ExpressionAttributeValues={":image": {"S": image}, ":version": {"S": f"{object_version}#"}},
         )

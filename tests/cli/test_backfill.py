@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cli.app import main
-from cli.backfill import objects, run, sending
+from cli.backfill import run
+from handler import lanes
 from handler.intake.events import read_event
+from handler.store import objects
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,7 +94,7 @@ def test_a_dry_run_counts_what_is_left(bucket, tmp_path, monkeypatch, capsys):
     def stop_after_the_first_page(sqs: Any, queue: str, bodies: list[str]) -> None:
         if (tmp_path / "state.json").exists():
             raise KeyboardInterrupt
-        sending.send(sqs, queue, bodies)
+        lanes.send(sqs, queue, bodies)
 
     monkeypatch.setattr(run, "send", stop_after_the_first_page)
     assert main(_arguments(bucket, tmp_path, "--restart")) == 130
@@ -173,7 +175,7 @@ def test_it_goes_on_where_it_was_stopped(bucket, tmp_path, monkeypatch, capsys):
         if sent == 2:
             raise KeyboardInterrupt
         sent += 1
-        sending.send(sqs, queue, bodies)
+        lanes.send(sqs, queue, bodies)
 
     with monkeypatch.context() as patch:
         patch.setattr(run, "send", stop_in_the_third_page)
@@ -196,7 +198,7 @@ def test_the_progress_of_another_backfill_is_not_taken_for_this_ones(bucket, tmp
 
 
 def test_a_message_that_sqs_refuses_is_sent_again_alone(monkeypatch):
-    monkeypatch.setattr(sending.time, "sleep", lambda _: None)
+    monkeypatch.setattr(lanes.time, "sleep", lambda _: None)
     calls: list[list[str]] = []
 
     class Refusing:
@@ -207,19 +209,19 @@ def test_a_message_that_sqs_refuses_is_sent_again_alone(monkeypatch):
             taken = rest if failed else Entries
             return {"Successful": [{"Id": entry["Id"]} for entry in taken], "Failed": failed}
 
-    sending.send(Refusing(), "queue", ["a", "b", "c"])
+    lanes.send(Refusing(), "queue", ["a", "b", "c"])
     assert calls == [["a", "b", "c"], ["a"], ["a"]]
 
 
 def test_what_sqs_refuses_to_the_end_is_said(monkeypatch):
-    monkeypatch.setattr(sending.time, "sleep", lambda _: None)
+    monkeypatch.setattr(lanes.time, "sleep", lambda _: None)
 
     class Refusing:
         def send_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, str]]) -> dict[str, Any]:  # noqa: N803
             return {"Failed": [{"Id": entry["Id"], "Code": "Throttled"} for entry in Entries]}
 
-    with pytest.raises(sending.SendingError, match="did not take 2 messages in 6 attempts: Throttled"):
-        sending.send(Refusing(), "queue", ["a", "b"])
+    with pytest.raises(lanes.SendingError, match="did not take 2 messages in 6 attempts: Throttled"):
+        lanes.send(Refusing(), "queue", ["a", "b"])
 
 
 def test_a_stack_that_is_not_there_is_one_sentence(bucket, tmp_path, capsys):
@@ -232,7 +234,7 @@ def test_a_stack_that_is_not_there_is_one_sentence(bucket, tmp_path, capsys):
 def test_a_backfill_pauses_by_itself_while_much_waits(bucket, tmp_path, monkeypatch, capsys):
     """Depths that no test can fill a queue to; the option's own test has a real one."""
     depths = iter([100_001, 100_000])
-    monkeypatch.setattr(run, "_waiting", lambda *_: next(depths))
+    monkeypatch.setattr(run, "waiting", lambda *_: next(depths))
     monkeypatch.setattr(run, "PAUSE", 0)
     assert main(_arguments(bucket, tmp_path)) == 0
     assert "Paused: 100,001 messages wait in the bulk lane, more than 100,000." in capsys.readouterr().err

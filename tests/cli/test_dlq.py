@@ -11,9 +11,9 @@ from botocore.exceptions import ClientError
 
 from cli import dlq
 from cli.app import main
-from cli.backfill.objects import Current, message
 from handler.errors import TryAgainError
 from handler.intake.messages import Removal, Upload, removal_body
+from handler.store.objects import Current, message
 from handler.store.record import Finding, build_record
 from handler.store.table import PredictionsTable
 

@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 from stored_items import SCHEMAS, item_of
 
 from cli.app import main
-from cli.backfill import choice, inventory, objects, run
+from cli.backfill import choice, inventory, run
 from cli.backfill.inventory import NEEDED, InventoryError, current, read_manifest, read_rows
 from handler.errors import TryAgainError
 from handler.intake.events import read_event
 from handler.intake.messages import Upload
+from handler.store import objects
 from handler.store.record import Finding, build_record
 from model_layer import Rejection, RejectionCode
 
@@ -240,7 +241,7 @@ def test_it_pauses_while_the_bulk_queue_is_too_deep(reached, filled, tmp_path, m
     def work():
         while not over.is_set():
             time.sleep(0.3)
-            depths.append(run._waiting(reached.endpoint.client("sqs"), reached.lanes["Bulk"].queue_url))
+            depths.append(run.waiting(reached.endpoint.client("sqs"), reached.lanes["Bulk"].queue_url))
             taken.extend(_sent(reached))
 
     thread = threading.Thread(target=work)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cli.app import main
-from cli.backfill import objects
 from cli.deployed import Account, find
 from handler.errors import TryAgainError
 from handler.intake.events import read_event
 from handler.intake.messages import Upload
+from handler.store import objects
 from handler.store.record import Finding, build_record
 from handler.store.table import PredictionsTable
+from handler.store.unrecorded import Comparison
 from model_layer import Rejection, RejectionCode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from infra.stack import Stack
@@ -35,9 +37,9 @@ def _upload(stack: Stack, key: str, **given: str) -> Upload:
     return Upload(stack.bucket, key, put["VersionId"], put["ETag"].strip('"'), None)
 
 
-def _record(stack: Stack, upload: Upload, answer: object, model: str = "1") -> None:
+def _record(stack: Stack, upload: Upload, answer: object, model: str = "1", *, shadow: bool = False) -> None:
     bundle = SimpleNamespace(name="m", version=model, digest="sha256:0")
-    table = PredictionsTable(stack.endpoint.client("dynamodb"), stack.table)
+    table = PredictionsTable(stack.endpoint.client("dynamodb"), stack.table, shadow=shadow)
     assert table.put(build_record(Finding(upload, answer), bundle, "request", NOW))
 
 
@@ -52,6 +54,7 @@ def lost(reached: Stack) -> dict[str, str | None]:
     _upload(reached, "holiday/Thumbs.db")
     _upload(reached, "holiday/")
     missing = [overwritten, *(_upload(reached, f"clinic/é {number}.jpg") for number in range(5))]
+    _record(reached, missing[2], Rejection(RejectionCode.BLANK), model="candidate", shadow=True)
     unfinished = {"image": {"S": missing[1].image}, "version": {"S": f"{missing[1].version}#1"}}
     reached.endpoint.client("dynamodb").put_item(TableName=reached.table, Item=unfinished)  # no status: no record
     reached.endpoint.client("sqs").purge_queue(QueueUrl=reached.queue_url)
@@ -96,6 +99,26 @@ def test_a_stack_that_records_system_files_gets_them_too(fresh_stack, monkeypatc
     queue = stack.lanes["Bulk"].queue_url
     (sent,) = stack.endpoint.client("sqs").receive_message(QueueUrl=queue)["Messages"]
     assert "Thumbs.db" in sent["Body"]
+
+
+def test_records_that_may_have_expired_are_not_missed(fresh_stack, monkeypatch, tmp_path, capsys):
+    """The emulator's objects are all of this moment, so the comparison is moved into the next month."""
+    stack = fresh_stack(RecordTtlDays="30")
+    for name, value in stack.endpoint.environment().items():
+        monkeypatch.setenv(name, value)
+    _upload(stack, "a.jpg")
+    original, asked = Comparison.of, []
+
+    def in_a_month(now: datetime, grace: timedelta, ttl_days: int, models: Sequence[str]) -> Comparison:
+        asked.append(ttl_days)
+        return original(now + timedelta(days=30, minutes=1), grace, ttl_days, models)
+
+    assert _reconcile(stack, tmp_path, "--older-than", "0", "--dry-run") == 0
+    assert capsys.readouterr().out.startswith("1 objects of ")
+    monkeypatch.setattr(Comparison, "of", in_a_month)
+    assert _reconcile(stack, tmp_path, "--older-than", "0", "--dry-run") == 0
+    assert capsys.readouterr().out.startswith("0 objects of ")
+    assert asked == [30]
 
 
 def test_a_run_sends_no_more_than_its_limit_and_the_next_one_goes_on(reached, lost, tmp_path, monkeypatch, capsys):

@@ -41,7 +41,7 @@ def built(docker_tier: Any, stack: Stack, tmp_path_factory: pytest.TempPathFacto
     arguments = {"BASE_IMAGE": docker_tier.base.name}
     if docker_tier.base.wheels:
         arguments["PIP_OPTIONS"] = "--no-index --find-links wheels"
-    for function in ("Worker", "Housekeeper", "Check", "ShadowWorker", "ApiFunction"):
+    for function in ("Worker", "Housekeeper", "Reconciler", "Check", "ShadowWorker", "ApiFunction"):
         metadata = template["Resources"][function]["Metadata"]
         metadata["DockerBuildArgs"] = arguments
         metadata["DockerContext"] = str(docker_tier.context)

@@ -172,6 +172,20 @@ def test_the_housekeeper_imports_no_decoder_and_no_model(tiny_bundle):
     assert not [name for name in imported if name.startswith("model_layer.decoding")]
 
 
+def test_the_reconciler_imports_no_decoder_and_no_worker():
+    run = run_python(
+        "import handler.reconciling, sys; print(*sys.modules)",
+        UPLOADS_BUCKET="dermbatch-images",
+        LIVE_QUEUE_URL="https://sqs.invalid/live",
+        BULK_QUEUE_URL="https://sqs.invalid/bulk",
+    )
+    assert run.returncode == 0, run.stderr
+    imported = set(run.stdout.split())
+    assert "handler.reconciler" in imported
+    assert not {name.partition(".")[0] for name in imported} & {"PIL", "numpy", "onnxruntime", "pydicom", "pillow_heif"}
+    assert not imported & {"handler.worker", "handler.loading", "handler.housekeeper", "model_layer.network"}
+
+
 def test_the_housekeepers_entry_point_answers_a_batch(lambda_handler, bucket, table, context, log):
     lambda_handler(queue_event(bucket.put("Jane-Doe.jpg", jpeg(1))), context)
     bucket.client.delete_object(Bucket=BUCKET, Key="Jane-Doe.jpg")

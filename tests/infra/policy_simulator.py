@@ -67,6 +67,10 @@ def _condition_holds(operator: str, key: str, wanted: list[str], context: Mappin
             return given in wanted
         case "ArnLike":
             return given is not None and any(fnmatchcase(given, pattern) for pattern in wanted)
+        case "ForAllValues:StringEquals":  # also true where the request has no such key, as the next one
+            return given is None or given in wanted
+        case "ForAllValues:StringLike":
+            return given is None or any(fnmatchcase(given, pattern) for pattern in wanted)
         case "StringNotEquals" | "ArnNotEquals":  # also true where the request says nothing
             return given not in wanted
         case "BoolIfExists":

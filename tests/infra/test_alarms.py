@@ -17,6 +17,7 @@ from handler import telemetry
 from handler.errors import TryAgainError
 from handler.flow.queues import hidden_seconds
 from handler.pseudonyms import Pseudonyms
+from handler.reconciler import Run
 from infra.template import TEMPLATE, read_template
 
 STATUSES = ("classified", "referred", "rejected", "superseded", "failed")
@@ -24,7 +25,7 @@ RUNBOOKS = TEMPLATE.parent / "docs" / "operations.md"
 KINDS = {
     "dead-letters-live", "dead-letters-bulk", "oldest-upload-live", "oldest-message-bulk", "error-rate",
     "nothing-processed", "work-per-upload", "referral-drift", "throttles", "service-errors",
-    "dead-letters-removals", "housekeeping-late",
+    "dead-letters-removals", "housekeeping-late", "uploads-without-record",
 }  # fmt: skip
 SAY_WHEN_IT_IS_OVER = {"nothing-processed"}
 """Half of the e-mails would otherwise say that there is nothing to do."""
@@ -33,7 +34,7 @@ SECONDS_OF_A_DAY = 86_400
 
 @pytest.fixture(scope="module")
 def resources() -> dict[str, Any]:
-    made: dict[str, Any] = resolved(default_template(), Api="iam")["Resources"]
+    made: dict[str, Any] = resolved(default_template(), Api="iam", ReconcileSchedule="rate(1 day)")["Resources"]
     return made
 
 
@@ -85,6 +86,7 @@ def reported(capsys) -> set[str]:
         outcome = {"upload": upload, "status": status, "written": bool(status), "removed": False, "reasons": []}
         telemetry.report_outcome(SimpleNamespace(**outcome, timings_ms=timings, error=error), message, Pseudonyms(b""))
     telemetry.report_removal(upload, 1, None, Pseudonyms(b""))
+    telemetry.report_reconciliation(Run())
     telemetry.metrics.flush_metrics()
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
     return {
@@ -130,6 +132,7 @@ HEALTHY = {
     ("LiveQueue.ApproximateNumberOfMessagesNotVisible", "Maximum"): 60.0,
     ("Referred", "Sum"): 620.0, ("Classified", "Sum"): 360.0,
     ("LiveQueue.ApproximateAgeOfOldestMessage", "Maximum"): 40.0, ("Count", "Sum"): 300.0, ("5xx", "Sum"): 1.0,
+    ("Unrecorded", "Sum"): 0.0,
 }  # fmt: skip
 QUIET: dict[tuple[str, str], float] = {}
 RINGS = {
@@ -179,6 +182,10 @@ RINGS = {
         "service-errors", {("Count", "Sum"): 9.0, ("5xx", "Sum"): 9.0}),
     "the service may not read the table, but its page still loads": (
         "service-errors", {("Count", "Sum"): 200.0, ("5xx", "Sum"): 40.0}),
+    "the bucket tells of no upload any more, and a comparison finds one": (
+        "uploads-without-record", {**HEALTHY, ("Unrecorded", "Sum"): 1.0}),
+    "the comparison fails, and so do its two repetitions": (
+        "uploads-without-record", {("Errors", "Sum"): 3.0}),
     "a record cannot be erased": (
         "dead-letters-removals", {("RemovalsDeadLetters.ApproximateNumberOfMessagesVisible", "Maximum"): 1.0}),
     "one upload cannot be done and is a dead letter": (
@@ -236,6 +243,7 @@ def test_a_service_that_fails_for_a_moment_wakes_nobody(alarms):
 def test_without_the_service_there_is_no_alarm_of_it():
     made = resolved(default_template())["Resources"]
     assert "ServiceAlarm" not in made
+    assert "UnrecordedAlarm" not in made
     assert "ThrottlesAlarm" in made
 
 

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import time
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import botocore.client
@@ -16,8 +17,11 @@ from policy_simulator import Request, allowed, listed
 from sample_images import jpeg
 from transformed_template import default_template, resolved
 
-from handler.configuration import Settings
+from handler.configuration import ReconcilerSettings, Settings
 from handler.housekeeper import Housekeeper
+from handler.pseudonyms import Pseudonyms
+from handler.reconciler import Reconciler
+from handler.store.erasure import Marks
 from handler.worker import Worker
 from infra.worker_loop import Handler, function_environment, keep_house, run_worker
 
@@ -41,6 +45,8 @@ LETTERS = [QUEUE.format(f"{name}DeadLetters") for name in ("Removals", "Live", "
 LOG = "arn:aws:logs:eu-central-1:123456789012:log-group:WorkerLog-name:*"
 Grant = tuple[str, str]
 """Action, and resource as the template names it."""
+KEYED = {"dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"}
+"""Actions on one item, which a role may allow for some partitions of the table only."""
 
 
 # What Lambda does in the role's name: polls the queues, writes the log. No run of ours can record it.
@@ -83,17 +89,36 @@ def keepers_role(template: dict[str, Any]) -> list[dict[str, Any]]:
     return _role(template, "HousekeeperRole")
 
 
+@pytest.fixture(scope="module")
+def reconcilers_role(template: dict[str, Any]) -> list[dict[str, Any]]:
+    return _role(template, "ReconcilerRole", ReconcileSchedule="rate(1 day)")
+
+
+@dataclasses.dataclass
+class Needed:
+    """What the calls of one function need."""
+
+    grants: set[Grant] = dataclasses.field(default_factory=set)
+    partitions: dict[str, set[str]] = dataclasses.field(default_factory=lambda: {action: set() for action in KEYED})
+    """Of the table, by the action on one of its items."""
+
+    def add(self, grants: set[Grant], parameters: dict[str, Any], stack: Stack) -> None:
+        self.grants |= grants
+        for action, _ in grants & {(action, TABLE) for action in KEYED}:
+            item = parameters.get("Item") or parameters["Key"]
+            self.partitions[action].add(item["image"]["S"].replace(f"{stack.bucket}/", "Images-name/"))
+
+
 @pytest.fixture
-def needed(
-    fresh_stack: Callable[..., Stack], tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, set[Grant]]:
+def needed(fresh_stack: Callable[..., Stack], tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Needed]:
     """What the calls of each function need, over every way that an upload can go."""
     stack = fresh_stack(MaxReceives=2)
-    recorded: dict[str, set[Grant]] = {"worker": set(), "housekeeper": set()}
+    recorded = {name: Needed() for name in ("worker", "housekeeper", "reconciler")}
+    lanes = {f"{name.upper()}_QUEUE_URL": lane.queue_url for name, lane in stack.lanes.items()}
     with monkeypatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
-        for name, value in (function_environment(stack, {}) | {"MODEL_BUNDLE": str(tiny_bundle)}).items():
+        for name, value in (function_environment(stack, {}) | {"MODEL_BUNDLE": str(tiny_bundle)} | lanes).items():
             patch.setenv(name, value)
         original = botocore.client.BaseClient._make_api_call
 
@@ -102,12 +127,13 @@ def needed(
             own = recorded[who]
 
             def recording(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
-                own.update(_grants(client.meta.service_model.service_name, operation, parameters, stack))
+                service = client.meta.service_model.service_name
+                own.add(_grants(service, operation, parameters, stack, who), parameters, stack)
                 try:
                     return original(client, operation, parameters)
                 except ClientError as error:
                     if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-                        own.update(TO_BE_TOLD_THAT_IT_IS_GONE[bool(parameters.get("VersionId"))])
+                        own.grants.update(TO_BE_TOLD_THAT_IT_IS_GONE[bool(parameters.get("VersionId"))])
                     raise
 
             def called(*arguments: Any) -> Any:
@@ -123,6 +149,12 @@ def needed(
         worker = recorded_by("worker", Worker.start)(settings)
         housekeeper = recorded_by("housekeeper", Housekeeper.start)(settings)
         _go_every_way(stack, recorded_by("worker", worker.handle), recorded_by("housekeeper", housekeeper.handle))
+        reconciler = recorded_by("reconciler", Reconciler.start)(ReconcilerSettings.from_environment())
+        stack.endpoint.client("sqs").set_queue_attributes(  # nothing may still be on its way
+            QueueUrl=stack.queue_url, Attributes={"VisibilityTimeout": "0"}
+        )
+        stack.endpoint.client("s3").put_object(Bucket=stack.bucket, Key="lost.jpg", Body=jpeg(1))
+        assert recorded_by("reconciler", reconciler.run)(lambda: 900.0).sent == 1
     return recorded
 
 
@@ -190,8 +222,8 @@ def _notification(bucket: str, key: str, etag: str) -> str:
     return json.dumps({"Records": [event]})
 
 
-def _grants(  # noqa: PLR0911 (one case for each call)
-    service: str, operation: str, parameters: dict[str, Any], stack: Stack
+def _grants(  # noqa: C901, PLR0911 (one case for each call)
+    service: str, operation: str, parameters: dict[str, Any], stack: Stack, who: str
 ) -> set[Grant]:
     """The permissions that AWS's service authorisation reference lists for the call."""
     match service, operation:
@@ -199,6 +231,9 @@ def _grants(  # noqa: PLR0911 (one case for each call)
             assert parameters["Bucket"] == stack.bucket
             read = "s3:GetObjectVersion" if parameters.get("VersionId") else "s3:GetObject"
             return {(read, f"{BUCKET}/*")}
+        case "s3", "ListObjectVersions":
+            assert parameters["Bucket"] == stack.bucket
+            return {("s3:ListBucketVersions", BUCKET)}
         case "dynamodb", "BatchGetItem":
             assert set(parameters["RequestItems"]) == {stack.table}
             return {("dynamodb:BatchGetItem", TABLE)}
@@ -209,6 +244,12 @@ def _grants(  # noqa: PLR0911 (one case for each call)
         case "secretsmanager", "GetSecretValue":
             assert parameters["SecretId"] == stack.environment["HASH_SECRET_ARN"]
             return {("secretsmanager:GetSecretValue", SECRET)}
+        case "sqs", "SendMessageBatch" if who == "reconciler":
+            assert parameters["QueueUrl"] == stack.lanes["Bulk"].queue_url
+            return {("sqs:SendMessage", QUEUES[1])}
+        case "sqs", "GetQueueAttributes" if who == "reconciler":
+            (lane,) = (name for name, lane in stack.lanes.items() if lane.queue_url == parameters["QueueUrl"])
+            return {("sqs:GetQueueAttributes", QUEUE.format(f"{lane}Queue"))}
         case "sqs", "SendMessageBatch":
             assert parameters["QueueUrl"] == stack.environment["REMOVALS_QUEUE_URL"]
             return {("sqs:SendMessage", REMOVALS)}
@@ -238,17 +279,21 @@ def _queue_name(url: str) -> str:
     return url.rpartition("/")[2]
 
 
-def test_each_role_allows_what_its_function_does_and_nothing_else(role, keepers_role, needed):
-    assert ("sqs:DeleteMessage", QUEUES[0]) in needed["worker"], "it acknowledges before a risk"
-    assert ("sqs:ChangeMessageVisibility", QUEUES[0]) in needed["worker"], "and shortens the wait of what it hands back"
-    assert ("sqs:SendMessage", REMOVALS) in needed["worker"], "and passes removals on"
-    _holds(role, needed["worker"], _lambdas_own(QUEUES, LOG))
-    assert ("dynamodb:DeleteItem", TABLE) in needed["housekeeper"]
-    assert ("sqs:SendMessage", LETTERS[1]) in needed["housekeeper"]
-    _holds(keepers_role, needed["housekeeper"], _lambdas_own(KEPT, LOG.replace("WorkerLog", "HousekeeperLog")))
+def test_each_role_allows_what_its_function_does_and_nothing_else(role, keepers_role, reconcilers_role, needed):
+    by_worker, by_housekeeper, by_reconciler = (needed[name] for name in ("worker", "housekeeper", "reconciler"))
+    assert ("sqs:DeleteMessage", QUEUES[0]) in by_worker.grants, "it acknowledges before a risk"
+    assert ("sqs:ChangeMessageVisibility", QUEUES[0]) in by_worker.grants, "and shortens the wait of what it hands back"
+    assert ("sqs:SendMessage", REMOVALS) in by_worker.grants, "and passes removals on"
+    _holds(role, by_worker, _lambdas_own(QUEUES, LOG))
+    assert ("dynamodb:DeleteItem", TABLE) in by_housekeeper.grants
+    assert ("sqs:SendMessage", LETTERS[1]) in by_housekeeper.grants
+    _holds(keepers_role, by_housekeeper, _lambdas_own(KEPT, LOG.replace("WorkerLog", "HousekeeperLog")))
+    assert ("sqs:SendMessage", QUEUES[1]) in by_reconciler.grants, "it has found something"
+    _holds(reconcilers_role, by_reconciler, _lambdas_own([], LOG.replace("WorkerLog", "ReconcilerLog")))
 
 
-def _holds(role: list[dict[str, Any]], needed: set[Grant], lambdas_own: set[Grant]) -> None:
+def _holds(role: list[dict[str, Any]], calls: Needed, lambdas_own: set[Grant]) -> None:
+    needed = calls.grants
     granted = {
         (action, resource)
         for policy in role
@@ -260,6 +305,25 @@ def _holds(role: list[dict[str, Any]], needed: set[Grant], lambdas_own: set[Gran
     refused = {grant for grant in needed | lambdas_own if not allowed(Request(*_one(grant)), role)}
     assert refused == set(), "the function would be refused"
     assert granted - needed - lambdas_own == set(), "nothing that the function does needs this"
+    for action, partitions in calls.partitions.items():
+        for key in partitions:
+            assert allowed(Request(action, TABLE, {LEADING: key}), role), f"{action} would be refused for {key}"
+        for pattern in _partitions_named(role, action):
+            assert any(fnmatchcase(key, pattern) for key in partitions), f"no {action} needs {pattern}"
+
+
+LEADING = "dynamodb:LeadingKeys"
+
+
+def _partitions_named(role: list[dict[str, Any]], action: str) -> set[str]:
+    return {
+        pattern
+        for policy in role
+        for statement in policy["Statement"]
+        if action in listed(statement["Action"])
+        for condition in statement.get("Condition", {}).values()
+        for pattern in listed(condition.get(LEADING, []))
+    }
 
 
 def _one(grant: Grant) -> Grant:
@@ -300,6 +364,17 @@ WORKERS = [
 @pytest.mark.parametrize(("action", "resource"), FORBIDDEN + HOUSEKEEPERS)
 def test_whoever_takes_over_a_worker_may_not(role, action, resource):
     assert not allowed(Request(action, resource, ACCOUNT), role)
+
+
+def test_whoever_takes_over_a_worker_can_neither_make_nor_spoil_a_mark(role, keepers_role):
+    """Of a removal, so that an upload which it overtook would keep its record."""
+    mark = Marks(None, "", Pseudonyms(b"secret")).partition("Images-name/a.jpg")
+    for partition in (mark, "#reconciliation", "another-bucket/a.jpg", "Images-name-of-another/a.jpg"):
+        assert not allowed(Request("dynamodb:PutItem", TABLE, {LEADING: partition}), role), partition
+    assert allowed(Request("dynamodb:PutItem", TABLE, {LEADING: mark}), keepers_role)
+    assert allowed(Request("dynamodb:BatchGetItem", TABLE, {LEADING: mark}), role), "it reads them"
+    for partition in ("Images-name/a.jpg", "Images-name/#x/é *.jpg", "#models"):
+        assert allowed(Request("dynamodb:PutItem", TABLE, {LEADING: partition}), role), partition
 
 
 @pytest.mark.parametrize(("action", "resource"), FORBIDDEN + WORKERS)

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from handler.configuration import MEGABYTES_A_CORE
+from handler.reconciler import LAST_SECONDS
 from handler.store.erasure import MARK_DAYS
 from handler.store.record import SHARDS
+from handler.store.unrecorded import MOST_SENT
 from infra.template import TEMPLATE, read_template
 
 OPERATIONS = " ".join((TEMPLATE.parent / "docs" / "operations.md").read_text(encoding="utf-8").split())
@@ -47,6 +49,8 @@ FIGURES: dict[str, tuple[float, ...]] = {
     r"after (\d+) minutes if they die with it": (_PARAMETERS["MaxReceives"]["Default"] * HIDDEN / 60,),
     r"in the table for (\d+) days": (MARK_DAYS,),
     r"indexes have (\d+) shards": (SHARDS,),
+    r"It stops after (\d+) minutes": ((_of("Reconciler")["Timeout"] - LAST_SECONDS) / 60,),
+    r"(?:more than|sends|Each run sends up to) ([\d,]+) (?:messages wait|at most|more|were missing)": (MOST_SENT,),
     r"`#(\d+)`[,.]? or use|so on to `#(\d+)`|seq 0 (\d+)": (SHARDS - 1,),
     r"([\d,]+) MB are one vCPU": (MEGABYTES_A_CORE,),
 }

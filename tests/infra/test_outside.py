@@ -76,7 +76,12 @@ def test_the_form_of_the_docs_takes_one_image_and_nothing_larger(
     ]
 
 
-IN_A_VPC = {"SubnetIds": "subnet-1a,subnet-2b", "SecurityGroupIds": "sg-3c", "Api": "iam"}
+IN_A_VPC = {
+    "SubnetIds": "subnet-1a,subnet-2b",
+    "SecurityGroupIds": "sg-3c",
+    "Api": "iam",
+    "ReconcileSchedule": "rate(1 day)",
+}
 INTERFACES = [
     f"ec2:{action}"
     for action in (
@@ -85,12 +90,15 @@ INTERFACES = [
 ]  # fmt: skip
 """https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html"""
 
-FUNCTIONS = {"Worker": "WorkerRole", "Housekeeper": "HousekeeperRole", "ApiFunction": "ApiRole"}
+FUNCTIONS = {
+    "Worker": "WorkerRole", "Housekeeper": "HousekeeperRole", "Reconciler": "ReconcilerRole", "ApiFunction": "ApiRole",
+}  # fmt: skip
+ALL_OF_THEM = {"Api": "iam", "ReconcileSchedule": "rate(1 day)"}
 
 
 class TestInAVpc:
     def test_by_default_no_function_is_in_one_and_no_role_makes_interfaces(self):
-        made = _made(Api="iam")
+        made = _made(**ALL_OF_THEM)
         for function, role in FUNCTIONS.items():
             assert "VpcConfig" not in made[function]["Properties"]
             assert "ec2:" not in json.dumps(made[role])
@@ -117,7 +125,7 @@ class TestInAVpc:
         called = {
             action.partition(":")[0]
             for role in FUNCTIONS.values()
-            for policy in _made(Api="iam")[role]["Properties"]["Policies"]
+            for policy in _made(**ALL_OF_THEM)[role]["Properties"]["Policies"]
             for statement in policy["PolicyDocument"]["Statement"]
             for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
         }
@@ -135,6 +143,7 @@ class TestInAVpc:
             for origin in ("*", "https://*.example", "https://a.example/page", "a.example")
         ),
         ({"Notify": "everything"}, "Notify"),
+        *(({"ReconcileSchedule": text}, "ReconcileSchedule") for text in ("daily", "rate(1 day", "17 3 * * *")),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_made(endpoint: Endpoint, parameters, reason):

@@ -191,7 +191,10 @@ def _rig(endpoint: Endpoint, stack: str, folder: Path) -> Iterator[Rig]:
     cloudformation.create_stack(
         StackName=stack,
         TemplateURL=placed(endpoint, for_emulator(read_template(), image="worker:1")),
-        Parameters=[{"ParameterKey": "Api", "ParameterValue": "iam"}],
+        Parameters=[
+            {"ParameterKey": "Api", "ParameterValue": "iam"},
+            {"ParameterKey": "ReconcileSchedule", "ParameterValue": "rate(1 day)"},
+        ],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     )
     cloudformation.get_waiter("stack_create_complete").wait(
@@ -243,8 +246,14 @@ def _finds_the_record(_: Rig, told: str) -> None:
     assert "There was no time." in told
 
 
-def _sees_the_letter(_: Rig, told: str) -> None:
+def _sees_the_letter_and_why(_: Rig, told: str) -> None:
     assert '"MessageId"' in told
+    assert re.search(rf"{LESION} +failed +out_of_time", told)
+
+
+def _sees_who_is_told(_: Rig, told: str) -> None:
+    assert "LiveQueue" in told
+    assert "s3:ObjectCreated:*" in told
 
 
 def _counts_the_reason(_: Rig, told: str) -> None:
@@ -273,7 +282,8 @@ def _keeps_the_data(_: Rig, told: str) -> None:
 
 SHOWS = {
     "operations.md: Look": _finds_the_record,
-    "operations.md: Dead letters": _sees_the_letter,
+    "operations.md: Dead letters": _sees_the_letter_and_why,
+    "operations.md: Uploads without a record": _sees_who_is_told,
     "operations.md: Referrals": _counts_the_reason,
     "operations.md: Erase": _leaves_no_version,
     "operations.md: What remains after erasure": _leaves_no_record,

@@ -61,7 +61,7 @@ def test_every_alarm_has_its_runbook(template):
         for resource in template["Resources"].values()
         if resource["Type"] == "AWS::CloudWatch::Alarm"
     ]
-    assert len(suffixes) == 13
+    assert len(suffixes) == 14
     for suffix in suffixes:
         assert f"`{suffix}`" in OPERATIONS, suffix
 

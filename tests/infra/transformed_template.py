@@ -31,7 +31,7 @@ def transformed(source: dict[str, Any], **parameters: str) -> dict[str, Any]:
     """The template after SAM, which writes the parameters' values into what it transforms itself."""
     values = {name: str(parameter["Default"]) for name, parameter in source["Parameters"].items()} | parameters
     image = json.loads(json.dumps(source))
-    for function in ("Worker", "Housekeeper", "Check", "ShadowWorker", "ApiFunction"):
+    for function in ("Worker", "Housekeeper", "Reconciler", "Check", "ShadowWorker", "ApiFunction"):
         uri = f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/{function.lower()}:1"
         image["Resources"][function]["Properties"]["ImageUri"] = uri
     with pytest.MonkeyPatch.context() as patch:

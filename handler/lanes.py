@@ -1,10 +1,15 @@
-"""Puts messages into a queue: ten a call, several calls at a time, each message until SQS accepts it."""
+"""A lane from outside: what waits in it, how long a message may be tried, and the way in.
+
+Messages go in ten a call, several calls at a time, each until SQS accepts it.
+"""
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from model_layer.errors import UserError
@@ -17,6 +22,20 @@ CALLS_AT_A_TIME = 8
 ATTEMPTS = 6
 # SendMessageBatch takes 256 KiB (1 MiB since 2025). A body has about 300 bytes plus a key of at most 1,024, which
 # percent-encoding may triple: ten stay under 40 KiB.
+
+
+def waiting(sqs: Any, queue_url: str) -> int:
+    """About how many messages the queue holds that nobody works on."""
+    name = "ApproximateNumberOfMessages"
+    return int(sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=[name])["Attributes"][name])
+
+
+def longest_trial(sqs: Any, queue_url: str) -> timedelta:
+    """From a message's first receive to its move out of the lane, if every worker that takes it dies."""
+    names = ["RedrivePolicy", "VisibilityTimeout"]
+    attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)["Attributes"]
+    receives = int(json.loads(attributes["RedrivePolicy"])["maxReceiveCount"])
+    return timedelta(seconds=receives * int(attributes["VisibilityTimeout"]))
 
 
 class SendingError(UserError):

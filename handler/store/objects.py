@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
+from handler.intake.events import is_system_file
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
 PAGE = 1000  # objects; S3's own limit
@@ -77,6 +79,12 @@ def _current(item: Any) -> Current:
         uploaded_at=item["LastModified"],
         archived=item.get("StorageClass") in ARCHIVES and "RestoreExpiryDate" not in item.get("RestoreStatus", {}),
     )
+
+
+def sendable(objects: Iterable[Current], *, system_files: bool) -> list[Current]:
+    """Those that a worker would give an answer: no archived ones and, unless `system_files`, none of those."""
+    readable = (one for one in objects if not one.archived)
+    return [one for one in readable if system_files or not is_system_file(one.key, one.size)]
 
 
 def message(bucket: str, found: Current) -> str:
