@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_layer.errors import run_command
-from training.config import TINY, VGG16_CHANNELS, Config
+from training.config import TAUGHT, TINY, VGG16_CHANNELS, Config
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -42,10 +42,9 @@ def _train(options: argparse.Namespace) -> None:
     config = _config(options)
     folders = " ".join(folder.name for folder in options.data)
     command = f"make train DATA={shlex.quote(folders)} WEIGHTS={Path(options.weights).name} OUT=DIR"
-    if options.views:
-        command += f" TRAIN_OPTIONS='--views {' '.join(map(str, options.views))}'"
-    if options.without:
-        command += f" TRAIN_OPTIONS='--without {' '.join(options.without)}'"
+    extra = [("--views", options.views), ("--without", options.without), ("--taught-by", options.taught_by)]
+    if given := " ".join(f"{name} {' '.join(map(str, values))}" for name, values in extra if values):
+        command += f" TRAIN_OPTIONS={shlex.quote(given)}"
     precision = options.precision or _fastest_precision()
     manifest = train(
         options.data,
@@ -56,6 +55,7 @@ def _train(options: argparse.Namespace) -> None:
         precision=precision,
         extent=_extent(options),
         without=options.without,
+        taught_by=options.taught_by,
     )
     print(f"The bundle is {options.out / 'bundle'}: {manifest['name']} {manifest['version']}.")
 
@@ -66,7 +66,7 @@ def _pack(options: argparse.Namespace) -> None:
 
     config, cache = _config(options), options.out / "cache"
     material = Material.read(options.data, config.size, config.seed, cache)
-    jobs = jobs_of(material, options.weights, config, cache, options.leave_out or ())
+    jobs = jobs_of(material, options.weights, config, cache, options.teachers, options.leave_out or ())
     for file in pack(material, jobs, options.out / "pack", options.part * 1_000_000):
         print(f"{file.stat().st_size / 1e6:6.1f} MB  {file}")
 
@@ -125,6 +125,10 @@ def _parser() -> argparse.ArgumentParser:
         "--without", nargs="+", default=[], metavar="NAME",
         help="folders that nothing is learned from, nor from other images of their lesions; they are evaluated",
     )  # fmt: skip
+    train.add_argument(
+        "--taught-by", nargs="+", default=[], type=Path, metavar="RUN",
+        help="finished runs on the same images, whose networks take the place of the labels",
+    )  # fmt: skip
     _add_configuration(train)
     train.add_argument(
         "--lesions", type=_number, metavar="N",
@@ -136,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     pack = commands.add_parser("pack", help="write what an accelerator needs to train", allow_abbrev=False)
     _add_data(pack)
     pack.add_argument("--out", type=Path, required=True, help="the parts are written to OUT/pack")
+    pack.add_argument("--teachers", type=_number, default=0, metavar="N", help="train so many first, to teach one (0)")
     pack.add_argument("--part", type=_some, default=45, metavar="MB", help="the size of a part (45)")
     pack.add_argument(
         "--leave-out", nargs="+", action="append", metavar="NAME",
@@ -194,7 +199,6 @@ def _add_data(command: argparse.ArgumentParser) -> None:
 def _add_configuration(command: argparse.ArgumentParser) -> None:
     command.add_argument("--weights", required=True, help="'imagenet' (downloaded), a file, or 'none' with --tiny")
     command.add_argument("--no-augmentation", action="store_true", help="train on the images as they are, to compare")
-    command.add_argument("--no-teacher", action="store_true", help="learn from the labels only: a tenth of the work")
     command.add_argument("--tiny", action="store_true", help="a tiny VGG, to try the pipeline out")
     command.add_argument(
         "--backbone", help="another network of keras.applications under the same head; give its WEIGHTS"
@@ -229,16 +233,15 @@ def _extent(options: argparse.Namespace) -> Extent:
 
 def _config(options: argparse.Namespace) -> Config:
     """The run's configuration, changed by the options."""
-    config = TINY if options.tiny else Config()
+    taught = bool(getattr(options, "taught_by", None))
+    config = TINY if options.tiny else TAUGHT if taught else Config()
     if options.backbone:
         from training.network.architecture import application  # noqa: PLC0415
 
         application(options.backbone)  # an unknown name fails now, not after reading the images
-        config = replace(config, backbone=options.backbone, channels=VGG16_CHANNELS, teacher=())
+        config = replace(config, backbone=options.backbone, channels=VGG16_CHANNELS)
     if options.no_augmentation:
         config = replace(config, augmentation=0.0)
-    if options.no_teacher:
-        config = replace(config, teacher=())
     if options.seed is not None:
         config = replace(config, seed=options.seed)
     if options.views:

@@ -25,7 +25,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The defaults are those of the shipped bundle."""
+    """The defaults are those of a network that learns from labels; `TAUGHT` learns from such networks."""
 
     backbone: str = VGG16
     """One of `training.network.architecture.BACKBONES`."""
@@ -59,19 +59,15 @@ class Config:
     source_share: float = 0.1
     """The least share of the draws for each data folder."""
     stages: tuple[Stage, ...] = (
-        Stage("views of 160 pixels", views=600_000, size=160, field=(0.6, 1.05)),
-        Stage("views of 224 pixels", views=400_000, size=224, field=(0.75, 1.1)),
+        Stage("views of 160 pixels", views=512_000, size=160, field=(0.6, 1.05)),
+        Stage("views of 224 pixels", views=384_000, size=224, field=(0.75, 1.1)),
     )
-    teacher: tuple[Stage, ...] = (
-        Stage("teacher, views of 160 pixels", views=250_000, size=160, field=(0.6, 1.05)),
-        Stage("teacher, views of 224 pixels", views=250_000, size=224, field=(0.75, 1.1)),
-    )
-    """Stages of the network of VGG16's full width that teaches the pruned one; none: no teacher."""
-    taught: float = 0.7
-    """The teacher's share in the targets of the pruned network (distillation: Hinton et al. 2015)."""
     judged: int = 32_000
     """Views between two evaluations on the calibration split."""
     seed: int = 20261125
+    """Decides the splits, and with `variant` draws and views."""
+    variant: int = 0
+    """Networks that teach another one together differ in it."""
     quantisation_images: int = 64
     """Number of training images that the ranges of activations are measured on."""
     degraded: int = 25
@@ -90,11 +86,6 @@ class Config:
         }
 
     @property
-    def of_teacher(self) -> Config:
-        """The configuration of the teacher."""
-        return replace(self, channels=VGG16_CHANNELS, stages=self.teacher, teacher=())
-
-    @property
     def views(self) -> int:
         """Number of augmented images in all stages."""
         return sum(stage.views for stage in self.stages)
@@ -106,12 +97,29 @@ class Config:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Config:
         """The configuration that `as_json` gave."""
-        stages = {
-            name: tuple(Stage(**{**stage, "field": tuple(stage["field"])}) for stage in values[name])
-            for name in ("stages", "teacher")
-        }
-        return cls(**{**values, **stages, "channels": tuple(values["channels"])})
+        stages = tuple(Stage(**{**stage, "field": tuple(stage["field"])}) for stage in values["stages"])
+        return cls(**{**values, "stages": stages, "channels": tuple(values["channels"])})
 
+
+TAUGHT = replace(
+    Config(),
+    batch=32,
+    learning_rate=1e-4,
+    warm_up=1_600,
+    average=16_000,
+    mixup=1.0,
+    label_smoothing=0.0,
+    stages=(
+        Stage("views of 160 pixels", views=64_000, size=160, field=(0.6, 1.05)),
+        Stage("views of 224 pixels", views=48_000, size=224, field=(0.75, 1.1)),
+    ),
+    judged=8_000,
+)
+"""Of a network that learns from other networks' probabilities and starts from the weights of one of them.
+
+The networks know the training images nearly by heart. Half-and-half mixtures are new to them, so what they say of those
+tells more than the labels do (Beyer et al. 2022).
+"""
 
 TINY = Config(
     size=64,
@@ -123,7 +131,6 @@ TINY = Config(
     layer_decay=1.0,
     head_factor=2.0,
     average=64,
-    teacher=(),
     stages=(Stage("small views", 640, 48, (0.6, 1.05)), Stage("whole views", 640, 64, (0.75, 1.1))),
     judged=640,
     quantisation_images=8,

@@ -13,14 +13,14 @@ from training.data.dataset import ALL, LABELS
 from training.data.material import Material
 from training.data.splits import CALIBRATION, TRAIN, VALIDATION, write_splits
 from training.evaluate import Extent, evaluate
-from training.fit.bundle_writer import add_known_answer, add_quality, commit, copy_quality, machine, write_manifest
+from training.fit.bundle_writer import add_known_answer, add_quality, commit, copy_quality, write_manifest
 from training.fit.finish import finish
 from training.fit.first_weights import initial_network
 from training.fit.judge import judge, some_of_each
 from training.fit.loop import State, fit, learned
-from training.fit.run_folder import CHECKPOINTS, TEACHER, claim, identity
-from training.fit.taught import Taught
-from training.network.architecture import build, load_pretrained
+from training.fit.run_folder import CHECKPOINTS, claim, identity, teacher_digest
+from training.fit.taught import Taught, teachers_of
+from training.network.architecture import build
 from training.quality import limits, study
 from training.report.configurations import add, configuration_name, row
 from training.report.model_card import complete_bundle
@@ -44,6 +44,7 @@ def train(
     precision: str,
     extent: Extent,
     without: Sequence[str] = (),
+    taught_by: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Trains on `folders`, writes the bundle to `out`/bundle and its evaluation to `out`/evaluation.
 
@@ -51,6 +52,7 @@ def train(
     `precision` is `float32` or `mixed_bfloat16`, `extent` that of the evaluation. From the folders `without`, and from
     other images of their lesions, nothing is learned or chosen: they are evaluated. Returns the manifest.
 
+    If it is `taught_by` finished runs of the same images and seed, it starts from the weights of the first.
     An interrupted run continues from the caches and the last checkpoint under `out`.
 
     Raises:
@@ -63,23 +65,28 @@ def train(
     bundle.mkdir(parents=True, exist_ok=True)
 
     material = Material.read(folders, config.size, config.seed, out / "cache", without)
+    with _precision(precision):
+        teachers = teachers_of(taught_by, material, config)
     network, pruning_errors = initial_network(weights, material, config, out / "cache")
+    if teachers:
+        network.set_weights(teachers[0].get_weights())
     # Not earlier: a mistake in the command, such as a missing file, must not claim the folder.
-    claim(out, identity(material, weights, config))
+    claim(out, identity(material, weights, config, without, taught_by))
     write_splits(bundle / "splits.csv", material.images, material.splits.tolist())
 
-    state = _fit(network, material, weights, config, precision, out)
+    state = _fit(network, teachers, material, config, precision, out / CHECKPOINTS)
     finished = finish(network, material, config, bundle)
     training = {
         "command": command,
         "commit": code,
-        "backend": keras.backend.backend(),
+        "backend": state.backend,
         "precision": precision,
         "seconds": state.seconds,
-        "machine": machine(),
+        "machine": state.machine,
         "data": material.summary(),
         "near_duplicates_joined": material.joined,
         "pruning_errors": pruning_errors,
+        "taught_by": [teacher_digest(run) for run in taught_by],
         "licence": licence([folder.resolve().name for folder in folders]),
         "history": state.history,
         **finished.pop("figures"),
@@ -95,44 +102,31 @@ def train(
     complete_bundle(bundle, evaluation, manifest, metrics)
     validation = {name: own for name, own in metrics.items() if name != ALL}
     figures = {CALIBRATION: training["calibration_split"], VALIDATION: validation}
-    cells = row(configuration_name(config), code, config.seed, state.seconds / 60, figures)
+    cells = row(configuration_name(config, len(taught_by)), code, config.seed, state.seconds / 60, figures)
     add(out / "configurations.csv", cells)
     return manifest
 
 
-def _fit(network: keras.Model, material: Material, weights: str, config: Config, precision: str, out: Path) -> State:
-    """Trains `network` on views of any size, after its teacher if it has one."""
-    folder = out / CHECKPOINTS
-    with _precision(precision):
-        learning = build(None, len(LABELS), **config.architecture)
-        learning.set_weights(network.get_weights())
-        state = learned(learning, config, folder)
-        if state is None:
-            teacher = _teacher(material, weights, config, out) if config.teacher else None
-            state = fit(learning, _supply(material, config, teacher), _judge(material, config), config, folder)
-    network.set_weights(learning.get_weights())
-    return state
-
-
-def _teacher(material: Material, weights: str, config: Config, out: Path) -> keras.Model:
-    """The network of full width, trained."""
-    own = config.of_teacher
-    teacher = build(None, len(LABELS), **own.architecture)
-    load_pretrained(teacher, weights)
-    folder = out / TEACHER / CHECKPOINTS
-    if learned(teacher, own, folder) is None:
-        fit(teacher, _supply(material, own, None), _judge(material, own), own, folder)
-    return teacher
-
-
-def _supply(material: Material, config: Config, teacher: keras.Model | None) -> Callable[[Stage], Batches]:
-    """The views of each stage."""
+def _fit(
+    network: keras.Model,
+    teachers: Sequence[keras.Model],
+    material: Material,
+    config: Config,
+    precision: str,
+    folder: Path,
+) -> State:
+    """Trains `network` on views of any size, looking at some calibration images on the way."""
 
     def supply(stage: Stage) -> Batches:
         views = Views(material.squares, material.images, material.rows[TRAIN], len(LABELS), stage, config)
-        return Taught(views, teacher, config.taught) if teacher else views
+        return Taught(views, teachers) if teachers else views
 
-    return supply
+    with _precision(precision):
+        learning = build(None, len(LABELS), **config.architecture)
+        learning.set_weights(network.get_weights())
+        state = learned(learning, config, folder) or fit(learning, supply, _judge(material, config), config, folder)
+    network.set_weights(learning.get_weights())
+    return state
 
 
 def _judge(material: Material, config: Config) -> Callable[[keras.Model], dict[str, float]]:

@@ -188,3 +188,13 @@ def test_training_decodes_what_the_worker_would_and_refuses_what_it_would_reject
     images[2].path.write_bytes(b"not an image at all")
     with pytest.raises(TrainingError, match=r"i2\.jpg cannot be used"):
         decoded_squares(images, 32, tmp_path / "cache")
+
+
+def test_a_folder_that_is_left_out_takes_other_images_of_its_lesions_along(tmp_path):
+    """Or a network that has never seen that clinic would have seen its patients."""
+    folders = [write_labelled_folder(tmp_path / name, ("nv", "mel"), 200, seed=1) for name in ("derm", "clinic")]
+    folders.append(write_labelled_folder(tmp_path / "elsewhere", ("nv", "mel"), 200, seed=2))
+    material = Material.read(folders, 32, 0, tmp_path / "cache", without=["clinic"])
+    sources = material.sources(np.arange(len(material.images)))
+    assert {*material.splits[sources != "elsewhere"]} == {VALIDATION}
+    assert {*material.splits[sources == "elsewhere"]} == {TRAIN, CALIBRATION, VALIDATION}

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
 
 from training.accelerator.device_views import ViewOptions, views
 from training.data.sampling import systematic
 from training.fit.judge import BATCH, folder_figures
 from training.fit.loop import State, keep_learned, learner_of, rate_factor, steps_at_ends
+from training.machine import machine
 from training.network.architecture import build
 from training.progress import Progress
 
@@ -70,7 +72,8 @@ class Network:
         return np.concatenate(parts).astype(np.float64)
 
     def _logits(self, trainable: Values, others: Values, pixels: Array) -> Array:
-        return self._learner.stateless_call(trainable, others, pixels.astype(jnp.float32), training=False)[0]
+        logits: Array = self._learner.stateless_call(trainable, others, pixels.astype(jnp.float32), training=False)[0]
+        return logits
 
     def start(self) -> tuple[Values, Values, Values]:
         """Copies of the trainable values, the others, and the optimizer's."""
@@ -88,13 +91,13 @@ class Network:
         weights: list[NDArray[Any]] = self._model.get_weights()
         return weights
 
-    def step_of(self, stage: Stage, teacher: Network | None) -> Callable[..., Any]:
-        """The compiled function of one training step."""
+    def step_of(self, stage: Stage, teachers: int) -> Callable[..., Any]:
+        """The compiled function of one training step; `teachers` of the same shape take the place of the labels."""
         config, learner = self.config, self._learner
         options = ViewOptions(stage.size, stage.field, config.augmentation, config.mixup)
         keep = math.exp(-config.batch / config.average)
         rate_at = [v.path for v in learner.optimizer.variables].index(learner.optimizer._learning_rate.path)  # noqa: SLF001
-        seed = jax.random.key(config.seed)
+        seed = jax.random.fold_in(jax.random.key(config.seed), config.variant)
 
         def loss_of(trainable: Values, others: Values, pixels: Array, targets: Array) -> tuple[Array, Values]:
             logits, others = learner.stateless_call(trainable, others, pixels, training=True)
@@ -103,18 +106,18 @@ class Network:
         def step(
             values: tuple[Values, Values, Values],
             average: tuple[Values, Values],
-            taught_by: tuple[Values, Values],
+            taught_by: Sequence[tuple[Values, Values]],
             pictures: tuple[list[Array], Array],
-            rows: NDArray[np.int32],
+            rows: Array,
             number: Array,
             rate: Array,
         ) -> tuple[tuple[Values, Values, Values], tuple[Values, Values], Array]:
             trainable, others, optimizer = values
             copies, labels = pictures
             pixels, targets = views(copies, rows, labels, jax.random.fold_in(seed, number), options)
-            if teacher:
-                shares = jax.nn.softmax(teacher._logits(*taught_by, pixels))  # noqa: SLF001
-                targets = config.taught * shares + (1 - config.taught) * targets
+            if teachers:
+                shares = [jax.nn.softmax(self._logits(*each, pixels)) for each in taught_by]
+                targets = jnp.mean(jnp.stack(shares), axis=0)
             (loss, others), gradients = jax.value_and_grad(loss_of, has_aux=True)(trainable, others, pixels, targets)
             optimizer = [rate if i == rate_at else value for i, value in enumerate(optimizer)]
             trainable, optimizer = learner.optimizer.stateless_apply(optimizer, gradients, trainable)
@@ -138,25 +141,25 @@ def learn(
     draws: NDArray[np.float64],
     folder: Path,
     *,
-    teacher: tuple[Network, tuple[Values, Values]] | None,
+    taught_by: Sequence[tuple[Values, Values]],
     until: float,
 ) -> tuple[Values, Values]:
     """Trains `network` through its stages; returns the averaged values, and leaves them in `folder`.
 
-    `draws` (n,) has the probability of each image. At the time `until` (of `time.monotonic`) it stops with what it has.
+    `draws` (n,) has the probability of each image. `taught_by` are the values of networks of the same shape. At
+    the time `until` (of `time.monotonic`) it stops with what it has.
     """
     config = network.config
     folder.mkdir(parents=True, exist_ok=True)
     ends = steps_at_ends(config)
-    state = State(views=ends[-1] * config.batch)
+    state = State(views=ends[-1] * config.batch, machine=machine(), backend=keras.backend.backend())
     order = _order(draws, ends[-1], config)
     values = network.start()
     average = (list(map(jnp.copy, values[0])), list(map(jnp.copy, values[1])))
-    teaching, taught_by = teacher or (None, ([], []))
     judged_every, losses = max(1, config.judged // config.batch), []
     began = kept = time.monotonic()
     for stage, end in zip(config.stages, ends, strict=True):
-        step = network.step_of(stage, teaching)
+        step = network.step_of(stage, len(taught_by))
         with Progress(stage.name, (end - state.step) * config.batch) as progress:
             while state.step < end and time.monotonic() < until:
                 rate = jnp.float32(config.learning_rate * rate_factor(state.step, config))
@@ -183,7 +186,9 @@ def _order(draws: NDArray[np.float64], steps: int, config: Config) -> NDArray[np
     """(steps, batch) images of each step. A pass is one systematic draw, as in `training.data.batches`."""
     a_pass = max(1, int(np.count_nonzero(draws)) // config.batch) * config.batch
     passes = -(-steps * config.batch // a_pass)
-    drawn = [systematic(draws, a_pass, np.random.default_rng((config.seed, 0, i))) for i in range(passes)]
+    drawn = [
+        systematic(draws, a_pass, np.random.default_rng((config.seed, config.variant, 0, i))) for i in range(passes)
+    ]
     return np.concatenate(drawn).astype(np.int32)[: steps * config.batch].reshape(steps, config.batch)
 
 
@@ -201,15 +206,15 @@ def _halves(weights: Sequence[NDArray[Any]]) -> list[NDArray[np.float16]]:
     return [values.astype(np.float16) for values in weights]
 
 
-def compile_only(network: Network, pictures: Pictures, teacher: Network | None, steps: int) -> None:
+def compile_only(network: Network, pictures: Pictures, teachers: int, steps: int) -> None:
     """Compiles each stage's step and prints how long a step takes once it is compiled."""
     config = network.config
     rows = np.arange(config.batch, dtype=np.int32)
     for stage in config.stages:
         values = network.start()
         average = (list(map(jnp.copy, values[0])), list(map(jnp.copy, values[1])))
-        taught_by = teacher.start()[:2] if teacher else ([], [])
-        step = network.step_of(stage, teacher)
+        taught_by = [network.start()[:2] for _ in range(teachers)]
+        step = network.step_of(stage, teachers)
         began = time.monotonic()
         for number in range(steps + 1):
             images = (pictures.copies, pictures.targets)

@@ -15,12 +15,12 @@ import numpy as np
 from PIL import Image
 
 from training.accelerator.names import IMAGES, INDEX, PLAN, WEIGHTS
+from training.config import TAUGHT
 from training.data.dataset import LABELS
 from training.data.sampling import draw_probabilities
 from training.data.splits import CALIBRATION, TRAIN
 from training.fit.first_weights import initial_network
 from training.fit.judge import some_of_each
-from training.fit.run_folder import TEACHER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,24 +42,23 @@ class Job:
     config: Config
     weights: list[NDArray[np.float32]]
     """The first weights, as `keras.Model.get_weights` gives them."""
-    teacher: str = ""
-    """Name of an earlier job whose network teaches this one."""
+    teachers: tuple[str, ...] = ()
+    """Names of earlier jobs whose networks teach this one."""
     without: tuple[str, ...] = ()
     """Data folders that it must not learn from, nor from other photographs of their lesions."""
 
 
 def jobs_of(
-    material: Material, weights: str, config: Config, cache: Path, left_out: Sequence[Sequence[str]]
+    material: Material, weights: str, config: Config, cache: Path, teachers: int, left_out: Sequence[Sequence[str]]
 ) -> list[Job]:
-    """The teacher, the network that it teaches, the same network untaught, and untaught without each of `left_out`."""
+    """The network, after its teachers if it has some, and one without each of `left_out`."""
     first = initial_network(weights, material, config, cache)[0].get_weights()
-    alone = replace(config, teacher=())
-    own = [Job("untaught", alone, first)]
-    own += [Job(f"without-{'-'.join(folders)}", alone, first, without=tuple(folders)) for folders in left_out]
-    if not config.teacher:
-        return own
-    teacher = initial_network(weights, material, config.of_teacher, cache)[0].get_weights()
-    return [Job(TEACHER, config.of_teacher, teacher), Job("network", config, first, TEACHER), *own]
+    jobs = [Job(f"teacher-{i + 1}", replace(config, variant=i), first) for i in range(teachers)]
+    names = tuple(job.name for job in jobs)
+    jobs.append(
+        Job("network", replace(TAUGHT, seed=config.seed), first, names) if names else Job("network", config, first)
+    )
+    return jobs + [Job(f"without-{'-'.join(some)}", config, first, without=tuple(some)) for some in left_out]
 
 
 def pack(material: Material, jobs: Sequence[Job], out: Path, part_bytes: int) -> list[Path]:
@@ -80,7 +79,7 @@ def pack(material: Material, jobs: Sequence[Job], out: Path, part_bytes: int) ->
         halves: dict[str, Any] = {f"{i:03}": values.astype(np.float16) for i, values in enumerate(job.weights)}
         np.savez(out / kept[job.name], **halves)
     plan = [
-        {"name": job.name, "config": job.config.as_json(), "teacher": job.teacher, "weights": kept[job.name]}
+        {"name": job.name, "config": job.config.as_json(), "teachers": job.teachers, "weights": kept[job.name]}
         for job in jobs
     ]
     np.savez(out / INDEX, **index)

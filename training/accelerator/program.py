@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from training.accelerator.learn import Network, Pictures, compile_only, learn, with_views
+from training.accelerator.learn import Network, Pictures, Values, compile_only, learn, with_views
 from training.accelerator.names import INDEX, PLAN, images_of
 from training.accelerator.spoil import COPIES, decoded, read_files, spoiled_copies
 from training.config import Config
@@ -28,8 +28,7 @@ def run(options: argparse.Namespace) -> int:
     """Runs it with the options of `training.accelerator.__main__`; returns the exit status."""
     began = time.monotonic()
     if options.cache:
-        jax.config.update("jax_compilation_cache_dir", str(options.cache))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+        jax.config.update("jax_compilation_cache_dir", str(options.cache))  # type: ignore[no-untyped-call]
     print(f"{jax.devices()}, Keras {keras.version()} on {keras.backend.backend()}, JAX {jax.__version__}", flush=True)
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
 
@@ -39,18 +38,19 @@ def run(options: argparse.Namespace) -> int:
     size = chosen[0][1].size
     pictures = _blank(index, size) if options.compile_only else _pictures(options.pack, index, chosen[0][1])
     print(f"{time.monotonic() - began:.0f} s: {len(index['labels']):,} images are ready", flush=True)
-    learned: dict[str, Any] = {}
-    networks: dict[str, Network] = {}
+    learned: dict[str, tuple[Values, Values]] = {}
     for job, config in chosen:
-        name = job["name"]
+        name, teachers = job["name"], job["teachers"]
         print(f"{time.monotonic() - began:.0f} s: {name}, {config.views:,} views", flush=True)
-        networks[name] = Network(config, pictures.targets.shape[1], _weights(options.pack / job["weights"]))
+        network = Network(config, pictures.targets.shape[1], _weights(options.pack / job["weights"]))
         if options.compile_only:
-            compile_only(networks[name], pictures, networks.get(job["teacher"]), options.compile_only)
+            compile_only(network, pictures, len(teachers), options.compile_only)
             continue
-        teacher = (networks[job["teacher"]], learned[job["teacher"]]) if job["teacher"] else None
+        taught_by = [learned[teacher] for teacher in teachers]
+        if taught_by:
+            network.weights(taught_by[0])  # it starts where its first teacher ended
         draws, out, until = index[f"draws-{name}"], options.out / name, began + options.seconds
-        learned[name] = learn(networks[name], pictures, draws, out, teacher=teacher, until=until)
+        learned[name] = learn(network, pictures, draws, out, taught_by=taught_by, until=until)
     print(f"{time.monotonic() - began:.0f} s: done", flush=True)
     return 0
 

@@ -52,10 +52,12 @@ class Views:
         number, position = divmod(step, self._steps)
         # Each pass over the data is one systematic draw, so no image waits much longer than another for its turn.
         order = systematic(
-            self._probabilities, self._steps * config.batch, np.random.default_rng((config.seed, 0, number))
+            self._probabilities,
+            self._steps * config.batch,
+            np.random.default_rng((config.seed, config.variant, 0, number)),
         )
         chosen = order[position * config.batch : (position + 1) * config.batch]
-        rng = np.random.default_rng((config.seed, 1, step))
+        rng = np.random.default_rng((config.seed, config.variant, 1, step))
         size, field = self._stage.size, self._stage.field
         squares = (self._squares[i] for i in self._indices[chosen])
         views = np.stack([augmented(square, size, field, rng, config.augmentation) for square in squares])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
     from training.data.dataset import LabelledImage
 
+_CLEAN = multiprocessing.get_context("spawn")
+"""Starts processes anew: a copy of this one could wait for ever for a thread of TensorFlow's that it lacks."""
+
 
 @dataclass(frozen=True)
 class Material:
@@ -41,6 +45,8 @@ class Material:
     """Indices of each split's images."""
     digest: str
     """SHA-256 over all names, labels and pixels."""
+    without: tuple[str, ...]
+    """Data folders that are in the validation split, with all other images of their lesions and patients."""
     related: Sequence[tuple[str, ...]]
     """For each image, the data folders that have an image of its lesion or patient, its own among them."""
     joined: dict[str, int]
@@ -52,7 +58,7 @@ class Material:
     ) -> Material:
         """Reads, decodes and splits the images of `folders`.
 
-        Images of the folders `without`, and all others of the same lesions and patients, are in the validation split.
+        Images of the folders `without` are in the validation split, with all others of their lesions and patients.
 
         Raises:
             TrainingError: the data cannot be used.
@@ -75,7 +81,7 @@ class Material:
                 f"{CROSS_VALIDATION}: give more images."
             )
         print(", ".join(f"{name} {len(members):,}" for name, members in rows.items()))
-        return cls(images, squares, splits, rows, digest, related, _joined(images, pairs))
+        return cls(images, squares, splits, rows, digest, tuple(without), related, _joined(images, pairs))
 
     def labels(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """(len(rows),) indices into `LABELS`."""
@@ -140,7 +146,7 @@ def _decode_all(images: Sequence[LabelledImage], size: int, file: Path) -> None:
     shape = (len(images), size, size, 3)
     squares = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
     jobs = [(image.path, size) for image in images]
-    with Progress("decoding", len(images)) as progress, ProcessPoolExecutor() as pool:
+    with Progress("decoding", len(images)) as progress, ProcessPoolExecutor(mp_context=_CLEAN) as pool:
         for index, square in enumerate(pool.map(_decode_file, jobs, chunksize=64)):
             if isinstance(square, str):
                 pool.shutdown(wait=False, cancel_futures=True)

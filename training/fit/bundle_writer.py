@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-import platform
 import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_layer import Classifier, available_cores
+from model_layer import Classifier
 from model_layer.bundle import MANIFEST_SCHEMA
 from model_layer.known_answer import known_answer
 
@@ -110,19 +108,3 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return described.stdout.strip()
-
-
-def machine() -> str:
-    """The machine's processor or accelerator, in words."""
-    import keras  # noqa: PLC0415 (only training has it)
-
-    cores = available_cores()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="ignore").splitlines()
-        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    if keras.backend.backend() == "jax":
-        device = importlib.import_module("jax").devices()[0]
-        model = f"{device.device_kind} beside {model}"
-    return f"{cores} cores of {model}"

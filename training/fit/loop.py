@@ -21,7 +21,8 @@ import keras
 import numpy as np
 
 from training.errors import TrainingError
-from training.fit.run_folder import STATE
+from training.fit.run_folder import LEARNED, STATE
+from training.machine import machine
 from training.network.architecture import LOGITS, block_of
 from training.progress import Progress
 
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
 CHECKPOINT_SECONDS = 300.0
 AVERAGED_EVERY = 4
 """Steps between two updates of the average, which spans thousands of steps."""
-CHECKPOINT, LEARNED = "checkpoint.npz", "learned.npz"
-"""The progress of a run; what it leaves at its end."""
+CHECKPOINT = "checkpoint.npz"
 
 
 _OF_ANOTHER = "The checkpoint in {} is of another network: give the command that started it, or another OUT."
@@ -60,6 +60,8 @@ class State:
     """Views seen so far."""
     views: int = 0
     """Views in all stages."""
+    machine: str = ""
+    backend: str = ""
     seconds: float = 0.0
     """Time spent training, including earlier calls."""
     losses: list[float] = field(default_factory=list)
@@ -100,6 +102,7 @@ def fit(
     learner = learner_of(model, config)
     state, average = _resumed(model, learner, folder / CHECKPOINT) or (State(), model.get_weights())
     ends = steps_at_ends(config)
+    state.machine, state.backend = machine(), keras.backend.backend()
     state.views, judged_every = ends[-1] * config.batch, max(1, config.judged // config.batch)
     keep = math.exp(-AVERAGED_EVERY * config.batch / config.average)
     for stage, end in zip(config.stages, ends, strict=True):
@@ -137,22 +140,27 @@ def learned(model: keras.Model, config: Config, folder: Path) -> State | None:
     Raises:
         TrainingError: they are of another network.
     """
+    found = read_learned(folder)
+    if found is None or found[1].seen < steps_at_ends(config)[-1] * config.batch:
+        return None
+    try:
+        model.set_weights(found[0])
+    except ValueError:
+        raise TrainingError(_OF_ANOTHER.format(folder)) from None
+    return found[1]
+
+
+def read_learned(folder: Path) -> tuple[list[NDArray[np.float32]], State] | None:
+    """The weights and the state of a finished run; None if `folder` has none."""
     if not (folder / LEARNED).exists():
         return None
     with np.load(folder / LEARNED) as kept:
         weights = [kept[name].astype(np.float32) for name in sorted(set(kept.files) - {"state"})]
-        state = State(**json.loads(str(kept["state"])))
-    if state.seen < steps_at_ends(config)[-1] * config.batch:
-        return None
-    try:
-        model.set_weights(weights)
-    except ValueError:
-        raise TrainingError(_OF_ANOTHER.format(folder)) from None
-    return state
+        return weights, State(**json.loads(str(kept["state"])))
 
 
 def keep_learned(folder: Path, weights: Sequence[NDArray[Any]], state: State) -> None:
-    """Writes what `learned` reads."""
+    """Writes what `read_learned` reads."""
     arrays: dict[str, Any] = {f"{i:03}": values for i, values in enumerate(weights)}
     text = json.dumps(vars(state), indent=1)
     partial = folder / f"partial-{LEARNED}"

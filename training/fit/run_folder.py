@@ -18,25 +18,45 @@ import numpy as np
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from training.config import Config
     from training.data.material import Material
 
 FILE = "run.json"
-CHECKPOINTS, STATE = "checkpoints", "state.json"
-"""A folder with the checkpoints of the training loop, and in it the loop's state as JSON."""
-TEACHER = "teacher"
-"""The folder of the teacher's run, within the run's own."""
+CHECKPOINTS, STATE, LEARNED = "checkpoints", "state.json", "learned.npz"
+"""A folder with the checkpoints of the training loop; in it the loop's state as JSON, and what is left at the end."""
 
 
-def identity(material: Material, weights: str, config: Config) -> dict[str, Any]:
+def identity(
+    material: Material, weights: str, config: Config, without: Sequence[str], taught_by: Sequence[Path]
+) -> dict[str, Any]:
     """What must not change between two calls with the same folder. Stages may: a run may be given more views later."""
     file = Path(weights)
     return {
         "images": material.digest,
         "seed": config.seed,
-        "weights": hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else weights,
+        "without": sorted(without),
+        "weights": _digest(file) if file.is_file() else weights,
+        "taught_by": [teacher_digest(run) for run in taught_by],
         "options": json.loads(json.dumps([config.architecture, config.size, config.augmentation, config.batch])),
     }
+
+
+def teacher_digest(run: Path) -> str:
+    """SHA-256 of what a finished run learned.
+
+    Raises:
+        TrainingError: it is not finished.
+    """
+    file = run / CHECKPOINTS / LEARNED
+    if not file.is_file():
+        raise TrainingError(f"{run} holds no finished training run.")
+    return _digest(file)
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def claim(out: Path, own: dict[str, Any]) -> None:

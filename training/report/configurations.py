@@ -30,12 +30,13 @@ def row(
     return cells
 
 
-def configuration_name(config: Config) -> str:
+def configuration_name(config: Config, teachers: int = 0) -> str:
     """The configuration in one line."""
     share = sum(config.channels) / sum(VGG16_CHANNELS)
     pruned = f", pruned to {share:.0%} of its channels" if share < 1 else ""
     augmentation = "" if config.augmentation == 1 else f", augmentation {config.augmentation:g}"
-    return f"{config.backbone}{pruned}, all layers, {config.views:,} fresh views{augmentation}"
+    taught = f", taught by {teachers}" if teachers else ""
+    return f"{config.backbone}{pruned}, all layers, {config.views:,} fresh views{augmentation}{taught}"
 
 
 def add(file: Path, cells: dict[str, Any]) -> None:
