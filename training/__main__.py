@@ -1,4 +1,4 @@
-"""`python -m training train|status|evaluate|quality|unlike|complete`: parses the command line and calls.
+"""`python -m training train|pack|status|evaluate|quality|unlike|shortcuts|complete`: parses the command line and calls.
 
 `make train`, `make evaluate` and `make quality` run this.
 """
@@ -104,6 +104,13 @@ def _unlike(options: argparse.Namespace) -> None:
     print(f"Written: {options.out / 'unlike.csv'} and unlikeness_scores.csv beside it.")
 
 
+def _shortcuts(options: argparse.Namespace) -> None:
+    from training.shortcuts import shortcuts  # noqa: PLC0415
+
+    shortcuts(options.data, options.bundle, options.out)
+    print(f"Written: {options.out / 'shortcuts.csv'}.")
+
+
 def _complete(options: argparse.Namespace) -> None:
     from training.report.model_card import complete_bundle  # noqa: PLC0415
 
@@ -117,37 +124,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    train = commands.add_parser("train", help="train a model bundle on labelled images", allow_abbrev=False)
-    _add_data(train)
-    train.add_argument("--out", type=Path, required=True, help="the bundle is written to OUT/bundle")
-    train.add_argument("--precision", choices=["float32", "mixed_bfloat16"], help="default: by the processor")
-    train.add_argument(
-        "--without", nargs="+", default=[], metavar="NAME",
-        help="folders that nothing is learned from, nor from other images of their lesions; they are evaluated",
-    )  # fmt: skip
-    train.add_argument(
-        "--taught-by", nargs="+", default=[], type=Path, metavar="RUN",
-        help="finished runs on the same images, whose networks take the place of the labels",
-    )  # fmt: skip
-    _add_configuration(train)
-    train.add_argument(
-        "--lesions", type=_number, metavar="N",
-        help="lesions of each class and folder to degrade for limits of image quality (25; 0: none)",
-    )  # fmt: skip
-    _add_extent(train)
-    train.set_defaults(run=_train)
-
-    pack = commands.add_parser("pack", help="write what an accelerator needs to train", allow_abbrev=False)
-    _add_data(pack)
-    pack.add_argument("--out", type=Path, required=True, help="the parts are written to OUT/pack")
-    pack.add_argument("--teachers", type=_number, default=0, metavar="N", help="train so many first, to teach one (0)")
-    pack.add_argument("--part", type=_some, default=45, metavar="MB", help="the size of a part (45)")
-    pack.add_argument(
-        "--leave-out", nargs="+", action="append", metavar="NAME",
-        help="also a network that learns nothing from these folders; may be given several times",
-    )  # fmt: skip
-    _add_configuration(pack)
-    pack.set_defaults(run=_pack)
+    _add_train(commands)
+    _add_pack(commands)
 
     status = commands.add_parser("status", help="show the progress of a run", allow_abbrev=False)
     status.add_argument("folder", type=Path, metavar="DIR", help="the run's OUT")
@@ -183,6 +161,13 @@ def _parser() -> argparse.ArgumentParser:
     unlike.add_argument("--images", type=_some, default=500, metavar="N", help="real images of each folder (500)")
     unlike.set_defaults(run=_unlike)
 
+    shortcuts = commands.add_parser(
+        "shortcuts", help="guess the collection of an image from the network's features", allow_abbrev=False
+    )
+    _add_data(shortcuts)
+    _add_bundle_and_out(shortcuts)
+    shortcuts.set_defaults(run=_shortcuts)
+
     complete = commands.add_parser(
         "complete", help="copy an evaluation's figures into its bundle and rewrite the card", allow_abbrev=False
     )
@@ -190,6 +175,42 @@ def _parser() -> argparse.ArgumentParser:
     complete.add_argument("--evaluation", type=Path, required=True, help="the OUT of `evaluate` for this bundle")
     complete.set_defaults(run=_complete)
     return parser
+
+
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    train = commands.add_parser("train", help="train a model bundle on labelled images", allow_abbrev=False)
+    _add_data(train)
+    train.add_argument("--out", type=Path, required=True, help="the bundle is written to OUT/bundle")
+    train.add_argument("--precision", choices=["float32", "mixed_bfloat16"], help="default: by the processor")
+    train.add_argument(
+        "--without", nargs="+", default=[], metavar="NAME",
+        help="folders that nothing is learned from, nor from other images of their lesions; they are evaluated",
+    )  # fmt: skip
+    train.add_argument(
+        "--taught-by", nargs="+", default=[], type=Path, metavar="RUN",
+        help="finished runs on the same images, whose networks take the place of the labels",
+    )  # fmt: skip
+    _add_configuration(train)
+    train.add_argument(
+        "--lesions", type=_number, metavar="N",
+        help="lesions of each class and folder to degrade for limits of image quality (25; 0: none)",
+    )  # fmt: skip
+    _add_extent(train)
+    train.set_defaults(run=_train)
+
+
+def _add_pack(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    pack = commands.add_parser("pack", help="write what an accelerator needs to train", allow_abbrev=False)
+    _add_data(pack)
+    pack.add_argument("--out", type=Path, required=True, help="the parts are written to OUT/pack")
+    pack.add_argument("--teachers", type=_number, default=0, metavar="N", help="train so many first, to teach one (0)")
+    pack.add_argument("--part", type=_some, default=45, metavar="MB", help="the size of a part (45)")
+    pack.add_argument(
+        "--leave-out", nargs="+", action="append", metavar="NAME",
+        help="also a network that learns nothing from these folders; may be given several times",
+    )  # fmt: skip
+    _add_configuration(pack)
+    pack.set_defaults(run=_pack)
 
 
 def _add_data(command: argparse.ArgumentParser) -> None:

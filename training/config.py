@@ -110,8 +110,8 @@ TAUGHT = replace(
     mixup=1.0,
     label_smoothing=0.0,
     stages=(
-        Stage("views of 160 pixels", views=64_000, size=160, field=(0.6, 1.05)),
-        Stage("views of 224 pixels", views=48_000, size=224, field=(0.75, 1.1)),
+        Stage("views of 160 pixels", views=48_000, size=160, field=(0.6, 1.05)),
+        Stage("views of 224 pixels", views=40_000, size=224, field=(0.75, 1.1)),
     ),
     judged=8_000,
 )

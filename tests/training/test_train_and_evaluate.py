@@ -154,3 +154,26 @@ def test_a_folder_of_one_class_is_judged_by_what_it_can_show():
     own = logit_figures(np.eye(8)[truth[4:]], truth[4:])
     assert own["macro_auc"] is None
     assert row("a name", "c", 1, 2.0, {"calibration": {"melanomas": own}})["calibration melanomas macro_auc"] == ""
+
+
+def test_shortcuts_need_a_label_that_two_collections_of_one_kind_share(trained, folders, tmp_path, capsys):
+    command = ["shortcuts", "--data", *map(str, folders), "--bundle", str(trained / "bundle")]
+    assert main([*command, "--out", str(tmp_path)]) == 1
+    assert "in two of the folders that show one kind of image" in capsys.readouterr().err
+
+
+def test_a_probe_tells_collections_apart_by_what_it_is_given_and_not_by_lesions_it_knows():
+    from training.data.dataset import LabelledImage
+    from training.shortcuts import told_apart
+
+    rng = np.random.default_rng(0)
+    images = [
+        LabelledImage(source, "clinical", f"{source}{i}", None, 0, f"{source}{i // 4}", ())
+        for source in ("here", "there")
+        for i in range(80)
+    ]
+    from_here = np.array([[float(image.source == "here")] for image in images])
+    # Every lesion has features of its own: a probe that saw three of its images would know where the fourth is from.
+    of_lesion = np.repeat(rng.normal(size=(40, 8)), 4, axis=0)
+    assert told_apart(np.hstack([of_lesion, 5 * from_here]), images) > 0.95
+    assert told_apart(of_lesion, images) < 0.7
