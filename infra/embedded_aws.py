@@ -37,7 +37,7 @@ SAVE_SECONDS = 300.0  # for an emulator that writes its state at the end: a tabl
 # Variables that the emulator inherits. It reads dozens of others (state folders, init scripts, listening addresses,
 # Docker), and a clean start needs none of them.
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
-_SERVICES = "s3,sqs,dynamodb,cloudformation,iam,sts,lambda,logs,kms,sns,monitoring,secretsmanager,dynamodbstreams"
+_SERVICES = "s3,sqs,dynamodb,cloudformation,iam,sts,lambda,logs,kms,sns,monitoring,secretsmanager,dynamodbstreams,ecr"
 
 
 class EmulatorError(UserError):

@@ -121,7 +121,12 @@ def fixed() -> list[Line]:
             f"{facts.queues_polled()} queues, {facts.POLLERS} long polls of {facts.POLL_SECONDS} s on each",
         ),
         Line("Secrets Manager", 1, "secret_month", "the secret that names images in logs and marks"),
-        Line("ECR, the worker's image", facts.IMAGE_GB, "ecr_gb_month", "a version, assumed"),
+        Line(
+            "ECR, the functions' images",
+            facts.repositories() * facts.IMAGE_GB,
+            "ecr_gb_month",
+            f"{facts.repositories()} repositories, with one version of {facts.IMAGE_GB} GB (assumed) in each",
+        ),
     ]
 
 

@@ -22,7 +22,7 @@ POLLERS = 5
 """Long polls that Lambda keeps open on an idle queue, says its page on SQS."""
 POLL_SECONDS = 20
 IMAGE_GB = 0.5
-"""Of one version of the worker's image in the registry, compressed; `aws ecr describe-images` knows yours."""
+"""Of one version of a function's image in the registry, compressed; `aws ecr describe-images` knows yours."""
 MONTH_DAYS = 30
 GB = 2**30
 FULL_VGG16 = (
@@ -152,6 +152,11 @@ def _unconditional(kind: str) -> dict[str, Any]:
     return {
         name: each["Properties"] for name, each in resources.items() if each["Type"] == kind and "Condition" not in each
     }
+
+
+def repositories() -> int:
+    """Of images, in ECR: `sam deploy` makes one for each function, also where the function's condition is false."""
+    return sum(each["Properties"].get("PackageType") == "Image" for each in _template()["Resources"].values())
 
 
 def retention_days(queue: str) -> int:

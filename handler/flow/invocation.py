@@ -76,11 +76,18 @@ def each_within(
 ) -> Iterator[tuple[_Item, _Result | Exception]]:
     """Calls `call(item)` for each item, `threads` at a time, and yields its result or exception, in order.
 
-    A call that has not ended after `seconds` is left to itself; its exception is a TimeoutError.
+    After `seconds` no call begins, and one that has not ended is left to itself; the exception of both is a
+    TimeoutError.
     """
     end = time.monotonic() + seconds
+
+    def begin(item: _Item) -> _Result:
+        if time.monotonic() >= end:
+            raise TimeoutError
+        return call(item)
+
     with Threads(threads, "within") as pool:
-        pending = [(item, pool.submit(call, item)) for item in items]
+        pending = [(item, pool.submit(begin, item)) for item in items]
         for item, future in pending:
             try:
                 yield item, future.result(max(0.0, end - time.monotonic()))
@@ -90,8 +97,6 @@ def each_within(
 
 def within(seconds: float, call: Callable[[], _Result]) -> _Result:
     """The result of `call()`; raises TimeoutError after `seconds`, or at once if there are none."""
-    if not seconds:
-        raise TimeoutError
     ((_, result),) = each_within(seconds, lambda _: call(), [None], 1)
     if isinstance(result, Exception):
         raise result

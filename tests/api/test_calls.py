@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sample_images import jpeg
@@ -15,9 +16,8 @@ from handler.store.precedence import enter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import httpx
-
     from api.settings import Settings
+    from infra.stack import Stack
 
 GRANTED = {
     "HeadObject",
@@ -34,16 +34,16 @@ GRANTED = {
 
 
 @pytest.fixture
-def calls(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, bool]]:
-    """Operation, and whether it names a version; of every client that is made from now on."""
-    made: set[tuple[str, bool]] = set()
+def calls(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
+    """Operation and parameters, of every client that is made from now on."""
+    made: list[tuple[str, dict[str, Any]]] = []
     real = aws.client
 
     def watched(service: str, given: object) -> object:
         client = real(service, given)
         client.meta.events.register(
             "provide-client-params.*.*",
-            lambda params, model, **_: made.add((model.name, "VersionId" in params)) and None,
+            lambda params, model, **_: made.append((model.name, params)),
         )
         return client
 
@@ -51,7 +51,7 @@ def calls(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> set[tuple[str,
     return made
 
 
-def test_the_service_calls_what_its_role_allows(calls, settings, client: httpx.Client, work: Callable[[], object]):
+def test_the_service_calls_what_its_role_allows(calls, settings, stack: Stack, work: Callable[[], object]):
     from running import running
 
     from api.app import create_app
@@ -60,14 +60,20 @@ def test_the_service_calls_what_its_role_allows(calls, settings, client: httpx.C
         image = put(watched, jpeg(9))
         work()
         # So that there are two models to tell apart, whatever label the image got.
-        enter(aws.client("dynamodb", settings.worker), settings.table, "9.9")
+        enter(stack.endpoint.client("dynamodb"), settings.table, "9.9")
         for path in ("/v1/prediction", "/v1/preview"):
             assert watched.get(path, params={"image": image}).status_code == 200
         for question in ({}, {"label": "mel"}, {"status": "failed"}, {"status": "referred"}):
             assert watched.get("/v1/predictions", params=question).status_code == 200
         assert watched.delete("/v1/prediction", params={"image": image}).status_code == 202
     assert {name for name, _ in calls} == GRANTED
-    assert ("DeleteObject", False) not in calls, "only versions are deleted: s3:DeleteObjectVersion"
+    deleted = [parameters for name, parameters in calls if name == "DeleteObject"]
+    assert all("VersionId" in parameters for parameters in deleted), "only versions: s3:DeleteObjectVersion"
+    # The partitions of the table that it writes to, which its role is held to.
+    written = {parameters["Item"]["image"]["S"] for name, parameters in calls if name == "PutItem"}
+    erased = {parameters["Key"]["image"]["S"] for name, parameters in calls if name == "DeleteItem"}
+    assert all(re.fullmatch("#[0-9a-f]{64}", partition) for partition in written), "marks only"
+    assert erased == {image}
 
 
 def test_no_request_has_to_make_a_client(settings, monkeypatch: pytest.MonkeyPatch):

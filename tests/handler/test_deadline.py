@@ -11,7 +11,7 @@ from s3_events import Put, handed_back, queue_event, record
 from sample_images import jpeg
 from worker_rig import Context, Countdown, answer, states
 
-from handler.flow.invocation import Invocation
+from handler.flow.invocation import Invocation, each_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +28,23 @@ def test_it_never_counts_below_zero():
     invocation = Invocation(lambda: next(left))
     assert invocation.seconds_to_begin() == 0
     assert invocation.seconds_to_finish() == 0
+
+
+@pytest.mark.parametrize(("seconds", "may_begin"), [(0, set()), (0.05, {0})])
+def test_no_call_begins_when_the_time_is_over(seconds, may_begin):
+    """Otherwise it would do what its caller reports as not done."""
+    begun, end = set(), threading.Event()
+
+    def call(item):
+        begun.add(item)
+        end.wait(10)
+
+    calls = each_within(seconds, call, range(3), 1)
+    results = [next(calls) for _ in range(3)]
+    end.set()
+    time.sleep(0.1)  # the thread is free, and `calls` is not closed yet
+    assert [(item, type(result)) for item, result in results] == [(n, TimeoutError) for n in range(3)]
+    assert begun <= may_begin
 
 
 def test_what_was_begun_is_finished_and_the_rest_is_handed_back(rig, bucket, table):

@@ -151,8 +151,10 @@ def test_a_message_for_which_there_is_no_time_comes_again(house, bucket, table):
     put = bucket.put("a.jpg", jpeg(1))
     sent(house, put)
     assert len(house.clean(Countdown(0))) == 1
+    assert (states(table), house.buried()) == ({}, []), "nothing of it was begun"
     assert house.clean() == []
     assert states(table) == {"a.jpg": "failed"}
+    assert len(house.buried()) == 1
 
 
 def test_switched_off_removals_are_done_and_records_stay(make_house, bucket, table):

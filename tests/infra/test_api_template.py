@@ -9,6 +9,8 @@ import pytest
 from policy_simulator import Request, allowed
 from transformed_template import default_template, resolved
 
+from handler.pseudonyms import Pseudonyms
+from handler.store.erasure import Marks
 from infra.template import read_template
 
 NONE = {}
@@ -17,6 +19,8 @@ JWT = {"Api": "jwt", "ApiJwtIssuer": "https://issuer.example", "ApiJwtAudience":
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/0a1b"
 BUCKET = "arn:aws:s3:::Images-name"
 TABLE = "arn:aws:dynamodb:eu-central-1:123456789012:table/Predictions-name"
+LEADING = "dynamodb:LeadingKeys"
+MARK = Marks(None, "", Pseudonyms(b"secret")).partition("Images-name/a.jpg")
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +134,15 @@ def test_the_role_allows_nothing_else(template):
         for action in (statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]])
     }
     assert granted - own == {action for action, _ in NEEDED}
+
+
+def test_it_writes_marks_only_and_deletes_records_only(template):
+    """tests/api/test_calls.py has what the service really writes and deletes."""
+    role, record = _role(template), "Images-name/uploads/a.jpg"
+    for action, own in (("PutItem", MARK), ("DeleteItem", record)):
+        for partition in (MARK, record, "another-bucket/a.jpg", "#models", "#reconciliation"):
+            request = Request(f"dynamodb:{action}", TABLE, {LEADING: partition})
+            assert allowed(request, role) is (partition == own), request
 
 
 @pytest.mark.parametrize(("action", "resource"), FORBIDDEN)

@@ -377,6 +377,15 @@ def test_whoever_takes_over_a_worker_can_neither_make_nor_spoil_a_mark(role, kee
         assert allowed(Request("dynamodb:PutItem", TABLE, {LEADING: partition}), role), partition
 
 
+def test_whoever_takes_over_a_housekeeper_takes_no_mark_back_and_spoils_no_list(keepers_role):
+    mark = Marks(None, "", Pseudonyms(b"secret")).partition("Images-name/a.jpg")
+    own, others = "Images-name/a.jpg", ("another-bucket/a.jpg", "#models", "#reconciliation")
+    for action, allows in (("PutItem", {own, mark}), ("DeleteItem", {own})):
+        for partition in (own, mark, *others):
+            request = Request(f"dynamodb:{action}", TABLE, {LEADING: partition})
+            assert allowed(request, keepers_role) is (partition in allows), request
+
+
 @pytest.mark.parametrize(("action", "resource"), FORBIDDEN + WORKERS)
 def test_nor_may_a_housekeeper(keepers_role, action, resource):
     assert not allowed(Request(action, resource, ACCOUNT), keepers_role)

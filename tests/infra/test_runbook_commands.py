@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import itertools
+import json
 import os
 import re
 import shutil
@@ -50,8 +51,7 @@ _numbers = itertools.count(1)
 NOT_OFFERED = {
     "sqs start-message-move-task": "the emulator has no redrive",
     "sqs list-message-move-tasks": "the emulator has no redrive",
-    "ecr put-lifecycle-policy": "the emulator has no repository with the worker's image",
-    "ecr put-image-scanning-configuration": "the emulator has no repository with the worker's image",
+    "ecr put-account-setting": "the emulator's registry has no settings",
 }
 """Calls of the AWS CLI that are only noted, and why."""
 
@@ -188,9 +188,12 @@ def rig_of_its_own(endpoint: Endpoint, tmp_path: Path) -> Iterator[Rig]:
 @contextlib.contextmanager
 def _rig(endpoint: Endpoint, stack: str, folder: Path) -> Iterator[Rig]:
     cloudformation = endpoint.client("cloudformation")
+    for repository in _repositories(stack):
+        endpoint.client("ecr").create_repository(repositoryName=repository)
+    image = f"123456789012.dkr.ecr.eu-central-1.amazonaws.com/{_repositories(stack)[0]}:1"
     cloudformation.create_stack(
         StackName=stack,
-        TemplateURL=placed(endpoint, for_emulator(read_template(), image="worker:1")),
+        TemplateURL=placed(endpoint, for_emulator(read_template(), image=image)),
         Parameters=[
             {"ParameterKey": "Api", "ParameterValue": "iam"},
             {"ParameterKey": "ReconcileSchedule", "ParameterValue": "rate(1 day)"},
@@ -204,6 +207,11 @@ def _rig(endpoint: Endpoint, stack: str, folder: Path) -> Iterator[Rig]:
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
     yield Rig(endpoint, stack, outputs, folder)
     cloudformation.delete_stack(StackName=stack)
+
+
+def _repositories(stack: str) -> list[str]:
+    """As SAM names those of a stack."""
+    return [f"{stack.replace('-', '')}0a1b2c3d/{function}9e8f7a6brepo" for function in ("worker", "check")]
 
 
 def _seed(rig: Rig) -> None:
@@ -280,7 +288,17 @@ def _keeps_the_data(_: Rig, told: str) -> None:
     assert "ACTIVE" in told
 
 
+def _has_rules_for_each_repository(rig: Rig, _: str) -> None:
+    ecr = rig.client("ecr")
+    for one in ecr.describe_repositories(repositoryNames=_repositories(STACK))["repositories"]:
+        policy = ecr.get_lifecycle_policy(repositoryName=one["repositoryName"])["lifecyclePolicyText"]
+        (rule,) = json.loads(policy)["rules"]
+        assert rule["selection"]["countNumber"] == 20
+        assert one["imageScanningConfiguration"] == {"scanOnPush": True}
+
+
 SHOWS = {
+    "operations.md: Images in the registry": _has_rules_for_each_repository,
     "operations.md: Look": _finds_the_record,
     "operations.md: Dead letters": _sees_the_letter_and_why,
     "operations.md: Uploads without a record": _sees_who_is_told,

@@ -71,6 +71,25 @@ def test_alarms_are_paid_by_their_metrics():
     assert facts.alarm_metrics() == sum(json.dumps(alarm).count('"MetricName"') for alarm in alarms)
 
 
+SAMS_REPOSITORIES = """
+from samcli.lib.bootstrap.companion_stack import companion_stack_manager as module
+
+module.CompanionStackManager.__init__ = lambda self, *_: setattr(
+    self, "_builder", module.CompanionStackBuilder(module.CompanionStack("x")))
+module.CompanionStackManager.get_repository_mapping = lambda self: self._builder.repo_mapping
+module.CompanionStackManager.sync_repos = lambda self: None  # and not onto an account
+print(len(module.sync_ecr_stack("template.yaml", "x", None, None, None, {})))
+"""
+
+
+def test_each_function_has_the_repository_that_sam_makes_for_it_whether_or_not_the_stack_has_it():
+    python = ROOT / ".venv-sam" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("needs aws-sam-cli in .venv-sam")
+    told = subprocess.run([python, "-c", SAMS_REPOSITORIES], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(told.stdout) == facts.repositories() > len(facts.functions())
+
+
 def test_what_an_image_takes_is_as_counted():
     """Counted anew: a record or a log line that has grown fails here."""
     command = [sys.executable, "-m", "benchmarks.cost.units", "--images", str(facts.units()["images"])]
