@@ -157,7 +157,7 @@ serve: $(VENV)/.installed-dermbatch $(VENV)/.installed-service ## starts a stack
 OVERRIDES := $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
 deploy: .venv-sam/.installed $(VENV)/.installed-dermbatch ## builds the image (needs Docker), shows the changes on AWS, deploys when you agree: STACK=dermbatch PARAMETERS="NAME=VALUE NAME=VALUE" DEPLOY_OPTIONS=--guided
 	@SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam build $(OVERRIDES)
-	@SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam deploy --stack-name "$(STACK)" $(OVERRIDES) $(DEPLOY_OPTIONS)
+	@SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam deploy --stack-name "$(STACK)" --s3-prefix "$(STACK)" $(OVERRIDES) $(DEPLOY_OPTIONS)
 	@$(BIN)/dermbatch versions --stack "$(STACK)" || echo "Old versions were not looked at: dermbatch versions --stack $(STACK)"
 
 smoke: $(VENV)/.installed-dermbatch ## uploads known images to a deployed stack and waits for their records: STACK=dermbatch (AWS_ENDPOINT_URL=... for an emulator)
