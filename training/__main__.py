@@ -42,7 +42,8 @@ def _train(options: argparse.Namespace) -> None:
     config = _config(options)
     folders = " ".join(folder.name for folder in options.data)
     command = f"make train DATA={shlex.quote(folders)} WEIGHTS={Path(options.weights).name} OUT=DIR"
-    extra = [("--views", options.views), ("--without", options.without), ("--taught-by", options.taught_by)]
+    runs = [run.resolve().name for run in options.taught_by]
+    extra = [("--views", options.views), ("--without", options.without), ("--taught-by", runs)]
     if given := " ".join(f"{name} {' '.join(map(str, values))}" for name, values in extra if values):
         command += f" TRAIN_OPTIONS={shlex.quote(given)}"
     precision = options.precision or _fastest_precision()
