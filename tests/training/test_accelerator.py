@@ -20,6 +20,8 @@ from training.fit.run_folder import CHECKPOINTS, LEARNED
 pytestmark = pytest.mark.training
 ROOT = Path(__file__).parents[2]
 VIEWS = ["--views", "640", "320"]
+QUICKLY_COMPILED = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+"""Compiling takes longer here than all the training that it is for."""
 
 
 def test_views_are_resampled_as_pillow_does_it():
@@ -80,7 +82,7 @@ def test_what_an_accelerator_learned_becomes_a_bundle_and_teaches(folders, tmp_p
     run = subprocess.run(
         [sys.executable, "-m", "training.accelerator", str(tmp_path / "there/pack"), "--out", str(tmp_path / "came")],
         cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": "jax"},
+        env={**os.environ, "KERAS_BACKEND": "jax", "XLA_FLAGS": QUICKLY_COMPILED},
         capture_output=True,
         text=True,
         check=False,

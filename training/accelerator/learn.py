@@ -53,12 +53,11 @@ class Pictures:
 class Network:
     """A network with its functions compiled for the accelerator."""
 
-    def __init__(self, config: Config, labels: int, weights: Sequence[NDArray[Any]] | None) -> None:
-        """`weights` are the first ones; None keeps those that Keras draws."""
+    def __init__(self, config: Config, labels: int, weights: Sequence[NDArray[Any]]) -> None:
+        """`weights` are the first ones, as `keras.Model.get_weights` gives them."""
         self.config = config
         self._model = build(None, labels, **config.architecture)
-        if weights is not None:
-            self._model.set_weights(weights)
+        self._model.set_weights(weights)
         self._learner = learner_of(self._model, config)
         self._forward = jax.jit(self._logits)
 
