@@ -8,7 +8,7 @@ from handler.store.record import NOTICE
 
 IMAGE = "dermbatch-images/uploads/2026/11/25/3f0c9a5b7d1e4f628a90b1c2d3e4f506"
 
-_MODEL = {"name": "vgg16-skin", "version": "2026.11.26-bf06312b", "digest": "sha256:a4ccab2e" + "0" * 56}
+_MODEL = {"name": "vgg16-skin", "version": "2026.11.26-8730f4fa", "digest": "sha256:a4ccab2e" + "0" * 56}
 
 _ANSWERED: dict[str, Any] = {
     "schema": 1,
