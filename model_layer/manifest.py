@@ -127,6 +127,8 @@ class TrainingFields(TypedDict):
     """Pairs of near-duplicates with different ids, by data folder, that were put into one split."""
     pruning_errors: dict[str, float]
     """Relative error of each pruned layer before training."""
+    taught_by: list[str]
+    """SHA-256 of the weights of the networks that taught this one; empty: it learned from labels."""
     licence: str
     """Of the bundle, as the data's licences demand."""
     history: list[dict[str, Any]]

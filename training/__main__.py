@@ -43,7 +43,8 @@ def _train(options: argparse.Namespace) -> None:
     folders = " ".join(folder.name for folder in options.data)
     command = f"make train DATA={shlex.quote(folders)} WEIGHTS={Path(options.weights).name} OUT=DIR"
     runs = [run.resolve().name for run in options.taught_by]
-    extra = [("--views", options.views), ("--without", options.without), ("--taught-by", runs)]
+    variant = [options.variant] if options.variant is not None else []
+    extra = [("--views", options.views), ("--variant", variant), ("--without", options.without), ("--taught-by", runs)]
     if given := " ".join(f"{name} {' '.join(map(str, values))}" for name, values in extra if values):
         command += f" TRAIN_OPTIONS={shlex.quote(given)}"
     precision = options.precision or _fastest_precision()
@@ -229,6 +230,7 @@ def _add_configuration(command: argparse.ArgumentParser) -> None:
         "--views", type=_some, nargs="+", metavar="N", help="for each stage; a run may be given more later"
     )
     command.add_argument("--seed", type=int, help="changes splits, draws and views")
+    command.add_argument("--variant", type=_number, help="changes draws and views only: for another teacher")
 
 
 def _add_bundle_and_out(command: argparse.ArgumentParser) -> None:
@@ -266,6 +268,8 @@ def _config(options: argparse.Namespace) -> Config:
         config = replace(config, augmentation=0.0)
     if options.seed is not None:
         config = replace(config, seed=options.seed)
+    if options.variant is not None:
+        config = replace(config, variant=options.variant)
     if options.views:
         if len(options.views) != len(config.stages):
             raise TrainingError(f"There are {len(config.stages)} stages, but --views has {len(options.views)} numbers.")

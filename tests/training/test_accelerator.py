@@ -103,6 +103,7 @@ def test_what_an_accelerator_learned_becomes_a_bundle_and_teaches(folders, tmp_p
     second = json.loads((tmp_path / "taught/bundle/manifest.json").read_text())["training"]
     assert second["calibration_split"]["derm"]["balanced_accuracy"] > 0.5
     assert len(second["taught_by"]) == 1
+    assert second["taught_by"][0][:12] in (tmp_path / "taught/bundle/MODEL_CARD.md").read_text()
     assert second["command"].endswith("--taught-by train'")  # no path of this machine
     capfd.readouterr()
     assert main([*taught, "--out", str(tmp_path / "other"), "--seed", "5"]) == 1

@@ -36,6 +36,7 @@ def identity(
     return {
         "images": material.digest,
         "seed": config.seed,
+        "variant": config.variant,
         "without": sorted(without),
         "weights": _digest(file) if file.is_file() else weights,
         "taught_by": [teacher_digest(run) for run in taught_by],

@@ -127,7 +127,18 @@ def _effort(training: dict[str, Any]) -> str:
         return ""
     machine = training.get("machine", "a machine that was not recorded")
     minutes = training["seconds"] / 60
-    return f"- The training loop took {minutes:.0f} minutes on {machine}; docs/training.md has the other steps.\n"
+    took = f"- The training loop took {minutes:.0f} minutes on {machine}; docs/training.md has the other steps.\n"
+    teachers = training.get("taught_by", [])
+    if not teachers:
+        return took
+    weights = " and ".join(digest[:12] for digest in teachers)
+    return (
+        took
+        + f"""- It learned the mean probabilities of {len(teachers)} networks of its own shape, and not the labels
+  (distillation of an ensemble: Hinton et al. 2015). They learned from the labels of the same training images. SHA-256
+  of their weights: {weights}.
+"""
+    )
 
 
 def _use(manifest: dict[str, Any]) -> str:
