@@ -156,7 +156,7 @@ def test_an_interruption_forgets_no_upload(photos, local_stack, tmp_path):
     def more_files() -> None:
         there = len(list(many.glob("*.jpg")))
         for number in range(there, there + 150):
-            (many / f"{number:04}.jpg").write_bytes(b"%d" % number)
+            (many / f"{number:04}.jpg").write_bytes(b"%d " % number * 15_000)  # so that sending them takes a while
 
     def interrupted(stop: signal.Signals) -> tuple[int, str]:
         """The command with 150 files to send, stopped when it has sent some of them."""

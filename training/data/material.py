@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from training.data.dataset import LabelledImage
 
+FEW = 1_000
+"""So many images are decoded sooner than other processes have started."""
 _CLEAN = multiprocessing.get_context("spawn")
 """Starts processes anew: a copy of this one could wait for ever for a thread of TensorFlow's that it lacks."""
 
@@ -147,7 +149,8 @@ def _decode_all(images: Sequence[LabelledImage], size: int, file: Path) -> None:
     squares = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
     jobs = [(image.path, size) for image in images]
     with Progress("decoding", len(images)) as progress, ProcessPoolExecutor(mp_context=_CLEAN) as pool:
-        for index, square in enumerate(pool.map(_decode_file, jobs, chunksize=64)):
+        decoded = pool.map(_decode_file, jobs, chunksize=64) if len(jobs) > FEW else map(_decode_file, jobs)
+        for index, square in enumerate(decoded):
             if isinstance(square, str):
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise TrainingError(f"{images[index].path} cannot be used: {square} Remove its row or repair the file.")
