@@ -126,7 +126,7 @@ class TrainingFields(TypedDict):
     near_duplicates_joined: dict[str, int]
     """Pairs of near-duplicates with different ids, by data folder, that were put into one split."""
     pruning_errors: dict[str, float]
-    """Relative error of each pruned layer before training."""
+    """Relative error of each pruned layer before training; of a network that starts from a teacher there is none."""
     taught_by: list[str]
     """SHA-256 of the weights of the networks that taught this one; empty: it learned from labels."""
     licence: str

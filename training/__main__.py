@@ -69,7 +69,7 @@ def _pack(options: argparse.Namespace) -> None:
     config, cache = _config(options), options.out / "cache"
     material = Material.read(options.data, config.size, config.seed, cache)
     jobs = jobs_of(material, options.weights, config, cache, options.teachers, options.leave_out or ())
-    for file in pack(material, jobs, options.out / "pack", options.part * 1_000_000):
+    for file in pack(material, options.weights, jobs, options.out / "pack", options.part * 1_000_000):
         print(f"{file.stat().st_size / 1e6:6.1f} MB  {file}")
 
 

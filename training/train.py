@@ -67,9 +67,12 @@ def train(
     material = Material.read(folders, config.size, config.seed, out / "cache", without)
     with _precision(precision):
         teachers = teachers_of(taught_by, material, config)
-    network, pruning_errors = initial_network(weights, material, config, out / "cache")
+    pruning_errors: dict[str, float] = {}
     if teachers:
+        network = build(config.size, len(LABELS), **config.architecture)
         network.set_weights(teachers[0].get_weights())
+    else:
+        network, pruning_errors = initial_network(weights, material, config, out / "cache")
     # Not earlier: a mistake in the command, such as a missing file, must not claim the folder.
     claim(out, identity(material, weights, config, without, taught_by))
     write_splits(bundle / "splits.csv", material.images, material.splits.tolist())

@@ -15,7 +15,6 @@ from PIL import Image
 
 from training.__main__ import main
 from training.accelerator.spoil import packed
-from training.fit.run_folder import CHECKPOINTS, LEARNED
 
 pytestmark = pytest.mark.training
 ROOT = Path(__file__).parents[2]
@@ -55,13 +54,14 @@ def test_colours_and_mixtures_stay_in_range_and_labels_stay_shares():
     squares = np.random.default_rng(1).integers(0, 256, (8, 32, 32, 3), np.uint8)
     copies = [jnp.asarray(packed(squares)), jnp.asarray(packed(255 - squares))]
     options = ViewOptions(24, (0.6, 1.05), 1.0, 0.5)
-    pixels, targets = views(copies, jnp.arange(8), jnp.eye(8), jax.random.key(1), options)
+    some = jax.jit(lambda key: views(copies, jnp.arange(8), jnp.eye(8), key, options))  # compiled at once, not by steps
+    pixels, targets = some(jax.random.key(1))
     assert pixels.shape == (8, 24, 24, 3)
     assert float(pixels.min()) >= 0
     assert float(pixels.max()) <= 255
     assert np.allclose(targets.sum(axis=1), 1)
     assert np.all(np.asarray(targets).argmax(axis=1) == np.arange(8))  # the image itself has the larger share
-    again, _ = views(copies, jnp.arange(8), jnp.eye(8), jax.random.key(2), options)
+    again, _ = some(jax.random.key(2))
     assert float(jnp.abs(pixels - again).mean()) > 5
 
 
@@ -88,11 +88,12 @@ def test_what_an_accelerator_learned_becomes_a_bundle_and_teaches(folders, tmp_p
         check=False,
     )
     assert run.returncode == 0, run.stderr[-2000:]
-    out = tmp_path / "train"
-    (out / CHECKPOINTS).mkdir(parents=True)
-    (tmp_path / "came/network" / LEARNED).rename(out / CHECKPOINTS / LEARNED)
+    out = tmp_path / "came/network"
     few = ["--lesions", "0", "--robustness", "0", "--explained", "0"]
-    assert main(["train", "--data", *folders, "--out", str(out), *tiny, *few]) == 0
+    begun = ["train", "--data", *folders, "--out", str(out), *tiny, *few]
+    assert main([*begun, "--seed", "5"]) == 1  # its network knows images that another seed holds out
+    assert "holds a run with other seed" in capfd.readouterr().err
+    assert main(begun) == 0
     assert "small views" not in capfd.readouterr().err
     manifest = json.loads((out / "bundle/manifest.json").read_text())
     assert manifest["training"]["backend"] == "jax"
@@ -104,7 +105,7 @@ def test_what_an_accelerator_learned_becomes_a_bundle_and_teaches(folders, tmp_p
     assert second["calibration_split"]["derm"]["balanced_accuracy"] > 0.5
     assert len(second["taught_by"]) == 1
     assert second["taught_by"][0][:12] in (tmp_path / "taught/bundle/MODEL_CARD.md").read_text()
-    assert second["command"].endswith("--taught-by train'")  # no path of this machine
+    assert second["command"].endswith("--taught-by network'")  # no path of this machine
     capfd.readouterr()
     assert main([*taught, "--out", str(tmp_path / "other"), "--seed", "5"]) == 1
     assert "its network knows images that count as unseen here" in capfd.readouterr().err

@@ -98,6 +98,18 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeyp
         assert np.allclose(one, other, atol=1e-4)
 
 
+def test_what_a_run_has_learned_counts_only_when_it_has_seen_all_its_views(tmp_path):
+    """An accelerator keeps what it has every minute, and may be taken away before the end."""
+    from training.fit.loop import State, keep_learned, learned, read_learned
+
+    model = network()
+    state = fit(model, tmp_path)
+    assert read_learned(tmp_path) is not None
+    assert learned(network(), replace(CONFIG, stages=(*STAGES, *STAGES)), tmp_path) is None  # more views were asked for
+    keep_learned(tmp_path, model.get_weights(), State(**{**vars(state), "seen": state.seen - 16}))
+    assert read_learned(tmp_path) is None
+
+
 def test_checkpoints_of_another_network_are_refused_in_a_sentence(tmp_path):
     fit(network(), tmp_path)
     other = replace(CONFIG, hidden=8)

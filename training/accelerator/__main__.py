@@ -1,6 +1,7 @@
 """`python -m training.accelerator PACK --out DIR`: trains the networks of a pack, on the machine with the accelerator.
 
-`DIR/<job>/learned.npz` is what `make train` continues from; `DIR/<job>/state.json` has the figures on the way.
+`DIR/<job>` is a run's folder: `make train OUT=DIR/<job>` continues there, and `python -m training status DIR/<job>`
+shows the figures on the way.
 """
 
 from __future__ import annotations

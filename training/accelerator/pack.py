@@ -21,6 +21,7 @@ from training.data.sampling import draw_probabilities
 from training.data.splits import CALIBRATION, TRAIN
 from training.fit.first_weights import initial_network
 from training.fit.judge import some_of_each
+from training.fit.run_folder import identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,8 +62,11 @@ def jobs_of(
     return jobs + [Job(f"without-{'-'.join(some)}", config, first, without=tuple(some)) for some in left_out]
 
 
-def pack(material: Material, jobs: Sequence[Job], out: Path, part_bytes: int) -> list[Path]:
-    """Writes `jobs` with the images of `material` into `out`; returns the files, in the order in which to send them."""
+def pack(material: Material, weights: str, jobs: Sequence[Job], out: Path, part_bytes: int) -> list[Path]:
+    """Writes `jobs` with the images of `material` into `out`; returns the files, in the order in which to send them.
+
+    `weights` are the published ones that all networks began with.
+    """
     out.mkdir(parents=True, exist_ok=True)
     train, held = material.rows[TRAIN], material.rows[CALIBRATION]
     judged = held[some_of_each(material.sources(held), jobs[0].config.seed)]
@@ -79,7 +83,13 @@ def pack(material: Material, jobs: Sequence[Job], out: Path, part_bytes: int) ->
         halves: dict[str, Any] = {f"{i:03}": values.astype(np.float16) for i, values in enumerate(job.weights)}
         np.savez(out / kept[job.name], **halves)
     plan = [
-        {"name": job.name, "config": job.config.as_json(), "teachers": job.teachers, "weights": kept[job.name]}
+        {
+            "name": job.name,
+            "config": job.config.as_json(),
+            "teachers": job.teachers,
+            "weights": kept[job.name],
+            "identity": identity(material, weights, job.config, job.without, []),
+        }
         for job in jobs
     ]
     np.savez(out / INDEX, **index)

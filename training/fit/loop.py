@@ -155,8 +155,10 @@ def read_learned(folder: Path) -> tuple[list[NDArray[np.float32]], State] | None
     if not (folder / LEARNED).exists():
         return None
     with np.load(folder / LEARNED) as kept:
-        weights = [kept[name].astype(np.float32) for name in sorted(set(kept.files) - {"state"})]
-        return weights, State(**json.loads(str(kept["state"])))
+        state = State(**json.loads(str(kept["state"])))
+        if state.seen < state.views:
+            return None
+        return [kept[name].astype(np.float32) for name in sorted(set(kept.files) - {"state"})], state
 
 
 def keep_learned(folder: Path, weights: Sequence[NDArray[Any]], state: State) -> None:
