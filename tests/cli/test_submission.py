@@ -156,13 +156,17 @@ def test_an_interruption_forgets_no_upload(photos, local_stack, tmp_path):
     def more_files() -> None:
         there = len(list(many.glob("*.jpg")))
         for number in range(there, there + 150):
-            (many / f"{number:04}.jpg").write_bytes(b"%d " % number * 15_000)  # so that sending them takes a while
+            (many / f"{number:04}.jpg").write_bytes(b"%d" % number)
 
     def interrupted(stop: signal.Signals) -> tuple[int, str]:
         """The command with 150 files to send, stopped when it has sent some of them."""
         more_files()
         before = (many / NAME).stat().st_size if (many / NAME).exists() else 0
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            # A shell's background job inherits an ignored SIGINT; this one must not.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        )  # fmt: skip
         while process.poll() is None and (not (many / NAME).exists() or (many / NAME).stat().st_size < before + 5_000):
             time.sleep(0.02)
         process.send_signal(stop)
