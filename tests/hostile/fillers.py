@@ -463,9 +463,8 @@ def _heics() -> Iterator[tuple[str, Maker]]:
     for kind in (b"infe", b"free", b"iloc"):
         yield f"entries {kind!r} in iinf", _add(b"iinf", _run(box(kind, b"\2\0\0\0\0\1\0\0hvc1\0")))
     for kind in (b"dimg", b"thmb", b"cdsc"):
-        itself = b"\0\1\xff\xff" + b"\0\1" * 65_535
         yield f"many {kind!r} in iref", _set(b"iref", lambda n, k=kind: bytes(4) + times(box(k, b"\0\1\0\1\0\1"), n))
-        yield f"long {kind!r} in iref", _set(b"iref", lambda n, k=kind, i=itself: bytes(4) + times(box(k, i), n))
+        yield f"long {kind!r} in iref", _set(b"iref", lambda n, k=kind: bytes(4) + _references(k, n))
         yield (
             f"{kind!r} that claims more",
             _set(b"iref", lambda n, k=kind: bytes(4) + times(box(k, b"\0\1\xff\xff"), n)),
@@ -483,6 +482,15 @@ def _heics() -> Iterator[tuple[str, Maker]]:
     yield "boxes that end with the file", lambda n: _heic()[:24] + times(b"\0\0\0\0meta", n)
     yield "many tables", lambda n: _heic()[:24] + times(box(b"meta", bytes(4)), n)
     yield "many brands", lambda n: box(b"ftyp", b"heic", bytes(4), times(b"mif1", n)) + _heic()[24:]
+
+
+def _references(kind: bytes, length: int) -> bytes:
+    """Boxes with as many references each of an image to itself as fit; only the last is shorter."""
+    most = 0xFFFF
+    whole, rest = divmod(length // 2, most)
+    return b"".join(
+        box(kind, b"\0\1" + struct.pack(">H", count) + b"\0\1" * count) for count in [*[most] * whole, rest] if count
+    )
 
 
 def _nested(kind: bytes, length: int) -> bytes:

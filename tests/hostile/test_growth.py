@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import time
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 from hostile.fillers import EVENTS, EXIF, FILES, SETTINGS, XMP, jpeg_places, sound
@@ -79,6 +80,14 @@ def decode_any(data):
 )
 def test_of_a_file(make, capfd):
     check_growth(decode_any, make, LONGEST)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_grows_by_one_step(kind):
+    """Else the bound on its time would be of another growth."""
+    for name, make in FILES[kind].items():
+        sizes = [len(make(SHORTEST * STEP**step)) for step in range(7)]
+        assert all(later <= 5 * sooner for sooner, later in pairwise(sizes) if later > 2**14), (name, sizes)
 
 
 def test_of_every_byte_in_every_place_of_a_jpeg():
