@@ -49,7 +49,8 @@ MANIFEST_PARTS = {
     "`input`": manifest.InputFields,
     "`calibration`, also of each kind": manifest.CalibrationFields,
     "`thresholds`, also of each kind": manifest.ThresholdsFields,
-    "each threshold, also of each limit of `quality`": manifest.ThresholdFields,
+    "the threshold of `confidence`": manifest.ConfidenceFields,
+    "each other threshold, also of each limit of `quality`": manifest.ThresholdFields,
     "`known_answer`": manifest.KnownAnswerFields,
     "`training`": manifest.TrainingFields,
 }

@@ -90,7 +90,7 @@ class ReferralCode(Code):
     )
     UNCERTAIN = (
         "uncertain",
-        "The model's confidence is under the threshold from which on it stands by a label; a person should look.",
+        "The model is not sure enough to stand by this label; a person should look.",
     )
 
 

@@ -12,12 +12,17 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model_layer.errors import UserError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 MANIFEST_SCHEMA = 1
 MAX_VERSION_LENGTH = 100
+NEVER = math.inf
+"""A threshold of confidence that no image reaches."""
 """Characters. Sort keys of records are `<version of the file>#<version of the model>`; the last `#` separates them."""
 
 
@@ -41,8 +46,8 @@ class OperatingPoint:
 
     temperature: float
     """Logits are divided by this before the softmax (Guo et al. 2017)."""
-    confidence: float
-    """Below this calibrated confidence an image is `referred`."""
+    confidence: tuple[float, ...]
+    """For each label: below this calibrated confidence an image with it is `referred`; infinite: always."""
     malignant: float
     """At this summed probability of the malignant labels and above, triage is `urgent`."""
     prediction_set: float
@@ -51,15 +56,15 @@ class OperatingPoint:
     """Above this value of the network's output `unlikeness` an image is `referred`; None: no limit."""
 
     @classmethod
-    def read(cls, own: dict[str, Any]) -> OperatingPoint:
-        """From an object of the manifest with `calibration` and `thresholds`."""
-        values = {name: float(threshold["value"]) for name, threshold in own["thresholds"].items()}
+    def read(cls, own: dict[str, Any], codes: Sequence[str]) -> OperatingPoint:
+        """From an object of the manifest with `calibration` and `thresholds`; `codes` are the labels'."""
+        thresholds = own["thresholds"]
         return cls(
             temperature=float(own["calibration"]["temperature"]),
-            confidence=values["confidence"],
-            malignant=values["malignant"],
-            prediction_set=values["prediction_set"],
-            unlikeness=values.get("unlikeness"),
+            confidence=_confidence(thresholds["confidence"], codes),
+            malignant=float(thresholds["malignant"]["value"]),
+            prediction_set=float(thresholds["prediction_set"]["value"]),
+            unlikeness=float(thresholds["unlikeness"]["value"]) if "unlikeness" in thresholds else None,
         )
 
 
@@ -115,14 +120,16 @@ class Bundle:
         manifest = _manifest(folder / "manifest.json")
         try:
             network_file = folder / str(manifest["network"]["file"])
+            labels = tuple(Label(str(x["code"]), str(x["name"]), bool(x["malignant"])) for x in manifest["labels"])
+            codes = [label.code for label in labels]
             bundle = cls(
                 name=str(manifest["name"]),
                 version=str(manifest["version"]),
                 digest=f"sha256:{manifest['network']['sha256']}",
-                labels=tuple(Label(str(x["code"]), str(x["name"]), bool(x["malignant"])) for x in manifest["labels"]),
+                labels=labels,
                 input_size=int(manifest["input"]["size"]),
                 kinds=tuple(manifest.get("kinds", {})),
-                points=tuple(OperatingPoint.read(own) for own in manifest.get("kinds", {"": manifest}).values()),
+                points=tuple(OperatingPoint.read(own, codes) for own in manifest.get("kinds", {"": manifest}).values()),
                 quality=_quality(manifest),
                 network=_network(network_file),
                 known_answer=_known_answer(manifest),
@@ -166,12 +173,18 @@ class Bundle:
     def _verify_point(self, point: OperatingPoint) -> None:
         if not (math.isfinite(point.temperature) and point.temperature > 0):
             raise BundleError(f"Bundle {self.name} has temperature {point.temperature}; it must be positive.")
-        for name in ("confidence", "malignant", "prediction_set"):
-            value = getattr(point, name)
+        shares = [("confidence", value) for value in point.confidence if value != NEVER]
+        for name, value in (*shares, ("malignant", point.malignant), ("prediction_set", point.prediction_set)):
             if not 0 <= value <= 1:
                 raise BundleError(f"Bundle {self.name} has threshold {name} = {value}; it must lie in 0..1.")
         if point.unlikeness is not None and not math.isfinite(point.unlikeness):
             raise BundleError(f"Bundle {self.name} has threshold unlikeness = {point.unlikeness}; it must be finite.")
+
+
+def _confidence(own: dict[str, Any], codes: Sequence[str]) -> tuple[float, ...]:
+    if "labels" not in own:
+        return (float(own["value"]),) * len(codes)
+    return tuple(NEVER if (value := own["labels"][code]) is None else float(value) for code in codes)
 
 
 def _quality(manifest: dict[str, Any]) -> QualityLimits | None:

@@ -28,8 +28,10 @@ DECIMALS = 6
 class Evidence:
     """What speaks for or against standing by one image's label."""
 
+    label: int
+    """The likeliest label, as an index into the bundle's."""
     confidence: float
-    """Calibrated probability of the likeliest label, 0..1."""
+    """Its calibrated probability, 0..1."""
     unlikeness: float | None
     """How unlike the training data the image is, in the bundle's units; None where its network has no such output."""
     quality: Quality | None
@@ -75,7 +77,7 @@ def decide(bundle: Bundle, outputs: Outputs, images: Sequence[tuple[ImageFacts, 
         point = bundle.point(kind)
         probabilities = calibrated(logits[i : i + 1], point.temperature)
         strange = None if outputs.unlikeness is None else float(outputs.unlikeness[i])
-        evidence = Evidence(float(probabilities.max()), strange, quality, facts)
+        evidence = Evidence(int(probabilities.argmax()), float(probabilities.max()), strange, quality, facts)
         predictions.append(_prediction(bundle, point, kind, outputs.class_maps[i], probabilities, evidence))
     return predictions
 
@@ -97,8 +99,7 @@ def _prediction(
 ) -> Prediction:
     """One image's prediction from (rows, columns, labels) class maps and a (1, labels) row of probabilities."""
     probabilities, scores = row[0], likelier_mass(row)[0]
-    order = np.argsort(-probabilities, kind="stable")
-    best = int(order[0])
+    best, order = evidence.label, np.argsort(-probabilities, kind="stable")
     members = [k for k in order if scores[k] <= point.prediction_set]
     malignant = sum(float(p) for p, label in zip(probabilities, bundle.labels, strict=True) if label.malignant)
     reasons = referral_reasons(point, bundle.quality, evidence)
@@ -123,7 +124,7 @@ def referral_reasons(point: OperatingPoint, limits: QualityLimits | None, eviden
     """All reasons to refer the image, in the order of `ReferralCode`; empty when the model stands by its label."""
     holds = _photograph_faults(evidence.quality, evidence.facts, limits) if evidence.quality and limits else {}
     holds[ReferralCode.UNLIKE_TRAINING_DATA] = _over(evidence.unlikeness, point.unlikeness)
-    holds[ReferralCode.UNCERTAIN] = evidence.confidence < point.confidence
+    holds[ReferralCode.UNCERTAIN] = evidence.confidence < point.confidence[evidence.label]
     return tuple(Reason(code, code.sentence) for code, held in holds.items() if held)
 
 

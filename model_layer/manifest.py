@@ -54,9 +54,21 @@ class ThresholdFields(TypedDict):
     """What is measured against it, in words; only of `unlikeness`."""
 
 
+class ConfidenceFields(TypedDict):
+    """`labels`, or in older bundles `value`."""
+
+    labels: NotRequired[dict[str, float | None]]
+    """For each label, by its code: below this calibrated confidence an image with it is `referred`; 0 to 1. Null:
+    always."""
+    value: NotRequired[float]
+    """The same for all labels."""
+    target: str
+    """What it was chosen for, in words."""
+
+
 class ThresholdsFields(TypedDict):
-    confidence: ThresholdFields
-    """Below this calibrated confidence an image is `referred`; 0 to 1."""
+    confidence: ConfidenceFields
+    """Below it an image is `referred`."""
     malignant: ThresholdFields
     """At this summed probability of the malignant labels and above, triage is `urgent`; 0 to 1."""
     prediction_set: ThresholdFields

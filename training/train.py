@@ -19,7 +19,7 @@ from training.fit.first_weights import initial_network
 from training.fit.judge import judge, some_of_each
 from training.fit.loop import State, fit, learned
 from training.fit.run_folder import CHECKPOINTS, claim, identity, teacher_digest
-from training.fit.taught import Taught, teachers_of
+from training.fit.taught import Taught, halfway, teachers_of
 from training.network.architecture import build
 from training.quality import limits, study
 from training.report.configurations import add, configuration_name, row
@@ -52,7 +52,8 @@ def train(
     `precision` is `float32` or `mixed_bfloat16`, `extent` that of the evaluation. From the folders `without`, and from
     other images of their lesions, nothing is learned or chosen: they are evaluated. Returns the manifest.
 
-    If it is `taught_by` finished runs of the same images and seed, it starts from the weights of the first.
+    If it is `taught_by` finished runs of the same images and seed, it starts from the weights of the first, and its own
+    are in the end the mean of these and of what it learned.
     An interrupted run continues from the caches and the last checkpoint under `out`.
 
     Raises:
@@ -128,7 +129,7 @@ def _fit(
         learning = build(None, len(LABELS), **config.architecture)
         learning.set_weights(network.get_weights())
         state = learned(learning, config, folder) or fit(learning, supply, _judge(material, config), config, folder)
-    network.set_weights(learning.get_weights())
+    network.set_weights(halfway(teachers[0], learning) if teachers else learning.get_weights())
     return state
 
 

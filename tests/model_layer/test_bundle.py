@@ -66,6 +66,7 @@ def test_missing_files_are_named(bundle, tmp_path):
         (lambda m: m["calibration"].update(temperature=0), "temperature"),
         (lambda m: m["calibration"].update(temperature=float("nan")), "temperature"),
         (lambda m: m["thresholds"]["confidence"].update(value=1.2), "confidence"),
+        (lambda m: m["thresholds"].update(confidence={"labels": {"nv": 0.5}}), "lacks 'mel'"),
         (lambda m: m["thresholds"]["malignant"].update(value="high"), "wrong kind"),
     ],
 )

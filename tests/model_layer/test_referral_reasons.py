@@ -32,7 +32,9 @@ def bundle(tmp_path_factory):
 
 
 def codes(bundle, **changes):
-    evidence = Evidence(**({"confidence": 0.9, "unlikeness": 0.1, "quality": GOOD, "facts": FACTS} | changes))
+    evidence = Evidence(
+        **({"label": 0, "confidence": 0.9, "unlikeness": 0.1, "quality": GOOD, "facts": FACTS} | changes)
+    )
     return [reason.code for reason in referral_reasons(bundle.points[0], bundle.quality, evidence)]
 
 
@@ -61,6 +63,20 @@ def test_all_reasons_are_given_what_can_be_mended_first(bundle):
     everything = {"confidence": 0.1, "unlikeness": 0.9, "quality": Quality(1, 0.9, 0.95, 1)}
     found = codes(bundle, **everything, facts=ImageFacts("png", 60, 60))
     assert found == list(ReferralCode)
+
+
+def test_each_label_has_its_own_threshold(tmp_path):
+    folder = write_tiny_bundle(tmp_path / "b")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    first, second, *rest = (label["code"] for label in manifest["labels"])
+    own = {first: 0.6, second: None} | dict.fromkeys(rest, 0.0)
+    manifest["thresholds"]["confidence"] = {"labels": own, "target": "any"}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    bundle = Bundle.read(folder)
+    assert codes(bundle, label=0, confidence=0.6) == []
+    assert codes(bundle, label=0, confidence=0.59) == ["uncertain"]
+    assert codes(bundle, label=1, confidence=1.0) == ["uncertain"]
+    assert codes(bundle, label=2, confidence=0.01) == []
 
 
 def test_a_bundle_that_does_not_judge_photographs_raises_no_doubt_about_them(bundle):

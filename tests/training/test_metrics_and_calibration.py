@@ -13,6 +13,7 @@ from model_layer.decision import calibrated, likelier_mass
 from training.data.dataset import LABELS
 from training.evaluation.metrics import expected_calibration_error, figures, intervals, per_class
 from training.fit import calibration
+from training.fit.operating_point import HeldOut, operating_point
 
 
 def test_figures_agree_with_scikit_learn():
@@ -90,19 +91,76 @@ def test_prediction_sets_cover_what_they_promise_and_no_more(sharpness):
 
 
 def test_thresholds_meet_their_targets_on_the_split_they_were_chosen_on():
-    _, probabilities, truth = made_up(3000, seed=3)
-    chosen = {name: entry["value"] for name, entry in calibration.thresholds(probabilities, truth, LABELS).items()}
-    kept = probabilities.max(axis=1) >= chosen["confidence"]
-    assert np.mean(probabilities.argmax(axis=1)[kept] == truth[kept]) >= 0.90
+    _, probabilities, truth = made_up(8000, seed=3, sharpness=3.0)
+    chosen = calibration.thresholds(probabilities, truth, LABELS)
+    assert sum(least is not None for least in chosen["confidence"]["labels"].values()) >= CLASSES // 2
+    for k, label in enumerate(LABELS):
+        least = chosen["confidence"]["labels"][label.code]
+        if least is not None:
+            kept = (probabilities.argmax(axis=1) == k) & (probabilities.max(axis=1) >= least)
+            assert np.mean(truth[kept] == k) >= 0.90
     malignant = np.array([label.malignant for label in LABELS])
-    urgent = probabilities[:, malignant].sum(axis=1) >= chosen["malignant"]
+    urgent = probabilities[:, malignant].sum(axis=1) >= chosen["malignant"]["value"]
     assert 0.95 <= urgent[malignant[truth]].mean() < 0.96
+
+
+def answered(right, confidence, label=0):
+    """Probabilities (n, labels) and truth (n,) of answers with one `label`; of wrong ones the one before is true."""
+    probabilities = np.full((len(right), CLASSES), 0.0)
+    probabilities[:, label], probabilities[:, label - 1] = confidence, 1 - np.asarray(confidence)
+    return probabilities, np.where(right, label, label - 1)
+
+
+def test_a_confidence_that_is_trusted_keeps_its_accuracy_on_new_images():
+    """Drawn 100 times from a model that is right with a probability of its confidence: wrong choices are rare."""
+    rng, broken, chosen = np.random.default_rng(0), 0, 0
+    for _ in range(100):
+        confidence = rng.uniform(0.55, 1.0, 1500)
+        (least, *others) = calibration.confidence_thresholds(*answered(rng.random(1500) < confidence, confidence), 0.90)
+        assert others == [None] * (CLASSES - 1)  # no image has these labels
+        if least is not None:
+            chosen += 1
+            broken += (least + 1) / 2 < 0.90  # the true accuracy from there on
+    assert chosen > 30
+    assert broken <= 0.05 * 100
+
+
+def test_few_images_show_nothing_however_right_they_are():
+    assert calibration.confidence_thresholds(*answered([True] * 20, [0.99] * 20), 0.90)[0] is None
+    assert calibration.confidence_thresholds(*answered([True] * 80, [0.99] * 80), 0.90)[0] == 0.99
+
+
+def test_a_label_that_is_often_wrong_is_not_trusted_for_the_sake_of_another():
+    good = answered([True] * 300, np.linspace(0.6, 1, 300), label=3)
+    bad = answered([True, False] * 50, np.linspace(0.8, 1, 100), label=5)
+    both = (np.concatenate(pair) for pair in zip(good, bad, strict=True))
+    chosen = calibration.confidence_thresholds(*both, 0.90)
+    assert chosen[3] == pytest.approx(0.6, abs=0.01)
+    assert chosen[5] is None
+
+
+def test_images_that_count_for_little_prove_little():
+    """Ninety of a hundred right ones hardly count, so the rest are as few as they are."""
+    counts = np.array([1.0] * 10 + [1e-3] * 90)
+    assert calibration.confidence_thresholds(*answered([True] * 100, [0.99] * 100), 0.90, counts)[0] is None
+
+
+def test_strays_of_another_collection_hardly_count_in_a_kind():
+    """Fifteen of a thousand dermoscopic images are mistaken for clinical ones, and the model errs on all of them."""
+    logits, _, truth = made_up(1300, seed=6, sharpness=3.0)
+    truth[985:1000] = logits[985:1000].argmin(axis=1)
+    sources = np.repeat(["dermatoscope", "camera"], [1000, 300])
+    held = HeldOut(logits, truth, sources, [str(n) for n in range(1300)], np.zeros(1300))
+    clinical = np.arange(1300) >= 985
+    stated, alone = (operating_point(held, among, "clinical") for among in (clinical, np.arange(1300) >= 1000))
+    with_strays, without = (own["thresholds"]["prediction_set"]["value"] for own in (stated, alone))
+    assert with_strays == pytest.approx(without, abs=0.02)
 
 
 def test_thresholds_of_a_hopeless_model_refer_everything():
     rng = np.random.default_rng(0)
     probabilities, truth = np.full((300, CLASSES), 1 / CLASSES), rng.integers(0, CLASSES, 300)
-    assert calibration.confidence_threshold(probabilities, truth, 0.9) == 1.0
+    assert calibration.confidence_thresholds(probabilities, truth, 0.9) == [None] * CLASSES
     assert calibration.conformal_threshold(probabilities[:5], truth[:5], 0.95) == 1.0  # too few to promise anything
 
 

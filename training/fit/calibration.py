@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
+from scipy.stats import beta
 from sklearn.model_selection import GroupKFold
 
 from model_layer.decision import calibrated, likelier_mass
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 SET_COVERAGE = 0.95
 CLASSIFIED_ACCURACY = 0.90
+CERTAINTY = 0.95
+"""That a label's confidence threshold keeps `CLASSIFIED_ACCURACY`, on images like the calibration images."""
+SHARES = tuple(k / 10 for k in range(10, 0, -1))
+"""Of a label's calibration images: so many may lie above its confidence threshold."""
 TRIAGE_SENSITIVITY = 0.95
 
 
@@ -85,8 +91,14 @@ def thresholds(
     malignant = np.array([label.malignant for label in labels])
     return {
         "confidence": {
-            "value": confidence_threshold(probabilities, truth, accuracy, weights),
-            "target": f"the lowest above which {accuracy:.0%} of the calibration images are labelled right",
+            "labels": {
+                label.code: least
+                for label, least in zip(
+                    labels, confidence_thresholds(probabilities, truth, accuracy, weights), strict=True
+                )
+            },
+            "target": f"with a certainty of {CERTAINTY:.0%}, {accuracy:.0%} of the images with this label are labelled "
+            "right from there on; null: no confidence shows that on the calibration images",
         },
         "malignant": {
             "value": sensitivity_threshold(
@@ -118,21 +130,46 @@ def conformal_threshold(
     return min(1.0, float(scores[order][enough[0]])) if enough.size else 1.0  # sums may round above 1
 
 
-def confidence_threshold(
+def confidence_thresholds(
     probabilities: NDArray[np.float64],
     truth: NDArray[np.int64],
     accuracy: float,
     weights: NDArray[np.float64] | None = None,
-) -> float:
-    """The lowest confidence from which on at least `accuracy` of the labels are right; 1 if there is none."""
-    confidence = probabilities.max(axis=1)
+) -> list[float | None]:
+    """For each label, a confidence from which on `accuracy` of the images with it are labelled right, or None.
+
+    It holds with `CERTAINTY` for images like these. Of the confidences that keep one of `SHARES`, it is the lowest
+    that passes a test, at a level divided by their number (Learn then Test: Angelopoulos et al. 2021); None: none does.
+    Each label has its own: at another clinic some labels are mistaken far more often than others, and a common
+    confidence hides that.
+    """
+    confidence, label = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    counts = _counts(weights, len(truth))
+    return [
+        _trusted_from(confidence[own], (truth == k)[own], counts[own], accuracy)
+        for k, own in ((k, label == k) for k in range(probabilities.shape[1]))
+    ]
+
+
+def _trusted_from(
+    confidence: NDArray[np.float64], right: NDArray[np.bool_], counts: NDArray[np.float64], accuracy: float
+) -> float | None:
     order = np.argsort(-confidence, kind="stable")
-    counts = _counts(weights, len(truth))[order]
-    right = (probabilities.argmax(axis=1) == truth)[order]
-    kept = np.cumsum(counts)
-    # At least a twentieth of the images must lie above: luck among the few most confident ones must not decide.
-    fits = np.flatnonzero((np.cumsum(right * counts) >= accuracy * kept - 1e-9) & (kept > len(truth) / 20))
-    return float(confidence[order][fits[-1]]) if fits.size else 1.0
+    for share in SHARES:  # all images first: fewer are surer, and prove less
+        kept = order[: math.ceil(share * len(order))]
+        if _least_accuracy(right[kept], counts[kept], (1 - CERTAINTY) / len(SHARES)) >= accuracy:
+            return float(confidence[kept[-1]])
+    return None
+
+
+def _least_accuracy(right: NDArray[np.bool_], counts: NDArray[np.float64], doubt: float) -> float:
+    """The accuracy that is exceeded except with a probability of `doubt` (Clopper & Pearson 1934).
+
+    Unequal `counts` are worth as many equal ones as Kish's effective sample size.
+    """
+    size = counts.sum() ** 2 / np.sum(counts**2) if len(counts) else 0.0
+    hits = size * np.average(right, weights=counts) if size else 0.0
+    return float(beta.ppf(doubt, hits, size - hits + 1)) if hits else 0.0
 
 
 def sensitivity_threshold(

@@ -44,6 +44,14 @@ class Taught:
         return pixels, np.mean(shares, axis=0)
 
 
+def halfway(teacher: keras.Model, learner: keras.Model) -> list[NDArray[np.float32]]:
+    """The mean weights of the `learner` and of the `teacher` from whose weights it started.
+
+    It is better than either, on new images too (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+    """
+    return [(first + last) / 2 for first, last in zip(teacher.get_weights(), learner.get_weights(), strict=True)]
+
+
 def _probabilities(network: keras.Model) -> keras.Model:
     probabilities = keras.layers.Softmax(dtype="float32")(network.output[LOGITS])
     model = keras.Model(network.input, probabilities)

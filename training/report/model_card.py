@@ -214,7 +214,7 @@ chosen:
 def _operating_points(manifest: dict[str, Any]) -> str:
     """Temperature and thresholds, for each kind of image if there are several."""
     kinds = manifest.get("kinds") or {"all images": manifest}
-    names = list(manifest["thresholds"])
+    names = [name for name in manifest["thresholds"] if name != "confidence"]
     head = " | ".join(name.replace("_", " ") for name in names)
     rows = "\n".join(
         f"| {kind} | {own['calibration']['temperature']:.3f} | "
@@ -225,6 +225,11 @@ def _operating_points(manifest: dict[str, Any]) -> str:
     targets = "\n".join(
         f"- {name.replace('_', ' ')}: {threshold['target']}." for name, threshold in manifest["thresholds"].items()
     )
+    codes = [label["code"] for label in manifest["labels"]]
+    trusted = "\n".join(
+        f"| {kind} | " + " | ".join(_trusted(own["thresholds"]["confidence"], code) for code in codes) + " |"
+        for kind, own in kinds.items()
+    )
     mistaken = manifest["training"].get("kinds_mistaken", {})
     shares = ", ".join(f"{share:.1%} of {source}" for source, share in mistaken.items())
     told = f"The network itself predicts the kind; it mistakes {shares} for another kind.\n\n" if mistaken else ""
@@ -234,8 +239,19 @@ def _operating_points(manifest: dict[str, Any]) -> str:
 |---|---:|{"---:|" * len(names)}
 {rows}
 
-{told}{targets}
+{told}The least confidence with which it stands by a label:
+
+| | {" | ".join(codes)} |
+|---|{"---:|" * len(codes)}
+{trusted}
+
+{targets}
 """
+
+
+def _trusted(confidence: dict[str, Any], code: str) -> str:
+    least = confidence["labels"][code] if "labels" in confidence else confidence["value"]  # older bundles have one
+    return "never" if least is None else f"{least:.3f}"
 
 
 def _parity(figures: dict[str, Any]) -> str:
