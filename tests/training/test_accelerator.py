@@ -9,12 +9,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from labelled_folders import write_labelled_folder
+from onnx import numpy_helper
 from PIL import Image
 
 from training.__main__ import main
 from training.accelerator.spoil import packed
+from training.fit.loop import read_learned
 
 pytestmark = pytest.mark.training
 ROOT = Path(__file__).parents[2]
@@ -103,6 +106,11 @@ def test_what_an_accelerator_learned_becomes_a_bundle_and_teaches(folders, tmp_p
     assert main([*taught, "--out", str(tmp_path / "taught")]) == 0
     second = json.loads((tmp_path / "taught/bundle/manifest.json").read_text())["training"]
     assert second["calibration_split"]["derm"]["balanced_accuracy"] > 0.5
+    first, last = (read_learned(run / "checkpoints")[0][0] for run in (out, tmp_path / "taught"))
+    assert not np.allclose(first, last, atol=1e-6)
+    halfway = ((first + last) / 2).transpose(3, 2, 0, 1)
+    exported = [numpy_helper.to_array(x) for x in onnx.load(tmp_path / "taught/model.float.onnx").graph.initializer]
+    assert any(x.shape == halfway.shape and np.allclose(x, halfway, atol=1e-6) for x in exported)
     assert len(second["taught_by"]) == 1
     assert second["taught_by"][0][:12] in (tmp_path / "taught/bundle/MODEL_CARD.md").read_text()
     assert second["command"].endswith("--taught-by network'")  # no path of this machine
