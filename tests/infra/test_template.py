@@ -306,13 +306,15 @@ def test_everything_at_rest_is_encrypted_with_the_key_that_was_chosen(stack):
         (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
         queues = [res["Properties"] for res in resources.values() if res["Type"] == "AWS::SQS::Queue"]
         assert len(queues) == 3 * len(LANES) + 2, "and two of removals"
-        topic, log = resources["AlarmTopic"]["Properties"], resources["WorkerLog"]["Properties"]
+        topic, secret = resources["AlarmTopic"]["Properties"], resources["HashSecret"]["Properties"]
+        logs = [res["Properties"] for res in resources.values() if res["Type"] == "AWS::Logs::LogGroup"]
+        assert {one.get("KmsKeyId") for one in (*logs, secret)} == {key}
         if key:
             encryption = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
             assert rule == {"ServerSideEncryptionByDefault": encryption, "BucketKeyEnabled": True}
             assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
             assert {queue["KmsMasterKeyId"] for queue in queues} == {key}
-            assert (topic["KmsMasterKeyId"], log["KmsKeyId"]) == (key, key)
+            assert topic["KmsMasterKeyId"] == key
         else:
             assert rule == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
             assert "SSESpecification" not in table, "DynamoDB's own key then, which it always uses"
@@ -335,6 +337,12 @@ def test_a_key_of_the_stack_lets_in_only_who_must_and_outlives_the_stack(stack):
             assert statement["Principal"] == {"AWS": "arn:aws:iam::123456789012:root"}
     assert set(services) == {"s3.amazonaws.com", "cloudwatch.amazonaws.com", "logs.eu-central-1.amazonaws.com"}
     assert all("123456789012" in json.dumps(condition) for condition in services.values())
+    # As AWS's page on encrypted log groups has them.
+    (logs,) = (one for one in properties["KeyPolicy"]["Statement"] if "logs." in str(one["Principal"]))
+    verbs = ("Encrypt", "Decrypt", "ReEncrypt*", "GenerateDataKey*", "DescribeKey")
+    assert logs["Action"] == [f"kms:{verb}" for verb in verbs]
+    security = (TEMPLATE.parent / "docs" / "security.md").read_text(encoding="utf-8")
+    assert [verb for verb in verbs if f"`kms:{verb}`" not in security] == []
 
 
 @pytest.mark.parametrize("kind", ["AWS::S3::Bucket", "AWS::DynamoDB::Table"])
