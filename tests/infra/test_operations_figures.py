@@ -1,4 +1,4 @@
-"""Every figure of the stack that docs/operations.md names is the template's, or the code's, own."""
+"""Figures of the stack that docs/operations.md and docs/capacity.md name are the template's, or the code's, own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks.cost import facts
-from handler.configuration import MEGABYTES_A_CORE
+from handler.configuration import BYTES_A_PIXEL, MEGABYTES_A_CORE, OWN_MEGABYTES
 from handler.reconciler import LAST_SECONDS
 from handler.store import unrecorded
 from handler.store.erasure import MARK_DAYS
@@ -81,6 +81,14 @@ def test_a_figure_is_the_stacks_own(pattern):
     for found in re.finditer(pattern, OPERATIONS):
         given = [float(figure.replace(",", "")) for figure in found.groups() if figure]
         assert given == list(FIGURES[pattern]), found[0]
+
+
+def test_a_workers_memory_is_reckoned_as_the_worker_does():
+    """The other figures of that page are computed: tests/performance/test_cost.py."""
+    capacity = " ".join((TEMPLATE.parent / "docs" / "capacity.md").read_text(encoding="utf-8").split())
+    found = re.search(r"at worst (\d+) MB \+ .* `MAX_IMAGE_PIXELS` . (\d+) bytes", capacity)
+    assert found
+    assert [int(figure) for figure in found.groups()] == [OWN_MEGABYTES, BYTES_A_PIXEL]
 
 
 def test_the_figures_are_still_in_the_text():

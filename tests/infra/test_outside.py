@@ -156,6 +156,7 @@ class TestInAVpc:
     ("parameters", "reason"),
     [
         ({"SubnetIds": "subnet-1a,subnet-2b"}, "SubnetIds needs SecurityGroupIds"),
+        ({"BatchWindowSeconds": "0"}, "no BatchSize over 10 with BatchWindowSeconds=0"),
         ({"SubnetIds": "subnet-1a,vpc-2b", "SecurityGroupIds": "sg-3c"}, "SubnetIds"),
         *(
             ({"AllowedOrigins": f"{PAGE},{origin}"}, "AllowedOrigins")

@@ -235,7 +235,7 @@ def test_a_batch_that_lambda_accepts_only_with_a_window_is_refused_without_one(s
     batch, window = (source["Parameters"][name] for name in ("BatchSize", "BatchWindowSeconds"))
     assert (batch["Default"] > 10, window["Default"] >= 1) == (True, True)
     rule = stack["Rules"]["OnlySmallBatchesNeedNoWindow"]
-    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "BatchWindowSeconds"}, window["MinValue"]]}
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "BatchWindowSeconds"}, str(window["MinValue"])]}
     (assertion,) = rule["Assertions"]
     small = [str(size) for size in range(batch["MinValue"], 11)]
     assert assertion["Assert"] == {"Fn::Contains": [small, {"Ref": "BatchSize"}]}
