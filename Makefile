@@ -153,9 +153,11 @@ bench: $(VENV)/.installed-bench ## compares performance with a Keras worker, in 
 serve: $(VENV)/.installed-dermbatch $(VENV)/.installed-service ## starts a stack of this machine's own with worker, service and page, and prints its address: SERVE_OPTIONS="--state DIR --port 8000"
 	@$(BIN)/dermbatch serve --local $(SERVE_OPTIONS)
 
-# The processor of the functions is a parameter, so the build needs the parameters too.
+# The processor of the functions is a parameter, so the build needs the parameters too. SAM takes the last of several
+# --parameter-overrides, and the build would not see one among DEPLOY_OPTIONS.
 OVERRIDES := $(if $(PARAMETERS),--parameter-overrides $(PARAMETERS))
 deploy: .venv-sam/.installed $(VENV)/.installed-dermbatch ## builds the image (needs Docker), shows the changes on AWS, deploys when you agree: STACK=dermbatch PARAMETERS="NAME=VALUE NAME=VALUE" DEPLOY_OPTIONS=--guided
+	@: $(if $(findstring --parameter-overrides,$(DEPLOY_OPTIONS)),$(error Parameters are given as PARAMETERS="NAME=VALUE NAME=VALUE": the build needs them too))
 	@SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam build $(OVERRIDES)
 	@SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam deploy --stack-name "$(STACK)" --s3-prefix "$(STACK)" $(OVERRIDES) $(DEPLOY_OPTIONS)
 	@$(BIN)/dermbatch versions --stack "$(STACK)" || echo "Old versions were not looked at: dermbatch versions --stack $(STACK)"

@@ -219,7 +219,7 @@ def _no_image() -> Problem:
 def _signer(settings: Settings) -> Any:
     """Signs addresses of the bucket's own region, since others would answer with a redirect."""
     style: Literal["path", "virtual"] = "path" if settings.worker.aws_endpoint_url else "virtual"
-    config = Config(signature_version="s3v4", s3={"addressing_style": style})
+    config = Config(signature_version="s3v4", s3={"addressing_style": style, "us_east_1_regional_endpoint": "regional"})
     return boto3.client("s3", config=config)
 
 

@@ -38,5 +38,5 @@ def parameters(stack: str, account: Account, form: Form) -> int:
         return 0
     write_rows(differing, COLUMNS, form)
     say(f"{count(len(differing), 'parameter')} of {stack} would stay as in the stack. To change one, deploy with")
-    say("    make deploy STACK=... DEPLOY_OPTIONS='--parameter-overrides NAME=VALUE'")
+    say("    make deploy STACK=... PARAMETERS='NAME=VALUE NAME=VALUE'")
     return 0

@@ -1,7 +1,7 @@
 """Which processor the worker runs on, as far as the network's speed depends on it.
 
-Lambda does not say which one a worker gets. Without 8-bit multiply-add an image takes eight times as long
-(docs/performance.md), so a bill or a queue that grows may be the processor and nothing else.
+Lambda does not say which one a worker gets. Without 8-bit multiply-add an image takes up to six times as long
+(docs/cost.md), so a bill or a queue that grows may be the processor and nothing else.
 """
 
 from __future__ import annotations

@@ -404,3 +404,38 @@ class Life:
             data["LiveQueue.ApproximateAgeOfOldestMessage", "Maximum"] = float(min(end, self.done) - self.arrives)
             data["LiveQueue.ApproximateNumberOfMessagesNotVisible", "Maximum"] = 1.0
         return data
+
+
+@dataclass(frozen=True)
+class Drill(Life):
+    """A message that no worker understands: it names no image, and SQS moves it on after the last receive's wait."""
+
+    last_wait: int = 0
+
+    @property
+    def done(self) -> int:
+        return self.receives[-1] + self.last_wait
+
+    def _counted(self, start: int, end: int) -> dict[tuple[str, str], float]:
+        counted = super()._counted(start, end)
+        of_images = ("TryAgain", "Classified", "LiveQueue.NumberOfMessagesDeleted")
+        data = {name: value for name, value in counted.items() if name[0] not in of_images}
+        return data | ({("BatchSize", "Sum"): 0.0} if ("BatchSize", "Sum") in data else {})
+
+
+@pytest.mark.parametrize("arrives", range(0, 300, 50))
+def test_the_first_days_drill_rings_the_alarms_that_the_page_names(alarms, resources, arrives):
+    """On a quiet stack: whoever follows the page must not take the other e-mails for a defect."""
+    page = (TEMPLATE.parent / "docs" / "first-day.md").read_text(encoding="utf-8")
+    section = page.partition("## 5. An alarm's e-mail\n")[2].partition("\n## ")[0]
+    timeout = resources["LiveQueue"]["Properties"]["VisibilityTimeout"]
+    *waits, last = (
+        hidden_seconds(n, timeout) for n in range(1, read_template()["Parameters"]["MaxReceives"]["Default"] + 1)
+    )
+    receives = [arrives + 2]
+    for wait in waits:
+        receives.append(receives[-1] + 1 + wait)
+    drill = Drill(arrives, receives, last)
+    assert f"About {(drill.done - arrives) / 60:.0f} minutes later" in " ".join(section.split())
+    ringing = {kind for kind, alarm in alarms.items() if drill.rings(alarm)} | {"dead-letters-live"}
+    assert {kind for kind in KINDS if kind in section} == ringing

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from functools import cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from policy_simulator import Request, allowed
 from sample_images import jpeg
 from transformed_template import default_template, resolved
 
+from api.records import upload_origin
 from infra.template import TEMPLATE, read_template
 
 if TYPE_CHECKING:
@@ -74,6 +76,23 @@ def test_the_form_of_the_docs_takes_one_image_and_nothing_larger(
     assert ["content-length-range", 1, read_template()["Parameters"]["MaxImageBytes"]["Default"]] in policy[
         "conditions"
     ]
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
+def test_a_form_of_the_docs_and_one_of_the_service_go_to_the_address_that_the_stack_names(region, monkeypatch):
+    """In a page's Content-Security-Policy; S3 answers at its global address with a redirect. New buckets want SigV4."""
+    bucket = "dermbatch-0a1b"
+    given = {"AWS_DEFAULT_REGION": region, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "BUCKET": bucket}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    address = resolved(_template())["Outputs"]["UploadUrl"]
+    address = address.replace("Images-name", bucket).replace("eu-central-1", region)
+    told: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", UPLOADS, re.DOTALL)[0], told)
+    assert told["form"]["url"] == f"{address}/"
+    assert told["form"]["fields"]["x-amz-algorithm"] == "AWS4-HMAC-SHA256"
+    assert upload_origin(SimpleNamespace(worker=SimpleNamespace(aws_endpoint_url=None), bucket=bucket)) == address
 
 
 IN_A_VPC = {
@@ -137,6 +156,7 @@ class TestInAVpc:
     ("parameters", "reason"),
     [
         ({"SubnetIds": "subnet-1a,subnet-2b"}, "SubnetIds needs SecurityGroupIds"),
+        ({"BatchWindowSeconds": "0"}, "no BatchSize over 10 with BatchWindowSeconds=0"),
         ({"SubnetIds": "subnet-1a,vpc-2b", "SecurityGroupIds": "sg-3c"}, "SubnetIds"),
         *(
             ({"AllowedOrigins": f"{PAGE},{origin}"}, "AllowedOrigins")

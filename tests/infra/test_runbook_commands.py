@@ -43,7 +43,7 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("operations.md", "first-day.md")
+PAGES = ("operations.md", "first-day.md", "security.md")
 STACK = "runbooks"
 LESION = "clinic/lesion.jpg"
 _numbers = itertools.count(1)
@@ -106,7 +106,10 @@ def _sections() -> dict[str, str]:
             if line["kind"]:
                 continue  # an output
             inline = " ".join((line["inline"] or "").split())
-            if line["block"] or len(inline.split()) > 2:  # two words are the name of a service
+            named = len(inline.split()) <= 2 or inline.endswith(
+                "..."
+            )  # a service, or a command that is not written out
+            if line["block"] or not named:
                 found[heading] = f"{found.get(heading, '')}{textwrap.dedent(line['block'] or inline)}\n"
     return found
 
@@ -283,6 +286,15 @@ def _finds_the_lost_upload(_: Rig, told: str) -> None:
     assert "Done: 1 messages are in the bulk lane" in told
 
 
+def _replaces_the_secret(rig: Rig, _: str) -> None:
+    read = rig.client("secretsmanager").get_secret_value
+    now, former = (
+        read(SecretId=rig.outputs["HashSecretArn"], VersionStage=f"AWS{stage}") for stage in ("CURRENT", "PREVIOUS")
+    )
+    assert now["SecretString"] != former["SecretString"]
+    assert re.fullmatch(r"[A-Za-z0-9]{64}", now["SecretString"])
+
+
 def _keeps_the_data(_: Rig, told: str) -> None:
     assert "clinic/" in told
     assert "ACTIVE" in told
@@ -305,6 +317,7 @@ SHOWS = {
     "operations.md: Referrals": _counts_the_reason,
     "operations.md: Erase": _leaves_no_version,
     "operations.md: What remains after erasure": _leaves_no_record,
+    "security.md: Names in logs and marks": _replaces_the_secret,
     "first-day.md: 6. A lost upload": _finds_the_lost_upload,
     "first-day.md: 9. Delete, and deploy again": _keeps_the_data,
 }

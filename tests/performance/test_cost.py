@@ -49,6 +49,16 @@ def test_every_table_is_in_one_of_the_documents():
     assert sorted(re.findall(r"<!-- cost:([a-z0-9-]+) -->", text)) == sorted(documents.TABLES)
 
 
+def test_the_first_day_names_what_the_network_takes_on_each_processor():
+    page = " ".join((ROOT / "docs" / "first-day.md").read_text(encoding="utf-8").split())
+    found = re.search(r"takes some (\d+) ms on one with .* some (\d+) ms on a newer one and (\d+) on an old one", page)
+    assert found
+    profile = facts.former()["profile_ms"]
+    old = facts.shipped()[0].seconds * 1000 - (profile["all, of ours"] - profile["the network"])
+    fast, newer = (facts.measured(name)["of_it_the_network"] * 1000 for name in ("vnni", "avx2"))
+    assert [int(figure) for figure in found.groups()] == [round(ms, -1) for ms in (fast, newer, old)]
+
+
 def test_the_bill_by_hand():
     """1,769 MB for 0.1 s: 0.1728 GB-seconds an image, 2.88 dollars a million."""
     processor = facts.Processor("x", 0.1, measured=True, shipped=True, cold_start=1.0)
