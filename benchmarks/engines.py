@@ -1,11 +1,12 @@
 """Which engine should run the network, and what do 8 bits cost? Speed, memory, start and answers of each.
 
-    python -m benchmarks.engines [--data DIR...] [--float build/train/model.float.onnx] [--out FILE]
+    python -m benchmarks.engines [--data DIR...] [--float build/train/model.float.onnx] [--hide] [--out FILE]
 
 Answers are compared with float arithmetic: `--float` takes the network that `make train` leaves; the default is the
 bundle's own with its activations unrounded, so that both share their weights. `--data` takes labelled folders, for
 accuracy on the images that took no part in training; the default is rendered images. LiteRT's files have random weights
-(`make bench` leaves them), so it has a speed and no answers. Times are medians; networks take turns, image by image.
+(`benchmarks.baseline`), so it has a speed and no answers. Times are medians; networks take turns, image by image.
+`--hide` hides every vector unit beyond AVX2 from all of them (`benchmarks.hidden_units`).
 """
 
 from __future__ import annotations
@@ -26,10 +27,13 @@ import onnx
 from onnx import numpy_helper
 
 from benchmarks import machine
+from benchmarks.baseline import LITERT, make_models
+from benchmarks.hidden_units import hide_from_here_on
 from benchmarks.output import give
 from benchmarks.serving_engines import ENGINES, MODULES
 from model_layer import Bundle, decode
 from model_layer.decision import calibrated, logits_of
+from model_layer.errors import run_command
 from training.data.dataset import read_folders
 from training.data.splits import VALIDATION, read_splits
 from training.evaluation.metrics import balanced_accuracy, expected_calibration_error
@@ -49,9 +53,16 @@ def main() -> int:
     parser.add_argument("--data", type=Path, nargs="*", default=[])
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--timed", type=int, default=20, help="runs of each that are timed")
-    parser.add_argument("--litert", type=Path, default=ROOT / "build" / "bench" / "litert")
+    parser.add_argument("--models", type=Path, default=ROOT / "build" / "bench", help="where LiteRT's files are kept")
+    parser.add_argument("--hide", action="store_true", help="hide every vector unit beyond AVX2")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    return run_command("benchmarks.engines", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.hide:
+        hide_from_here_on()
     with tempfile.TemporaryDirectory() as folder:
         result = compare(options, Path(folder))
     give(result, options.out)
@@ -65,9 +76,10 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if not options.float_network:
         write_float_twin(shipped, floats)
     squares, truth = _squares(options, bundle.input_size)
+    make_models(options.models, shipped)
     np.save(folder / "pixels.npy", squares[:1])
     networks = {
-        (engine, arithmetic): options.litert / f"{arithmetic}.tflite" if engine == "LiteRT" else file
+        (engine, arithmetic): options.models / LITERT / f"{arithmetic}.tflite" if engine == "LiteRT" else file
         for engine in ENGINES
         for arithmetic, file in (("int8", shipped), ("float32", floats))
         if importlib.util.find_spec(MODULES[engine])

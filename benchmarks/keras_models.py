@@ -1,9 +1,9 @@
 """The network in other frameworks' formats: a Keras file for the baseline worker, and LiteRT files, float and 8 bits.
 
-    python -m benchmarks.keras_models FOLDER
+    python -m benchmarks.keras_models FOLDER WIDTHS
 
-The trained Keras weights are not in git, so these have random weights: they show speed and memory, not answers. Made in
-a process of its own, which keeps TensorFlow out of the bench's.
+WIDTHS are the output channels of the thirteen convolutions, with commas between them. The trained Keras weights are not
+in git, so these have random weights: they show speed and memory, not answers. `benchmarks.baseline` runs it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from benchmarks.baseline import KERAS, LITERT
 from training.network.architecture import build
 
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ SIZE, LABELS = 224, 8
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
-    (folder / "litert").mkdir(parents=True, exist_ok=True)
+    folder, channels = Path(sys.argv[1]), [int(width) for width in sys.argv[2].split(",")]
+    (folder / LITERT).mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(0)
-    model = build(SIZE, LABELS)
-    model.save(folder / "keras-model.keras")
+    model = build(SIZE, LABELS, channels=channels)
+    model.save(folder / KERAS)
     shape = (1, *model.input_shape[1:])
     traced = tf.function(lambda pixels: model(pixels, training=False)["class_maps"])
     frozen = convert_variables_to_constants_v2(traced.get_concrete_function(tf.TensorSpec(shape, tf.float32)))
@@ -47,7 +48,7 @@ def main() -> None:
             converter.representative_dataset = examples
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.inference_input_type = tf.uint8
-        (folder / "litert" / f"{name}.tflite").write_bytes(converter.convert())
+        (folder / LITERT / f"{name}.tflite").write_bytes(converter.convert())
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python -m benchmarks.service [--out FILE] [--seconds 8] [--rounds 3]
 
-Both run all the time, each in a process of its own; rounds of the two alternate, so that a busy machine is busy for
-both. A round's clients send the same photograph as a form, one request after the other. Prints a table, and writes
-`machine` and `rows` in the form of `bench.json`.
+The network is the same: the shipped one, for Keras with random weights. Both run all the time, each in a process of its
+own; rounds of the two alternate, so that a busy machine is busy for both. A round's clients send the same photograph as
+a form, one request after the other. Prints a table, and writes `machine` and `rows` in the form of `bench.json`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import machine
+from benchmarks.baseline import KERAS, make_models
 from benchmarks.side_by_side.documents import machine_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
+MODELS = ROOT / "build" / "bench"
 CLIENTS = (1, 8)
 START_SECONDS = 120.0
 SAMPLE_SECONDS = 0.2
@@ -76,7 +78,12 @@ def process(path: str, *command: str) -> Iterator[Process]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     given = [part.replace("PORT", str(port)) for part in command]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "MALLOC_ARENA_MAX": "1"}
+    environment = {
+        **os.environ,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "MALLOC_ARENA_MAX": "1",
+        "KERAS_MODEL": str(MODELS / KERAS),
+    }
     started = subprocess.Popen(  # noqa: S603
         [sys.executable, *given], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -174,6 +181,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="of one round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="for each service and number of clients")
     options = parser.parse_args()
+    MODELS.mkdir(parents=True, exist_ok=True)
+    make_models(MODELS, next((ROOT / "models" / "vgg16-skin").glob("*.onnx")))
     facts, started = machine.facts(), time.monotonic()
     image = photograph()
     ours = {clients: Measured() for clients in CLIENTS}

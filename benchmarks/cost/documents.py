@@ -73,7 +73,7 @@ def machines() -> str:
     """Where and when the measurements were made."""
     lines = []
     for what, result in (
-        ("The first", facts.former()),
+        ("The first", facts.measured("former")),
         ("The third", facts.measured("avx2")),
         ("The last", facts.measured("vnni")),
     ):

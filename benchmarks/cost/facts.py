@@ -25,12 +25,6 @@ IMAGE_GB = 0.5
 """Of one version of a function's image in the registry, compressed; `aws ecr describe-images` knows yours."""
 MONTH_DAYS = 30
 GB = 2**30
-FULL_VGG16 = (
-    *((224, 3, 64), (224, 64, 64), (112, 64, 128), (112, 128, 128), (56, 128, 256), (56, 256, 256)),
-    *((56, 256, 256), (28, 256, 512), (28, 512, 512), (28, 512, 512)),
-    *(3 * ((14, 512, 512),)),
-)
-"""Side, channels in and out of the former network's convolutions."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +40,11 @@ class Processor:
 
 
 @functools.cache
-def former() -> dict[str, Any]:
-    """The bench of the former, full-width network on a processor with AVX2 only."""
-    found: dict[str, Any] = _read(RESULTS / "avx2-only" / "bench.json")
-    return found
-
-
-@functools.cache
 def measured(name: str) -> dict[str, Any]:
-    """See `benchmarks.cost.seconds`; `name` is avx2 or vnni."""
+    """See `benchmarks.cost.seconds`; `name` is avx2 or vnni.
+
+    `former` is what the bench found of the former, full-width network on an old processor that has AVX2 only.
+    """
     found: dict[str, Any] = _read(FOLDER / f"{name}.json")
     return found
 
@@ -62,12 +52,9 @@ def measured(name: str) -> dict[str, Any]:
 @functools.cache
 def processors() -> tuple[Processor, ...]:
     """Slowest first. The first is of the former network, as it was measured; the second what that means for ours."""
-    seconds, cold = former()["dollars"][0]["ours_seconds"], former()["rows"][0]["ours"]
-    profile = former()["profile_ms"]
-    rest = (profile["all, of ours"] - profile["the network"]) / 1000
-    new, vnni = measured("avx2"), measured("vnni")
-    full = sum(2.0 * side * side * 9 * before * after for side, before, after in FULL_VGG16) / 1e9
-    scaled = rest + (seconds - rest) * new["giga_operations"] / full
+    former, new, vnni = measured("former"), measured("avx2"), measured("vnni")
+    seconds, network, cold = former["seconds"], former["of_it_the_network"], former["cold_start"]
+    scaled = seconds - network + network * new["giga_operations"] / former["giga_operations"]
     return (
         Processor("an older one, AVX2; the former network", seconds, measured=True, shipped=False, cold_start=cold),
         Processor("an older one, AVX2", round(scaled, 3), measured=False, shipped=True, cold_start=cold),

@@ -18,7 +18,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import machine
-from benchmarks.hidden_units import hiding
+from benchmarks.hidden_units import HidingError, hiding
 from benchmarks.layers import convolutions, operations
 from benchmarks.output import give
 from benchmarks.side_by_side.process import worker
@@ -27,7 +27,7 @@ from infra.embedded_aws import embedded_aws
 from infra.stack import deploy
 from infra.worker_loop import function_environment
 from model_layer import Bundle
-from model_layer.errors import UserError, run_command
+from model_layer.errors import run_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,25 +37,19 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class HidingError(UserError):
-    """This system cannot hide vector units."""
-
-
 def measure(bundle: Path, folder: Path, rounds: int, *, hide: bool) -> dict[str, Any]:
     """Medians of `rounds`; uploads and the log are kept in `folder`."""
     files = draw(folder / "uploads")
     with embedded_aws() as endpoint:
         hidden = hiding() if hide else {}
         if hidden is None:
-            raise HidingError(
-                "Only Linux on a processor with CPUID faulting, with a C compiler, can hide vector units."
-            )
+            raise HidingError
         stack = deploy(endpoint)
         environment = function_environment(stack) | {"MODEL_BUNDLE": str(bundle)} | hidden
         log = folder / "worker.log"
         starts = [_cold_start(stack, environment, files[1], log, number) for number in range(rounds + 1)][1:]
-        whole, wall = _an_image(stack, environment, files, log, rounds)
-        rest, _ = _an_image(stack, environment, files, log, rounds, constant=True)
+        whole, wall = an_image(stack, environment, files, log, rounds)
+        rest, _ = an_image(stack, environment, files, log, rounds, constant=True)
     facts = machine.facts()
     if hide:
         facts |= {"vector_units": ["avx2"], "hidden": [unit for unit in facts["vector_units"] if unit != "avx2"]}
@@ -84,22 +78,26 @@ def _cold_start(stack: Stack, environment: Mapping[str, str], file: Path, log: P
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def _an_image(
+def an_image(
     stack: Stack,
     environment: Mapping[str, str],
     files: Sequence[Path],
     log: Path,
     rounds: int,
     *,
+    kind: str = "ours",
     constant: bool = False,
 ) -> tuple[float, float]:
-    """Seconds of the processor and of the clock for an image; `constant` leaves the network's own run out."""
-    with worker("ours", environment, log, cores=1) as ours:
-        ours.answer()
-        ours.ask(fakes=str(files[0].parent))
+    """Seconds of the processor and of the clock for an image, of the worker `kind` (`ours` or `keras`) on one core.
+
+    `constant` leaves the network's own run out.
+    """
+    with worker(kind, environment, log, cores=1) as one:
+        one.answer()
+        one.ask(fakes=str(files[0].parent))
         if constant:
-            ours.ask(constant_network=True)
-        samples = [ours.handle([pretended(stack.bucket, files, f"round-{n}")]) for n in range(rounds + 1)][1:]
+            one.ask(constant_network=True)
+        samples = [one.handle([pretended(stack.bucket, files, f"round-{n}")]) for n in range(rounds + 1)][1:]
     return median(s.cpu_seconds / s.images for s in samples), median(s.seconds / s.images for s in samples)
 
 

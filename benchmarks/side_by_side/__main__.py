@@ -1,9 +1,11 @@
 """Measures everything in one run, prints one table, and writes it with machine facts.
 
-    python -m benchmarks.side_by_side --out build/bench [--quick] [--thorough] [--commit]
+    python -m benchmarks.side_by_side --out build/bench [--quick] [--thorough] [--hide] [--commit]
 
 `--quick` takes only enough samples to show that it runs; `--thorough` adds 5,000 images through the network itself,
-four minutes; `--commit` also writes benchmarks/results/ and refreshes the tables of docs/performance.md.
+four minutes; `--hide` hides every vector unit beyond AVX2 from both workers and all engines
+(`benchmarks.hidden_units`); `--commit` also writes benchmarks/results/ (with `--hide`, its folder avx2-only) and
+refreshes the tables of docs/performance.md.
 """
 
 from __future__ import annotations
@@ -11,17 +13,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import machine
+from benchmarks.baseline import KERAS, LITERT, make_models
+from benchmarks.hidden_units import HidingError, hide_from_here_on
 from benchmarks.layers import layers
 from benchmarks.side_by_side import documents
 from benchmarks.side_by_side.dollars import bill
 from benchmarks.side_by_side.models import decoding, decoding_cpu_ms, inference, installed, network_cpu_ms
+from benchmarks.side_by_side.process import KINDS, worker
 from benchmarks.side_by_side.uploads import draw
 from benchmarks.side_by_side.workers import MANY, Setting, cold_start, load, throughput
 from infra.embedded_aws import embedded_aws
@@ -44,15 +48,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _bench(options: argparse.Namespace) -> int:
     Bundle.read(options.bundle)  # before minutes of drawing and starting
+    if options.hide:
+        hide_from_here_on()
     out: Path = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     pairs, rounds = (1, 1) if options.quick else (5, 3)
     result = measure(out, options.bundle.resolve(), pairs, rounds, quick=options.quick, thorough=options.thorough)
     documents.write(result, out)
     if options.commit:
-        documents.write(result, documents.RESULT.parent)
-        profile = json.dumps(layers(next(options.bundle.glob("*.onnx"))), indent=2)
-        (documents.RESULT.parent / "layers.json").write_text(profile + "\n", encoding="utf-8")
+        documents.write(result, documents.AVX2_ONLY if options.hide else documents.RESULT.parent)
+        if not options.hide:
+            profile = json.dumps(layers(next(options.bundle.glob("*.onnx"))), indent=2)
+            (documents.RESULT.parent / "layers.json").write_text(profile + "\n", encoding="utf-8")
         documents.refresh()
     print(f"\n{documents.rows_table(result['rows'])}\n\nDollars for a million images (prices of {PRICED_ON}):\n")
     print(documents.dollars_table(result["dollars"]))
@@ -72,17 +79,20 @@ def measure(out: Path, bundle: Path, pairs: int, rounds: int, *, quick: bool, th
     log.unlink(missing_ok=True)
     _say("Drawing uploads, building the Keras worker's model")
     files = draw(out / "uploads")
-    _make_keras_models(out)
+    onnx = next(bundle.glob("*.onnx"))
+    make_models(out, onnx)
     rows = []
     with embedded_aws() as endpoint:
         stack = deploy(endpoint)
         environment = function_environment(stack) | {
-            "KERAS_MODEL": str(out / "keras-model.keras"),
+            "KERAS_MODEL": str(out / KERAS),
             "MODEL_BUNDLE": str(bundle),
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "POWERTOOLS_LOG_LEVEL": "INFO",
         }
         setting = Setting(stack, environment, files[:6] if quick else files, log, cores, 12 if quick else 200)
+        if facts.get("hidden"):
+            _require_hidden(setting)
         _say("Cold starts")
         cold, parts = cold_start(setting, pairs)
         rows.append(cold)
@@ -92,8 +102,7 @@ def measure(out: Path, bundle: Path, pairs: int, rounds: int, *, quick: bool, th
         _say("Load")
         rows += load(setting, many=400 if quick else MANY, thorough=thorough)
     _say("Inference")
-    onnx, litert = next(bundle.glob("*.onnx")), out / "litert" / "int8.tflite"
-    networks = {"ONNX Runtime": onnx, "OpenVINO": onnx, "LiteRT": litert}
+    networks = {"ONNX Runtime": onnx, "OpenVINO": onnx, "LiteRT": out / LITERT / "int8.tflite"}
     engine_rows, engines = inference(bundle, networks, cores, 2 if quick else 7)
     rows += engine_rows
     _say("Decoding")
@@ -118,14 +127,13 @@ def measure(out: Path, bundle: Path, pairs: int, rounds: int, *, quick: bool, th
     }
 
 
-def _make_keras_models(folder: Path) -> None:
-    """In a process of its own, so that this one stays free of TensorFlow; existing ones are kept."""
-    if not (folder / "litert" / "int8.tflite").exists():
-        command = [sys.executable, "-m", "benchmarks.keras_models", str(folder)]
-        quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        run = subprocess.run(command, cwd=ROOT, env=quiet, capture_output=True, text=True, check=False)  # noqa: S603
-        if run.returncode:
-            sys.exit(f"benchmarks.keras_models failed: {run.stderr[-2000:]}")
+def _require_hidden(setting: Setting) -> None:
+    """Raises HidingError unless the CPUID of both workers' processes shows AVX2 and no AVX-512."""
+    for kind in KINDS:
+        with worker(kind, setting.environment, setting.log) as fresh:
+            fresh.answer()
+            if fresh.ask(vector_units=True) != {"AVX2": True, "AVX512F": False}:
+                raise HidingError
 
 
 _STARTED = time.monotonic()
@@ -145,6 +153,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--bundle", type=Path, default=ROOT / "models" / "vgg16-skin")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--thorough", action="store_true")
+    parser.add_argument("--hide", action="store_true", help="hide every vector unit beyond AVX2")
     parser.add_argument("--commit", action="store_true")
     return parser.parse_args(arguments)
 

@@ -33,12 +33,20 @@ class Context:
 
 
 def carry_out(app: Any, command: dict[str, Any]) -> dict[str, Any]:
-    """Carries out events=[...], memory=True, fakes=FOLDER or constant_network=True on the handler module `app`."""
+    """Carries out one command on the handler module `app`.
+
+    events=[...], memory=True, vector_units=True, fakes=FOLDER or constant_network=True.
+    """
     match command:
         case {"events": events}:
             return _handle(app, events)
         case {"memory": True}:
             return memory_mb()
+        case {"vector_units": True}:
+            # NumPy asks CPUID itself; /proc/cpuinfo would show the real machine.
+            from numpy._core._multiarray_umath import __cpu_features__  # type: ignore[import-not-found]  # noqa: PLC0415
+
+            return {name: bool(__cpu_features__.get(name)) for name in ("AVX2", "AVX512F")}
         case {"fakes": folder}:
             bodies = {file.name: file.read_bytes() for file in Path(folder).iterdir()}
             # By type: botocore also keeps a weak proxy, which passes for an instance.

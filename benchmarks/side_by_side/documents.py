@@ -13,6 +13,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.side_by_side.dollars import MEMORY_OF_CORES, dollars_per_million
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -43,7 +45,7 @@ def refreshed(text: str, result: Path = RESULT) -> str:
     for prefix, bench in (("", result), ("avx2-", AVX2_ONLY / "bench.json")):
         tables |= {prefix + name: table for name, table in sections(_read(bench)).items()}
         folder = AVX2_ONLY if prefix else RESULT.parent
-        for name, table in (("engines", engines_table), ("layers", layers_table), ("service", service_table)):
+        for name, table in OTHER_TABLES.items():
             if (file := folder / f"{name}.json").exists():
                 tables[prefix + name] = table(_read(file))
 
@@ -179,11 +181,31 @@ def service_table(result: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *(["", machine_line(result["machine"])] if result["machine"] else [])])
 
 
+def pruning_table(result: Mapping[str, Any]) -> str:
+    """What `benchmarks.pruning` wrote: workers by vector units, with Lambda's dollars at one vCPU, and the machine."""
+    rows = []
+    for row in result["rows"]:
+        dollars = dollars_per_million(row["seconds"], MEMORY_OF_CORES[1])
+        rows.append(
+            [
+                {"avx2": "AVX2 only", "all": "all that it has"}[row["units"]],
+                {"keras": "Keras, float", "ours": "ours, 8 bits"}[row["worker"]],
+                f"{row['width']}, {row['giga_operations']:.1f}",
+                f"{row['network']:.3f}" if "network" in row else "",
+                f"{row['seconds']:.3f}",
+                f"${dollars:.2f}",
+            ]
+        )
+    head = ["vector units", "worker", "width, 10^9 operations", "the network, s", "an image, s", "a million images"]
+    return "\n".join([markdown(head, "lllrrr", rows), "", machine_line(result["machine"])])
+
+
 def machine_line(machine: Mapping[str, Any]) -> str:
     """The machine and its state, in a few sentences."""
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    hidden = f"; hidden: {', '.join(machine['hidden'])}" if "hidden" in machine else ""
     return (
-        f"{machine['cores']} cores of {machine['processor']} ({', '.join(machine['vector_units'])}), "
+        f"{machine['cores']} cores of {machine['processor']} ({', '.join(machine['vector_units'])}{hidden}), "
         f"{machine['memory_gb']:g} GB, Python {machine['python']}, {packages}; {machine['when']}, commit "
         f"{machine['commit']}. Programs that wanted a core in the minute before: {machine['load_average']:g}; in the "
         f"last one: {machine['load_average_at_end']:g}, the bench's own included. The run took "
@@ -196,6 +218,15 @@ def number(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+OTHER_TABLES = {
+    "engines": engines_table,
+    "layers": layers_table,
+    "service": service_table,
+    "pruning": pruning_table,
+}
+"""Made from the results of other programs, by the result's name."""
 
 
 if __name__ == "__main__":
