@@ -41,8 +41,10 @@ def hiding(library: Path = LIBRARY) -> dict[str, str] | None:
     if not (able and compiler):
         return None
     library.parent.mkdir(parents=True, exist_ok=True)
-    command = [compiler, "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", str(library), str(SOURCE)]
+    made = library.with_suffix(f".{os.getpid()}")  # another process may be loading `library`
+    command = [compiler, "-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o", str(made), str(SOURCE)]
     subprocess.run(command, check=True)  # noqa: S603 (our own source)
+    made.replace(library)
     return {"LD_PRELOAD": str(library)}
 
 

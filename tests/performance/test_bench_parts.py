@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -9,8 +14,10 @@ import pytest
 from convolutions import OUTPUT, convolutions
 from sample_images import jpeg
 
-from benchmarks import processors
+from benchmarks import baseline, processors
 from benchmarks.engines import write_float_twin
+from benchmarks.hidden_units import hiding
+from benchmarks.layers import convolutions as shapes
 from benchmarks.layers import measurable, peak
 from benchmarks.side_by_side import __main__ as bench
 from benchmarks.side_by_side.process import worker
@@ -90,3 +97,45 @@ def test_a_folder_without_images_compares_nothing_and_says_so(tmp_path, monkeypa
     monkeypatch.setattr(processors, "emulator", lambda: ["env"])
     assert processors.main(["--bundle", "models/vgg16-skin", "--data", str(tmp_path)]) == 1
     assert capsys.readouterr().err == f"processors: no .jpg under {tmp_path}.\n"
+
+
+SEEN = """
+import json, os
+from benchmarks import machine
+from benchmarks.hidden_units import hide_from_here_on
+hide_from_here_on()
+from numpy._core._multiarray_umath import __cpu_features__ as numpys
+facts = machine.facts()
+print(json.dumps([facts["vector_units"], facts["hidden"], [name for name in numpys if numpys[name]]]))
+"""
+
+
+@pytest.mark.skipif(not measurable(), reason="needs AVX-512 VNNI on x86")
+def test_a_bench_with_hidden_units_says_which_ones_its_figures_are_without():
+    if hiding() is None:
+        pytest.skip("needs a processor with CPUID faulting, and a C compiler")
+    run = subprocess.run([sys.executable, "-c", SEEN], capture_output=True, text=True, check=True)
+    seen, hidden, numpys = json.loads(run.stdout)
+    assert seen == ["avx2"]
+    assert {"avx512f", "avx512_vnni"} <= set(hidden)
+    assert not [name for name in numpys if name.startswith("AVX512")]
+
+
+@pytest.mark.slow
+@pytest.mark.training
+@pytest.mark.skipif(not importlib.util.find_spec("tensorflow"), reason="needs TensorFlow")
+def test_the_baseline_is_as_wide_as_the_network_that_is_measured(tmp_path):
+    """A worker with four times the operations would be no baseline."""
+    (shipped,) = (baseline.ROOT / "models" / "vgg16-skin").glob("*.onnx")
+    widths = [channels for *_, channels in shapes(shipped)]
+    (tmp_path / baseline.WIDTHS).write_text("64,64", encoding="utf-8")  # left by a bundle of other widths
+    baseline.make_models(tmp_path, shipped)
+    script = """
+import json, sys, keras
+layers = keras.saving.load_model(sys.argv[1]).layers
+print(json.dumps([layer.filters for layer in layers if layer.name.startswith("block") and "conv" in layer.name]))
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / baseline.KERAS)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(run.stdout.splitlines()[-1]) == widths
+    assert (tmp_path / baseline.LITERT / "int8.tflite").stat().st_size < 1.5 * shipped.stat().st_size
