@@ -27,6 +27,7 @@ from benchmarks.output import give
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+ROOT = Path(__file__).resolve().parents[1]
 EMULATORS = (["qemu-x86_64", "-cpu", "Haswell"], ["valgrind", "--tool=none", "--quiet"])
 HIDDEN = ("AVX512F", "AVX512VNNI")
 
@@ -124,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"processors: {masking[0]} did not hide AVX-512: nothing was shown.", file=sys.stderr)
         return 2
     result = {
-        "emulator": " ".join(masking),
+        "emulator": " ".join(masking).replace(f"{ROOT}/", ""),
         "native": native["vector_units"],
         "masked": masked["vector_units"],
         **compare(native["answers"], masked["answers"]),
