@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.side_by_side.documents import DOCUMENT, RESULT, number, refreshed
+from benchmarks.side_by_side.documents import AVX2_ONLY, DOCUMENT, RESULT, number, refreshed
 from benchmarks.side_by_side.dollars import bill, dollars_per_million
 from benchmarks.side_by_side.models import closure
 from benchmarks.side_by_side.rows import at_most, less_is_better, more_is_better
@@ -34,6 +34,15 @@ def test_the_document_cannot_keep_an_old_figure(tmp_path):
     changed = tmp_path / "bench.json"
     changed.write_text(json.dumps(result), encoding="utf-8")
     assert "987" in refreshed(DOCUMENT.read_text(encoding="utf-8"), changed)
+
+
+@measured
+def test_the_readme_gives_both_ratios_to_a_keras_worker():
+    what = "end to end, the emulator's time left out"
+    rows = [json.loads(file.read_text(encoding="utf-8"))["rows"] for file in (AVX2_ONLY / "bench.json", RESULT)]
+    slow, fast = (next(row["ratio"] for row in each if row["what"] == what) for each in rows)
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"{slow:.1f} times as many images a second with AVX2 only, {fast:.1f} times with 8-bit" in text
 
 
 @measured
