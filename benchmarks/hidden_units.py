@@ -60,4 +60,4 @@ def hide_from_here_on() -> None:
     hidden = hiding()
     if hidden is None:
         raise HidingError
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **hidden})  # noqa: S606 (ourselves)
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **hidden})  # noqa: S606 (ourselves)  # nosec B606
