@@ -28,6 +28,8 @@ CERTAINTY = 0.95
 SHARES = tuple(k / 10 for k in range(10, 0, -1))
 """Of a label's calibration images: so many may lie above its confidence threshold."""
 TRIAGE_SENSITIVITY = 0.95
+FEWEST = 40
+"""Images of a data folder that a threshold is chosen on. Fewer are strays, or show next to nothing."""
 
 
 def temperature(
@@ -84,11 +86,23 @@ def thresholds(
     probabilities: NDArray[np.float64],
     truth: NDArray[np.int64],
     labels: Sequence[Label],
-    weights: NDArray[np.float64] | None = None,
+    sources: NDArray[np.str_],
+    weights: NDArray[np.float64],
     accuracy: float = CLASSIFIED_ACCURACY,
 ) -> dict[str, dict[str, Any]]:
-    """The manifest's thresholds, each with the target that it was chosen for, with image `weights` (n,)."""
+    """The manifest's thresholds, each with the target that it was chosen for.
+
+    `sources` (n,) are data folders. Sets and triage keep their promise in each of them, not only on average: clinics
+    differ as folders do. `weights` (n,) count for the confidence, which other labels of a folder cannot make up for.
+    """
     malignant = np.array([label.malignant for label in labels])
+    score, positive = probabilities[:, malignant].sum(axis=1), malignant[truth]
+    urgent = [sensitivity_threshold(score[own], TRIAGE_SENSITIVITY) for own in _each_folder(sources, positive)]
+    everything = np.ones(len(truth), dtype=bool)
+    sets = [
+        conformal_threshold(probabilities[own], truth[own], SET_COVERAGE) for own in _each_folder(sources, everything)
+    ]
+    in_each = f"of each data folder with {FEWEST} of them or more"
     return {
         "confidence": {
             "labels": {
@@ -101,33 +115,28 @@ def thresholds(
             "right from there on; null: no confidence shows that on the calibration images",
         },
         "malignant": {
-            "value": sensitivity_threshold(
-                probabilities[:, malignant].sum(axis=1), malignant[truth], TRIAGE_SENSITIVITY, weights
-            ),
-            "target": f"{TRIAGE_SENSITIVITY:.0%} of the malignant or pre-malignant calibration images are urgent",
+            "value": min(urgent),
+            "target": f"{TRIAGE_SENSITIVITY:.0%} of the malignant or pre-malignant calibration images are urgent, "
+            f"{in_each}",
         },
         "prediction_set": {
-            "value": conformal_threshold(probabilities, truth, SET_COVERAGE, weights),
-            "target": f"the set holds the true label of {SET_COVERAGE:.0%} of images like the calibration images",
+            "value": max(sets),
+            "target": f"the set holds the true label of {SET_COVERAGE:.0%} of the calibration images, {in_each}",
         },
     }
 
 
-def conformal_threshold(
-    probabilities: NDArray[np.float64],
-    truth: NDArray[np.int64],
-    coverage: float,
-    weights: NDArray[np.float64] | None = None,
-) -> float:
-    """Split conformal quantile of the adaptive-sets score, with the finite-sample correction (Romano et al. 2020).
+def _each_folder(sources: NDArray[np.str_], among: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """The images `among` (n,) that each folder has, if there are `FEWEST`; all together if no folder has so many."""
+    folders = [among & (sources == source) for source in np.unique(sources)]
+    return [own for own in folders if own.sum() >= FEWEST] or [among]
 
-    Images may have `weights` (n,) (Tibshirani et al. 2019), which are scaled to a mean of 1.
-    """
-    scores = likelier_mass(probabilities)[np.arange(len(truth)), truth]
-    order = np.argsort(scores, kind="stable")
-    counted = np.cumsum(_counts(weights, len(truth))[order])
-    enough = np.flatnonzero(counted >= (len(truth) + 1) * coverage - 1e-9)
-    return min(1.0, float(scores[order][enough[0]])) if enough.size else 1.0  # sums may round above 1
+
+def conformal_threshold(probabilities: NDArray[np.float64], truth: NDArray[np.int64], coverage: float) -> float:
+    """Split conformal quantile of the adaptive-sets score, with the finite-sample correction (Romano et al. 2020)."""
+    scores = np.sort(likelier_mass(probabilities)[np.arange(len(truth)), truth])
+    rank = math.ceil((len(truth) + 1) * coverage - 1e-9)
+    return min(1.0, float(scores[rank - 1])) if rank <= len(truth) else 1.0  # sums may round above 1
 
 
 def confidence_thresholds(
@@ -172,20 +181,11 @@ def _least_accuracy(right: NDArray[np.bool_], counts: NDArray[np.float64], doubt
     return float(beta.ppf(doubt, hits, size - hits + 1)) if hits else 0.0
 
 
-def sensitivity_threshold(
-    scores: NDArray[np.float64],
-    positive: NDArray[np.bool_],
-    sensitivity: float,
-    weights: NDArray[np.float64] | None = None,
-) -> float:
-    """The highest score from which on at least `sensitivity` of the positives lie; 0 if there are no positives."""
-    own = scores[positive]
-    if not own.size:
+def sensitivity_threshold(scores: NDArray[np.float64], sensitivity: float) -> float:
+    """The highest value from which on at least `sensitivity` of the positives' (n,) `scores` lie; 0 if n is 0."""
+    if not len(scores):
         return 0.0
-    order = np.argsort(-own, kind="stable")
-    counts = _counts(weights, len(scores))[positive][order]
-    found = np.cumsum(counts) >= sensitivity * counts.sum() - 1e-9
-    return float(own[order][np.flatnonzero(found)[0]])
+    return float(np.sort(scores)[::-1][math.ceil(sensitivity * len(scores) - 1e-9) - 1])
 
 
 def by_collection(sources: NDArray[np.str_]) -> NDArray[np.float64]:

@@ -42,17 +42,17 @@ class HeldOut:
 def operating_point(held: HeldOut, among: NDArray[np.bool_], kind: str = "") -> dict[str, Any]:
     """The manifest's `calibration` and `thresholds`, chosen on the images `among` (n,), or on all if they are too few.
 
-    Images are weighted by `calibration.by_collection`, over all kinds: the few of a collection that are mistaken for
-    another kind must not count there like a collection of that kind.
+    For the temperature and the confidence, images are weighted by `calibration.by_collection` over all kinds: the few
+    of a collection that are mistaken for another kind must not count there like a collection of that kind.
     """
     if len({lesion for lesion, one in zip(held.lesions, among, strict=True) if one}) < FEWEST_LESIONS:
         among = np.ones(len(among), dtype=bool)
-    logits, truth = held.logits[among], held.truth[among]
+    logits, truth, sources = held.logits[among], held.truth[among], held.sources[among]
     lesions = [lesion for lesion, one in zip(held.lesions, among, strict=True) if one]
     weights = calibration.by_collection(held.sources)[among]
     temperature = calibration.temperature(logits, truth, weights)
     accuracy = ACCURACY_OF_KIND.get(kind, calibration.CLASSIFIED_ACCURACY)
-    thresholds = calibration.thresholds(calibrated(logits, temperature), truth, LABELS, weights, accuracy)
+    thresholds = calibration.thresholds(calibrated(logits, temperature), truth, LABELS, sources, weights, accuracy)
     thresholds["unlikeness"] = {
         "value": unlike_threshold(held.unlikeness[among]),
         "target": f"at most {UNLIKE_SHARE:.0%} of the calibration images of the kind are referred for it",
