@@ -8,7 +8,7 @@ from handler.store.record import NOTICE
 
 IMAGE = "dermbatch-images/uploads/2026/11/25/3f0c9a5b7d1e4f628a90b1c2d3e4f506"
 
-_MODEL = {"name": "vgg16-skin", "version": "2026.11.26-8730f4fa", "digest": "sha256:a4ccab2e" + "0" * 56}
+_MODEL = {"name": "vgg16-skin", "version": "2026.11.26-c204a45c", "digest": "sha256:edcfad2a" + "0" * 56}
 
 _ANSWERED: dict[str, Any] = {
     "schema": 1,
@@ -20,7 +20,7 @@ _ANSWERED: dict[str, Any] = {
     "prediction_set": ["mel", "nv"],
     "triage": "urgent",
     "heatmap": {"rows": 2, "columns": 2, "values": [0, 12, 40, 100]},
-    "reasons": [{"code": "uncertain", "sentence": "No label is likely enough to stand by."}],
+    "reasons": [{"code": "uncertain", "sentence": "The model is not sure enough to stand by this label; a person should look."}],
     "model": _MODEL,
     "predicted_at": "2026-11-25T09:30:02.500Z",
     "request_id": "11111111-2222-3333-4444-555555555555",
