@@ -163,7 +163,7 @@ RINGS = {
     "all is received, nothing is done": (
         "work-per-upload", {("LiveQueue.NumberOfMessagesReceived", "Sum"): 500.0}),
     "far more is referred": (
-        "referral-drift", {("Referred", "Sum"): 850.0, ("Classified", "Sum"): 150.0}),
+        "referral-drift", {("Referred", "Sum"): 920.0, ("Classified", "Sum"): 80.0}),
     "removals wait for a housekeeper that does not start": (
         "housekeeping-late", {**HEALTHY, ("RemovalsQueue.ApproximateAgeOfOldestMessage", "Maximum"): 2400.0}),
     "what is spent does not reach the dead letters": (
@@ -171,7 +171,7 @@ RINGS = {
     "nothing is referred any more": (
         "referral-drift", {("Classified", "Sum"): 1000.0}),
     "a clinic of 150 images a day has a new camera": (
-        "referral-drift", {("Referred", "Sum"): 126.0, ("Classified", "Sum"): 24.0}),
+        "referral-drift", {("Referred", "Sum"): 138.0, ("Classified", "Sum"): 12.0}),
     "the account's quota of workers is used up by others": (
         "throttles", {**HEALTHY, ("Throttles", "Sum"): 12.0}),
     "the table takes no more": (
