@@ -20,7 +20,9 @@ _ANSWERED: dict[str, Any] = {
     "prediction_set": ["mel", "nv"],
     "triage": "urgent",
     "heatmap": {"rows": 2, "columns": 2, "values": [0, 12, 40, 100]},
-    "reasons": [{"code": "uncertain", "sentence": "The model is not sure enough to stand by this label; a person should look."}],
+    "reasons": [
+        {"code": "uncertain", "sentence": "The model is not sure enough to stand by this label; a person should look."}
+    ],
     "model": _MODEL,
     "predicted_at": "2026-11-25T09:30:02.500Z",
     "request_id": "11111111-2222-3333-4444-555555555555",
