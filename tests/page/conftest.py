@@ -51,7 +51,8 @@ class Visit:
 
     def open(self) -> None:
         self.page.goto(self.url)
-        self.page.wait_for_selector("html[data-ready]")
+        # The page waits for a service that still loads its model; beside every other test that takes a while.
+        self.page.wait_for_selector("html[data-ready]", timeout=60_000)
 
     def upload(self, *files: tuple[str, bytes]) -> None:
         """Through the input that chooses from the library."""
