@@ -51,8 +51,7 @@ class Visit:
 
     def open(self) -> None:
         self.page.goto(self.url)
-        # The page waits for a service that still loads its model; beside every other test that takes a while.
-        self.page.wait_for_selector("html[data-ready]", timeout=60_000)
+        self.page.wait_for_selector("html[data-ready]")
 
     def upload(self, *files: tuple[str, bytes]) -> None:
         """Through the input that chooses from the library."""
