@@ -1,4 +1,4 @@
-"""`python -m training train|pack|status|evaluate|quality|unlike|shortcuts|complete`: parses the command line and calls.
+"""`python -m training train|pack|status|evaluate|compare|quality|...`: parses the command line and calls.
 
 `make train`, `make evaluate` and `make quality` run this.
 """
@@ -87,6 +87,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(f"Written: {options.out / 'metrics.json'}, tables and plots beside it.")
 
 
+def _compare(options: argparse.Namespace) -> None:
+    from training.compare import compare  # noqa: PLC0415
+
+    compare(options.data, options.bundles, options.out, mirrored=options.mirrored)
+    print(f"Written: {options.out / 'comparison.csv'}.")
+
+
 def _quality(options: argparse.Namespace) -> None:
     from training.fit.bundle_writer import add_quality, copy_quality  # noqa: PLC0415
     from training.quality import limits, study  # noqa: PLC0415
@@ -142,6 +149,17 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_extent(evaluate)
     evaluate.set_defaults(run=_evaluate)
+
+    compare = commands.add_parser(
+        "compare", help="compare bundles, and means of several, on their calibration images", allow_abbrev=False
+    )
+    _add_data(compare)
+    compare.add_argument(
+        "--bundles", nargs="+", type=Path, required=True, metavar="BUNDLE", help="the first is the base"
+    )
+    compare.add_argument("--out", type=Path, required=True)
+    compare.add_argument("--mirrored", action="store_true", help="also show each bundle the mirror images")
+    compare.set_defaults(run=_compare)
 
     quality = commands.add_parser(
         "quality", help="find thresholds of image quality by degrading images", allow_abbrev=False

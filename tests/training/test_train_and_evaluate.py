@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
+import shutil
+from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
+import onnx.numpy_helper
 import pytest
 from labelled_folders import write_labelled_folder
 
 from model_layer import BATCH, Bundle, Classifier, Prediction
 from training.__main__ import main
-from training.data.dataset import read_folders
+from training.data.dataset import LABELS, read_folders
 from training.data.splits import VALIDATION, read_splits
 from training.evaluation.metrics import HEADLINES, logit_figures
 from training.report.configurations import row
 from training.report.model_card import regenerated
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 needs_tensorflow = pytest.mark.training
 VIEWS = ("400", "240")
@@ -154,6 +163,46 @@ def test_a_folder_of_one_class_is_judged_by_what_it_can_show():
     own = logit_figures(np.eye(8)[truth[4:]], truth[4:])
     assert own["macro_auc"] is None
     assert row("a name", "c", 1, 2.0, {"calibration": {"melanomas": own}})["calibration melanomas macro_auc"] == ""
+
+
+def always_the_first_label(bundle: Path) -> Path:
+    network = onnx.load(bundle / "model.onnx")
+    last = next(node for node in network.graph.node if "class_maps" in node.name and node.op_type == "Conv")
+    bias = next(tensor for tensor in network.graph.initializer if tensor.name == last.input[2])
+    values = onnx.numpy_helper.to_array(bias) + 100 * np.eye(len(LABELS), dtype=np.float32)[0]
+    bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
+    onnx.save(network, bundle / "model.onnx")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["network"]["sha256"] = hashlib.sha256((bundle / "model.onnx").read_bytes()).hexdigest()
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    return bundle
+
+
+def test_bundles_are_compared_on_calibration_images_with_their_mean_and_mirror(trained, folders, tmp_path, capsys):
+    with (trained / "bundle" / "splits.csv").open() as stream:
+        held = sum(row["split"] == "calibration" for row in csv.DictReader(stream))
+    worse = always_the_first_label(shutil.copytree(trained / "bundle", tmp_path / "worse"))
+    good = str(trained / "bundle")
+    command = ["compare", "--data", *map(str, folders), "--bundles", good, str(worse), "--out", str(tmp_path / "out")]
+    assert main([*command, "--mirrored"]) == 0
+    with (tmp_path / "out" / "comparison.csv").open() as stream:
+        rows = {row["networks"]: row for row in csv.DictReader(stream)}
+    assert list(rows) == [
+        good, str(worse), f"{good} + {worse}", f"{good} with the mirror image", f"{worse} with the mirror image",
+    ]  # fmt: skip
+    assert {int(row["images"]) for row in rows.values()} == {held}
+    assert float(rows[good]["gain"]) == float(rows[good]["gain_high"]) == 0
+    assert float(rows[str(worse)]["gain_high"]) < 0
+    assert float(rows[str(worse)]["balanced_accuracy"]) == 1 / 4  # of nv, mel, bkl and bcc
+
+
+def test_bundles_of_other_splits_are_not_compared(trained, folders, tmp_path, capsys):
+    other = shutil.copytree(trained / "bundle", tmp_path / "other")
+    splits = (other / "splits.csv").read_text().replace("calibration", "train", 1)
+    (other / "splits.csv").write_text(splits)
+    command = ["compare", "--data", *map(str, folders), "--bundles", str(trained / "bundle"), str(other)]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 1
+    assert "calibration images than" in capsys.readouterr().err
 
 
 def test_shortcuts_need_a_label_that_two_collections_of_one_kind_share(trained, folders, tmp_path, capsys):
