@@ -111,6 +111,18 @@ def test_a_failure_gives_way_to_a_later_answer(visit, lesions):
     visit.page.locator(".card:is([data-tone=classified], [data-tone=referred]) canvas").wait_for(timeout=20_000)
 
 
+def test_a_request_that_is_never_answered_is_given_up_and_made_again(visit):
+    unanswered = iter([1])
+    visit.page.clock.install()
+    visit.page.route("**/v1/model", lambda route: None if next(unanswered, None) else route.continue_())
+    with visit.page.expect_request("**/v1/model"):
+        visit.page.goto(visit.url)
+    assert visit.page.locator("html[data-ready]").count() == 0
+    visit.page.clock.fast_forward(60_000)
+    visit.page.wait_for_selector("html[data-ready]")
+    assert "labels" in visit.page.locator("#model").text_content()
+
+
 def test_what_is_erased_is_gone_from_everywhere(visit, lesions):
     visit.upload(*lesions[:2])
     visit.wait_for_answers(2)

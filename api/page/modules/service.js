@@ -4,6 +4,7 @@ import { pause } from "./dom.js";
 
 const LONGEST_WAIT = 15_000;
 const MOST_TRIES = 8;
+const STALLED = 60_000;
 const PASSING = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /** An answer that is an error: `code` is for programs, `message` for people (RFC 9457). */
@@ -69,7 +70,7 @@ class Connection extends EventTarget {
 
   async #answers() {
     try {
-      return (await fetch("/healthz", { cache: "no-store" })).ok;
+      return (await answered("/healthz")).ok;
     } catch {
       return false;
     }
@@ -78,13 +79,24 @@ class Connection extends EventTarget {
 
 export const connection = new Connection();
 
+/** `fetch`, given up when no answer begins within a minute: a connection that is gone may never say so. */
+async function answered(path, options = {}) {
+  const control = new AbortController();
+  const limit = setTimeout(() => control.abort(), STALLED);
+  try {
+    return await fetch(path, { cache: "no-store", signal: control.signal, ...options });
+  } finally {
+    clearTimeout(limit);
+  }
+}
+
 /** One request; JSON, or with `as: "blob"` the bytes. Throws Problem for what trying again does not mend. */
 export async function ask(path, { method = "GET", as = "json" } = {}) {
   for (let attempt = 0; ; attempt += 1) {
     await connection.there();
     let problem;
     try {
-      const response = await fetch(path, { method, cache: "no-store" });
+      const response = await answered(path, { method });
       if (response.ok) return await response[as]();
       problem = Problem.from(response.status, await response.text(), response.headers.get("Retry-After"));
     } catch {
@@ -98,8 +110,6 @@ export async function ask(path, { method = "GET", as = "json" } = {}) {
     await pause(Math.max(problem.retryAfter * 1000, backoff(attempt)));
   }
 }
-
-const STALLED = 60_000;
 
 /** Sends `body` by POST; `onShare` hears of the share that is sent (fetch cannot report that). Null: no answer. */
 export function send(url, body, onShare, accept = "*/*") {
