@@ -153,5 +153,8 @@ class TrainingFields(TypedDict):
     """How far the served network's answers differ from those of the trained one."""
     kinds_mistaken: NotRequired[dict[str, float]]
     """Share of the calibration images whose kind the network mistook, by data folder."""
+    calibrated_again: NotRequired[dict[str, Any]]
+    """Where `python -m training calibrate` chose thresholds again: its command and commit, the kinds of image that it
+    chose them for, and the version that the network is from."""
     configuration: dict[str, Any]
     """Every setting of the training."""

@@ -94,6 +94,15 @@ def _compare(options: argparse.Namespace) -> None:
     print(f"Written: {options.out / 'comparison.csv'}.")
 
 
+def _calibrate(options: argparse.Namespace) -> None:
+    from training.calibrate import calibrate  # noqa: PLC0415
+
+    folders = " ".join(folder.resolve().name for folder in options.data)
+    command = f"python -m training calibrate --data {folders} --bundle {options.bundle.resolve().name}"
+    manifest = calibrate(options.data, options.bundle, options.out, command)
+    print(f"The bundle is {options.out / 'bundle'}: {manifest['name']} {manifest['version']}.")
+
+
 def _quality(options: argparse.Namespace) -> None:
     from training.fit.bundle_writer import add_quality, copy_quality  # noqa: PLC0415
     from training.quality import limits, study  # noqa: PLC0415
@@ -160,6 +169,14 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--out", type=Path, required=True)
     compare.add_argument("--mirrored", action="store_true", help="also show each bundle the mirror images")
     compare.set_defaults(run=_compare)
+
+    calibrate = commands.add_parser(
+        "calibrate", help="choose a bundle's thresholds again on images of your own", allow_abbrev=False
+    )
+    _add_data(calibrate)
+    calibrate.add_argument("--bundle", type=Path, required=True)
+    calibrate.add_argument("--out", type=Path, required=True, help="the new bundle is written to OUT/bundle")
+    calibrate.set_defaults(run=_calibrate)
 
     quality = commands.add_parser(
         "quality", help="find thresholds of image quality by degrading images", allow_abbrev=False

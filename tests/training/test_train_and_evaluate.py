@@ -15,6 +15,7 @@ import pytest
 from labelled_folders import write_labelled_folder
 
 from model_layer import BATCH, Bundle, Classifier, Prediction
+from model_layer.known_answer import departure
 from training.__main__ import main
 from training.data.dataset import LABELS, read_folders
 from training.data.splits import VALIDATION, read_splits
@@ -203,6 +204,50 @@ def test_bundles_of_other_splits_are_not_compared(trained, folders, tmp_path, ca
     command = ["compare", "--data", *map(str, folders), "--bundles", str(trained / "bundle"), str(other)]
     assert main([*command, "--out", str(tmp_path / "out")]) == 1
     assert "calibration images than" in capsys.readouterr().err
+
+
+def test_a_bundle_is_calibrated_again_on_a_clinics_own_images(trained, tmp_path, capsys):
+    clinic = write_labelled_folder(tmp_path / "clinic", ("nv", "mel", "bkl"), 300, seed=5000)
+    former, out = Bundle.read(trained / "bundle"), tmp_path / "out"
+    before = (trained / "bundle" / "manifest.json").read_bytes()
+    command = ["calibrate", "--data", str(clinic), "--bundle", str(trained / "bundle"), "--out", str(out)]
+    assert main(command) == 0
+
+    bundle = Bundle.read(out / "bundle")
+    assert bundle.network == former.network
+    assert bundle.version != former.version
+    changed = {kind for kind in bundle.kinds if bundle.point(kind) != former.point(kind)}
+    assert changed == {"derm"}  # what these images are taken for; there are none of the other kind
+    assert (trained / "bundle" / "manifest.json").read_bytes() == before
+    splits = read_splits(out / "bundle" / "splits.csv")
+    own = {name: [key for key in splits if key[0] == "clinic" and splits[key] == name] for name in set(splits.values())}
+    assert abs(len(own["calibration"]) - len(own["validation"])) <= 2
+    assert not own.get("train")
+    assert read_splits(trained / "bundle" / "splits.csv").items() <= splits.items()
+    metrics = json.loads((out / "bundle" / "metrics.json").read_text())
+    assert metrics["clinic"]["n"] == len(own["validation"])  # none of those that chose the thresholds
+    assert metrics["clinic"]["set_coverage"] > 0.85  # 0.95 is promised; three standard errors of 75 lesions
+    assert departure(Classifier.load(out / "bundle")) is None
+    card = (out / "bundle" / "MODEL_CARD.md").read_text()
+    assert card == regenerated(out / "bundle")
+    assert "Temperature and thresholds of derm images were chosen again" in card
+    assert "| clinic | 0 | 150 | 150 |" in card
+
+
+def test_calibration_needs_enough_lesions(trained, tmp_path, capsys):
+    few = write_labelled_folder(tmp_path / "few", ("nv", "mel"), 200, seed=6000)
+    command = ["calibrate", "--data", str(few), "--bundle", str(trained / "bundle"), "--out", str(tmp_path / "out")]
+    assert main(command) == 1
+    assert "needs 120 lesions or patients of one kind of image, half of them to check" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "bundle").exists()
+
+
+def test_a_bundle_is_not_calibrated_in_its_own_place(trained, folders, capsys):
+    before = (trained / "bundle" / "manifest.json").read_bytes()
+    command = ["calibrate", "--data", str(folders[0]), "--bundle", str(trained / "bundle"), "--out", str(trained)]
+    assert main(command) == 1
+    assert "give another OUT" in capsys.readouterr().err
+    assert (trained / "bundle" / "manifest.json").read_bytes() == before
 
 
 def test_shortcuts_need_a_label_that_two_collections_of_one_kind_share(trained, folders, tmp_path, capsys):

@@ -85,10 +85,15 @@ def connected_groups(keys: Sequence[Sequence[str]]) -> NDArray[np.int64]:
 
 def write_splits(file: Path, images: Sequence[LabelledImage], splits: Sequence[str]) -> None:
     """Writes one row per image: source, image_id, split."""
+    write_rows(file, {(image.source, image.image_id): s for image, s in zip(images, splits, strict=True)})
+
+
+def write_rows(file: Path, splits: dict[tuple[str, str], str]) -> None:
+    """Writes what `read_splits` reads."""
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["source", "image_id", "split"])
-        writer.writerows([image.source, image.image_id, s] for image, s in zip(images, splits, strict=True))
+        writer.writerows([*image, split] for image, split in splits.items())
 
 
 def read_splits(file: Path) -> dict[tuple[str, str], str]:

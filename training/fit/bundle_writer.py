@@ -61,6 +61,29 @@ def add_quality(folder: Path, limits: dict[str, dict[str, Any]]) -> dict[str, An
     return _write(folder, {**manifest, "quality": limits, "training": history})
 
 
+def set_points(
+    folder: Path,
+    points: dict[str, dict[str, Any]],
+    *,
+    data: dict[str, dict[str, int]],
+    figures: dict[str, Any],
+    origin: dict[str, Any],
+) -> dict[str, Any]:
+    """Replaces operating points in the manifest in `folder` by their kind, and returns it.
+
+    The kind is empty where the bundle has none. `data` has the images of each folder in each split, `figures` the
+    folders' figures on the calibration split, and `origin` says how the points came about.
+    """
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    history = manifest.pop("training")
+    for kind, point in points.items():
+        (manifest["kinds"][kind] if kind else manifest).update(point)
+    history["data"] |= data
+    history["calibration_split"] |= figures
+    history["calibrated_again"] = origin
+    return _write(folder, {**manifest, "training": history})
+
+
 def add_known_answer(folder: Path) -> dict[str, Any]:
     """Puts the bundle's answer to the image of `model_layer.known_answer` into the manifest in `folder`; returns it.
 

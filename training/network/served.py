@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
 
 from model_layer.decision import logits_of
-from model_layer.network import CLASS_MAPS, FEATURES, INPUT, UNLIKENESS
+from model_layer.network import CLASS_MAPS, FEATURES, INPUT, KIND, UNLIKENESS
 from training.progress import Progress
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class Served:
     """(n, channels)"""
     unlikeness: NDArray[np.float32] | None
     """(n,); None if the network has no such output."""
+    kinds: NDArray[np.int64] | None = None
+    """(n,) the kind that each image is taken for, as a position in the bundle; None if there is no such output."""
 
 
 def serve(
@@ -49,20 +51,20 @@ def serve(
         np.savez(partial, **{name: value for name, value in vars(served).items() if value is not None})
         partial.replace(kept)
     with np.load(kept) as values:
-        return Served(values["logits"], values["features"], values.get("unlikeness"))
+        return Served(values["logits"], values["features"], values.get("unlikeness"), values.get("kinds"))
 
 
 def _run(file: Path, squares: NDArray[np.uint8], rows: NDArray[np.int64], what: str) -> Served:
     session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
     given = {output.name for output in session.get_outputs()}
-    wanted = [CLASS_MAPS, FEATURES, *([UNLIKENESS] if UNLIKENESS in given else [])]
-    logits, features, unlikeness = [], [], []
+    wanted = [CLASS_MAPS, FEATURES, *(name for name in (UNLIKENESS, KIND) if name in given)]
+    found: dict[str, list[NDArray[Any]]] = {name: [] for name in wanted}
     with Progress(what, len(rows)) as progress:
         for start in range(0, len(rows), BATCH):
             batch = squares[rows[start : start + BATCH]]
-            maps, pooled, *strange = session.run(wanted, {INPUT: batch})
-            logits.append(logits_of(maps))
-            features.append(pooled)
-            unlikeness += strange
+            for name, values in zip(wanted, session.run(wanted, {INPUT: batch}), strict=True):
+                found[name].append(logits_of(values) if name == CLASS_MAPS else values)
             progress.advance(len(batch))
-    return Served(np.concatenate(logits), np.concatenate(features), np.concatenate(unlikeness) if unlikeness else None)
+    outputs = {name: np.concatenate(parts) for name, parts in found.items()}
+    kinds = outputs[KIND].argmax(axis=1) if KIND in outputs else None
+    return Served(outputs[CLASS_MAPS], outputs[FEATURES], outputs.get(UNLIKENESS), kinds)

@@ -97,7 +97,7 @@ def _details(manifest: dict[str, Any]) -> str:
 - Served as an 8-bit ONNX network; its answers do not depend on the processor's instruction set.
 - Licence: {training["licence"]}{_because(manifest)}. The software around it is Apache-2.0.
 - Made by `{training["command"]}` at commit {training["commit"]} ({training["backend"]}, {training["precision"]}).
-{_effort(training)}"""
+{_effort(training)}{_calibrated_again(training)}"""
 
 
 def _convolutions(configuration: dict[str, Any]) -> str:
@@ -139,6 +139,16 @@ def _effort(training: dict[str, Any]) -> str:
   of their weights: {weights}.
 """
     )
+
+
+def _calibrated_again(training: dict[str, Any]) -> str:
+    own = training.get("calibrated_again")
+    if not own:
+        return ""
+    kinds = f" of {' and '.join(own['kinds'])} images" if any(own["kinds"]) else ""
+    return f"""- Temperature and thresholds{kinds} were chosen again by `{own["command"]}` at commit {own["commit"]};
+  the network is that of {own["from"]}, and the figures below are only of the images that were given then.
+"""
 
 
 def _use(manifest: dict[str, Any]) -> str:
