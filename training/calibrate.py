@@ -8,22 +8,20 @@ that: some hundred labelled images of the clinic choose temperature and threshol
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 from model_layer.bundle import Bundle
 from training.data.dataset import CODES, read_folders
 from training.data.duplicates import near_duplicates
 from training.data.material import decoded_squares, pixel_digest
-from training.data.splits import CALIBRATION, TRAIN, VALIDATION, grouped, read_splits, unseen, write_rows
+from training.data.splits import CALIBRATION, TRAIN, VALIDATION, grouped, halves, read_splits, unseen, write_rows
 from training.errors import TrainingError
 from training.evaluate import Extent, evaluate
 from training.evaluation.metrics import by_folder
-from training.fit.bundle_writer import QUALITY_FILES, add_known_answer, commit, set_points
+from training.fit.bundle_writer import NETWORK_FILE, QUALITY_FILES, add_known_answer, commit, set_points
 from training.fit.operating_point import FEWEST_LESIONS, HeldOut, operating_point
 from training.network.served import serve
 from training.report.model_card import complete_bundle
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
 
     from training.data.dataset import LabelledImage
 
-KEPT = ("manifest.json", "curves.png", *QUALITY_FILES)
+KEPT = (NETWORK_FILE, "manifest.json", "curves.png", *QUALITY_FILES)
 """What stays true of a bundle with other thresholds."""
 
 
@@ -63,8 +61,7 @@ def calibrate(folders: Sequence[Path], bundle: Path, out: Path, command: str) ->
     points = _points(former, held, kinds)
 
     ours.mkdir(parents=True, exist_ok=True)
-    network = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["network"]["file"]
-    for name in (network, *KEPT):
+    for name in KEPT:
         if (bundle / name).exists():
             shutil.copyfile(bundle / name, ours / name)
     known = read_splits(bundle / "splits.csv")
@@ -84,17 +81,13 @@ def calibrate(folders: Sequence[Path], bundle: Path, out: Path, command: str) ->
 
 
 def _halves(images: Sequence[LabelledImage], squares: NDArray[np.uint8], cache: Path) -> NDArray[np.str_]:
-    """(n,) CALIBRATION or VALIDATION; all images of a lesion or patient, near-duplicates too, are in the same half."""
+    """(n,) the split of each image; all images of a lesion or patient, near-duplicates too, are in the same one."""
     digests = [pixel_digest(square) for square in squares]
     key = hashlib.sha256("".join(digests).encode()).hexdigest()[:16]
     groups = grouped(images, digests, near_duplicates(squares, cache / f"duplicates-{key}.npy").tolist())
-    strata = [f"{image.source}/{CODES[image.label]}" for image in images]
     if len(np.unique(groups)) < FEWEST_LESIONS:
         raise TrainingError(_too_few(len(np.unique(groups))))
-    folds = StratifiedGroupKFold(2, shuffle=True, random_state=0)
-    splits = np.full(len(images), VALIDATION, dtype="<U12")
-    splits[next(folds.split(strata, strata, groups))[0]] = CALIBRATION
-    return splits
+    return np.array(halves(images, groups))
 
 
 def _held_out(
@@ -106,8 +99,7 @@ def _held_out(
     cache: Path,
 ) -> tuple[HeldOut, NDArray[np.int64]]:
     """The served network's outputs for the images `rows`, and the kind that it takes each for, as in the bundle."""
-    file = bundle / json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["network"]["file"]
-    served = serve(file, squares, rows, "calibration images", cache)
+    served = serve(bundle / NETWORK_FILE, squares, rows, "calibration images", cache)
     if served.unlikeness is None:
         raise TrainingError(
             f"{former.name} {former.version} is too old: its network does not say how unlike an image is."

@@ -53,8 +53,22 @@ def split(images: Sequence[LabelledImage], groups: NDArray[np.int64], seed: int)
     Raises:
         TrainingError: there are too few images to split.
     """
+    return [_SPLIT_OF_FOLD[fold] for fold in _folds(images, groups, _FOLDS, seed)]
+
+
+def halves(images: Sequence[LabelledImage], groups: NDArray[np.int64], seed: int = 0) -> list[str]:
+    """CALIBRATION or VALIDATION per image; `groups` are those of `grouped`.
+
+    Raises:
+        TrainingError: there are too few images to split.
+    """
+    return [(CALIBRATION, VALIDATION)[fold] for fold in _folds(images, groups, 2, seed)]
+
+
+def _folds(images: Sequence[LabelledImage], groups: NDArray[np.int64], count: int, seed: int) -> list[int]:
+    """The fold of each image; every folder keeps its share of every class in each fold, as far as groups allow."""
     strata = [f"{image.source}/{CODES[image.label]}" for image in images]
-    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
+    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     fold_of = np.zeros(len(images), dtype=int)
     try:
         with warnings.catch_warnings():
@@ -63,7 +77,7 @@ def split(images: Sequence[LabelledImage], groups: NDArray[np.int64], seed: int)
                 fold_of[members] = fold
     except ValueError as error:
         raise TrainingError(f"The images cannot be split: {str(error).rstrip('.')}.") from None
-    return [_SPLIT_OF_FOLD[fold] for fold in fold_of]
+    return [int(fold) for fold in fold_of]
 
 
 def connected_groups(keys: Sequence[Sequence[str]]) -> NDArray[np.int64]:
