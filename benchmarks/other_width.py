@@ -20,15 +20,13 @@ import onnx
 
 from benchmarks.baseline import KERAS
 from model_layer import Bundle
-from training.config import VGG16_CHANNELS
+from training.config import channels_of
 from training.fit.finish import export
 from training.network.architecture import build
 from training.network.kinds import KindLayer
 from training.network.unlikeness import append_nearest
 
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "vgg16-skin"
-EVEN = 8
-"""Channels are a multiple of it, as in networks that are served."""
 RANGES = 8
 """Images of noise on which ranges of activations are measured."""
 
@@ -40,8 +38,7 @@ def main() -> None:
     shipped = Bundle.read(SHIPPED)
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
-    channels = [EVEN * round(share * whole / EVEN) for whole in VGG16_CHANNELS]
-    model = build(shipped.input_size, len(shipped.labels), channels=channels)
+    model = build(shipped.input_size, len(shipped.labels), channels=channels_of(share))
     model.save(folder / KERAS)
     export(model, network, rng.integers(0, 256, (RANGES, shipped.input_size, shipped.input_size, 3), dtype=np.uint8))
     (own,) = SHIPPED.glob("*.onnx")

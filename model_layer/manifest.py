@@ -138,9 +138,11 @@ class TrainingFields(TypedDict):
     near_duplicates_joined: dict[str, int]
     """Pairs of near-duplicates with different ids, by data folder, that were put into one split."""
     pruning_errors: dict[str, float]
-    """Relative error of each pruned layer before training; of a network that starts from a teacher there is none."""
+    """Relative error of each pruned layer before training; empty: nothing was pruned."""
     taught_by: list[str]
     """SHA-256 of the weights of the networks that taught this one; empty: it learned from labels."""
+    started_from: NotRequired[str | None]
+    """SHA-256 of the weights of the trained network that it started from; null: it started from published ones."""
     licence: str
     """Of the bundle, as the data's licences demand."""
     history: list[dict[str, Any]]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_layer.errors import run_command
-from training.config import TAUGHT, TINY, VGG16_CHANNELS, Config
+from training.config import TAUGHT, TINY, VGG16_CHANNELS, Config, channels_of
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -43,8 +43,10 @@ def _train(options: argparse.Namespace) -> None:
     folders = " ".join(folder.name for folder in options.data)
     command = f"make train DATA={shlex.quote(folders)} WEIGHTS={Path(options.weights).name} OUT=DIR"
     runs = [run.resolve().name for run in options.taught_by]
-    variant = [options.variant] if options.variant is not None else []
-    extra = [("--views", options.views), ("--variant", variant), ("--without", options.without), ("--taught-by", runs)]
+    start = [options.start.resolve().name] if options.start else []
+    single = [("--variant", options.variant), ("--channels", options.channels)]
+    extra = [(name, [value] if value is not None else []) for name, value in single]
+    extra += [("--views", options.views), ("--without", options.without), ("--taught-by", runs), ("--start", start)]
     if given := " ".join(f"{name} {' '.join(map(str, values))}" for name, values in extra if values):
         command += f" TRAIN_OPTIONS={shlex.quote(given)}"
     precision = options.precision or _fastest_precision()
@@ -58,6 +60,7 @@ def _train(options: argparse.Namespace) -> None:
         extent=_extent(options),
         without=options.without,
         taught_by=options.taught_by,
+        start=options.start,
     )
     print(f"The bundle is {options.out / 'bundle'}: {manifest['name']} {manifest['version']}.")
 
@@ -227,6 +230,10 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--taught-by", nargs="+", default=[], type=Path, metavar="RUN",
         help="finished runs on the same images, whose networks take the place of the labels",
     )  # fmt: skip
+    train.add_argument(
+        "--start", type=Path, metavar="RUN",
+        help="a finished run on the same images to start from, pruned if it is wider (the first of --taught-by)",
+    )  # fmt: skip
     _add_configuration(train)
     train.add_argument(
         "--lesions", type=_number, metavar="N",
@@ -261,6 +268,7 @@ def _add_configuration(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--backbone", help="another network of keras.applications under the same head; give its WEIGHTS"
     )
+    command.add_argument("--channels", type=_share, metavar="SHARE", help="of VGG16's channels to keep (0.5)")
     command.add_argument(
         "--views", type=_some, nargs="+", metavar="N", help="for each stage; a run may be given more later"
     )
@@ -299,6 +307,10 @@ def _config(options: argparse.Namespace) -> Config:
 
         application(options.backbone)  # an unknown name fails now, not after reading the images
         config = replace(config, backbone=options.backbone, channels=VGG16_CHANNELS)
+    if options.channels is not None and options.backbone:
+        raise TrainingError("--channels is of VGG16: leave it out, or --backbone.")
+    if options.channels is not None:
+        config = replace(config, channels=channels_of(options.channels))
     if options.no_augmentation:
         config = replace(config, augmentation=0.0)
     if options.seed is not None:
@@ -329,6 +341,17 @@ def _count(text: str) -> int | None:
     if text != "all" and not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor 'all'")
     return None if text == "all" else int(text)
+
+
+def _share(text: str) -> float:
+    """More than 0, at most 1."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0 and up to 1")
+    return share
 
 
 def _some(text: str) -> int:

@@ -8,6 +8,13 @@ from typing import Any
 VGG16 = "VGG16"
 VGG16_CHANNELS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
 """Output channels of VGG16's thirteen convolutions (Simonyan & Zisserman 2014, configuration D)."""
+_EVEN = 8
+"""Channels are a multiple of it: vector units take several at once."""
+
+
+def channels_of(share: float) -> tuple[int, ...]:
+    """VGG16's channels when about `share` of them is left, 0 to 1."""
+    return tuple(max(_EVEN, _EVEN * round(share * whole / _EVEN)) for whole in VGG16_CHANNELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +37,7 @@ class Config:
     backbone: str = VGG16
     """One of `training.network.architecture.BACKBONES`."""
     size: int = 224
-    channels: tuple[int, ...] = tuple(c // 2 for c in VGG16_CHANNELS)
+    channels: tuple[int, ...] = channels_of(0.5)
     """Channels of VGG16's thirteen convolutions; if they are fewer than the published ones, the network is pruned."""
     dropout: float = 0.3
     hidden: int = 256

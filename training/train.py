@@ -15,11 +15,11 @@ from training.data.splits import CALIBRATION, TRAIN, VALIDATION, write_splits
 from training.evaluate import Extent, evaluate
 from training.fit.bundle_writer import add_known_answer, add_quality, commit, copy_quality, write_manifest
 from training.fit.finish import finish
-from training.fit.first_weights import initial_network
+from training.fit.first_weights import initial_network, network_of, started_from
 from training.fit.judge import judge, some_of_each
 from training.fit.loop import State, fit, learned
-from training.fit.run_folder import CHECKPOINTS, claim, identity, teacher_digest
-from training.fit.taught import Taught, halfway, teachers_of
+from training.fit.run_folder import CHECKPOINTS, claim, identity, learned_digest
+from training.fit.taught import Taught, halfway
 from training.network.architecture import build
 from training.quality import limits, study
 from training.report.configurations import add, configuration_name, row
@@ -45,6 +45,7 @@ def train(
     extent: Extent,
     without: Sequence[str] = (),
     taught_by: Sequence[Path] = (),
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """Trains on `folders`, writes the bundle to `out`/bundle and its evaluation to `out`/evaluation.
 
@@ -52,8 +53,9 @@ def train(
     `precision` is `float32` or `mixed_bfloat16`, `extent` that of the evaluation. From the folders `without`, and from
     other images of their lesions, nothing is learned or chosen: they are evaluated. Returns the manifest.
 
-    If it is `taught_by` finished runs of the same images and seed, it starts from the weights of the first, and its own
-    are in the end the mean of these and of what it learned.
+    It may be `taught_by` finished runs of the same images and seed, and `start` from the network of one; by default
+    from that of the first teacher. If that has more channels, it is pruned. If it has as many, the weights are in the
+    end the mean of these and of what was learned.
     An interrupted run continues from the caches and the last checkpoint under `out`.
 
     Raises:
@@ -67,18 +69,18 @@ def train(
 
     material = Material.read(folders, config.size, config.seed, out / "cache", without)
     with _precision(precision):
-        teachers = teachers_of(taught_by, material, config)
-    pruning_errors: dict[str, float] = {}
-    if teachers:
-        network = build(config.size, len(LABELS), **config.architecture)
-        network.set_weights(teachers[0].get_weights())
+        teachers = [network_of(run, material, config) for run in taught_by]
+    run = start or next(iter(taught_by), None)
+    if run:
+        network, pruning_errors = started_from(run, material, config, out / "cache")
     else:
         network, pruning_errors = initial_network(weights, material, config, out / "cache")
     # Not earlier: a mistake in the command, such as a missing file, must not claim the folder.
-    claim(out, identity(material, weights, config, without, taught_by))
+    claim(out, identity(material, weights, config, without, taught_by, start))
     write_splits(bundle / "splits.csv", material.images, material.splits.tolist())
 
-    state = _fit(network, teachers, material, config, precision, out / CHECKPOINTS)
+    whole = run is not None and not pruning_errors
+    state = _fit(network, teachers, material, config, precision, out / CHECKPOINTS, averaged=whole)
     finished = finish(network, material, config, bundle)
     training = {
         "command": command,
@@ -90,7 +92,8 @@ def train(
         "data": material.summary(),
         "near_duplicates_joined": material.joined,
         "pruning_errors": pruning_errors,
-        "taught_by": [teacher_digest(run) for run in taught_by],
+        "taught_by": [learned_digest(run) for run in taught_by],
+        "started_from": learned_digest(run) if run else None,
         "licence": licence([folder.resolve().name for folder in folders]),
         "history": state.history,
         **finished.pop("figures"),
@@ -118,8 +121,13 @@ def _fit(
     config: Config,
     precision: str,
     folder: Path,
+    *,
+    averaged: bool,
 ) -> State:
-    """Trains `network` on views of any size, looking at some calibration images on the way."""
+    """Trains `network` on views of any size, looking at some calibration images on the way.
+
+    In the end it has what was learned, or `averaged` with what it had.
+    """
 
     def supply(stage: Stage) -> Batches:
         views = Views(material.squares, material.images, material.rows[TRAIN], len(LABELS), stage, config)
@@ -129,7 +137,7 @@ def _fit(
         learning = build(None, len(LABELS), **config.architecture)
         learning.set_weights(network.get_weights())
         state = learned(learning, config, folder) or fit(learning, supply, _judge(material, config), config, folder)
-    network.set_weights(halfway(teachers[0], learning) if teachers else learning.get_weights())
+    network.set_weights(halfway(network, learning) if averaged else learning.get_weights())
     return state
 
 

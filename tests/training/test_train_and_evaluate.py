@@ -179,6 +179,30 @@ def always_the_first_label(bundle: Path) -> Path:
     return bundle
 
 
+@needs_tensorflow
+def test_a_run_starts_from_a_wider_one_that_is_pruned(folders, tmp_path, capsys):
+    from training.network.pruning import LAYERS
+
+    wide, slim = tmp_path / "wide", tmp_path / "slim"
+    short = ["--lesions", "0", "--robustness", "0", "--explained", "0", "--views", "320", "80"]
+    assert train(folders, wide, *short, "--channels", "0.125") == 0
+    assert train(folders, slim, *short, "--start", str(wide)) == 0
+    manifests = [json.loads((run / "bundle" / "manifest.json").read_text())["training"] for run in (wide, slim)]
+    assert [manifest["configuration"]["channels"][0] for manifest in manifests] == [8, 4]
+    assert set(manifests[1]["pruning_errors"]) == set(LAYERS)
+    assert manifests[1]["command"].endswith("--start wide'")
+    # Its head is the wide network's, so it knows much before it has learned anything.
+    first, started = (
+        json.loads((run / "checkpoints" / "state.json").read_text())["history"][0] for run in (wide, slim)
+    )
+    assert started["loss"] < first["loss"]
+
+    assert train(folders, tmp_path / "wider", *short, "--channels", "0.25", "--start", str(wide)) == 1
+    assert "fewer channels; start from a wider one" in capsys.readouterr().err
+    assert train(folders, slim, *short) == 1
+    assert "holds a run with other start" in capsys.readouterr().err
+
+
 def test_bundles_are_compared_on_calibration_images_with_their_mean_and_mirror(trained, folders, tmp_path, capsys):
     with (trained / "bundle" / "splits.csv").open() as stream:
         held = sum(row["split"] == "calibration" for row in csv.DictReader(stream))

@@ -15,7 +15,7 @@ from training.accelerator.learn import Network, Pictures, Values, compile_only, 
 from training.accelerator.names import INDEX, PLAN, images_of
 from training.accelerator.spoil import COPIES, decoded, read_files, spoiled_copies
 from training.config import Config
-from training.fit.run_folder import CHECKPOINTS, claim, teacher_digest
+from training.fit.run_folder import CHECKPOINTS, claim, learned_digest
 
 if TYPE_CHECKING:
     import argparse
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         if taught_by:
             network.weights(taught_by[0])  # it starts where its first teacher ended
         draws, out, until = index[f"draws-{name}"], options.out / name, began + options.seconds
-        claim(out, {**job["identity"], "taught_by": [teacher_digest(options.out / teacher) for teacher in teachers]})
+        claim(out, {**job["identity"], "taught_by": [learned_digest(options.out / teacher) for teacher in teachers]})
         learned[name] = learn(network, pictures, draws, out / CHECKPOINTS, taught_by=taught_by, until=until)
     print(f"{time.monotonic() - began:.0f} s: done", flush=True)
     return 0

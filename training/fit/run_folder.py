@@ -29,22 +29,33 @@ CHECKPOINTS, STATE, LEARNED = "checkpoints", "state.json", "learned.npz"
 
 
 def identity(
-    material: Material, weights: str, config: Config, without: Sequence[str], taught_by: Sequence[Path]
+    material: Material,
+    weights: str,
+    config: Config,
+    without: Sequence[str],
+    taught_by: Sequence[Path],
+    start: Path | None = None,
 ) -> dict[str, Any]:
     """What must not change between two calls with the same folder. Stages may: a run may be given more views later."""
-    file = Path(weights)
     return {
         "images": material.digest,
         "seed": config.seed,
         "variant": config.variant,
         "without": sorted(without),
-        "weights": _digest(file) if file.is_file() else weights,
-        "taught_by": [teacher_digest(run) for run in taught_by],
+        "weights": source_of(weights),
+        "taught_by": [learned_digest(run) for run in taught_by],
+        "start": start and learned_digest(start),
         "options": json.loads(json.dumps([config.architecture, config.size, config.augmentation, config.batch])),
     }
 
 
-def teacher_digest(run: Path) -> str:
+def source_of(weights: str) -> str:
+    """SHA-256 of a file of weights; `imagenet` and `none` as they are."""
+    file = Path(weights)
+    return _digest(file) if file.is_file() else weights
+
+
+def learned_digest(run: Path) -> str:
     """SHA-256 of what a finished run learned.
 
     Raises:

@@ -6,26 +6,18 @@ much as one.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
-from training.data.dataset import LABELS
-from training.errors import TrainingError
-from training.fit.loop import read_learned
-from training.fit.run_folder import CHECKPOINTS, FILE
-from training.network.architecture import LOGITS, build
+from training.network.architecture import LOGITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from training.config import Config
-    from training.data.material import Material
     from training.fit.loop import Batches
 
 
@@ -44,12 +36,12 @@ class Taught:
         return pixels, np.mean(shares, axis=0)
 
 
-def halfway(teacher: keras.Model, learner: keras.Model) -> list[NDArray[np.float32]]:
-    """The mean weights of the `learner` and of the `teacher` from whose weights it started.
+def halfway(start: keras.Model, learner: keras.Model) -> list[NDArray[np.float32]]:
+    """The mean weights of the `learner` and of the trained network from whose weights it started.
 
     It is better than either, on new images too (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
     """
-    return [(first + last) / 2 for first, last in zip(teacher.get_weights(), learner.get_weights(), strict=True)]
+    return [(first + last) / 2 for first, last in zip(start.get_weights(), learner.get_weights(), strict=True)]
 
 
 def _probabilities(network: keras.Model) -> keras.Model:
@@ -57,29 +49,3 @@ def _probabilities(network: keras.Model) -> keras.Model:
     model = keras.Model(network.input, probabilities)
     model.compile(jit_compile=False)
     return model
-
-
-def teachers_of(runs: Sequence[Path], material: Material, config: Config) -> list[keras.Model]:
-    """The networks of finished `runs`.
-
-    Raises:
-        TrainingError: a run is not finished, its network has another shape, or it has other splits: its network knows
-            images that count as unseen here.
-    """
-    return [_teacher(run, material, config) for run in runs]
-
-
-def _teacher(run: Path, material: Material, config: Config) -> keras.Model:
-    found = read_learned(run / CHECKPOINTS)
-    if found is None or not (run / FILE).exists():
-        raise TrainingError(f"{run} holds no finished training run.")
-    claimed = json.loads((run / FILE).read_text(encoding="utf-8"))
-    ours = {"images": material.digest, "seed": config.seed, "without": sorted(material.without)}
-    if {name: claimed.get(name) for name in ours} != ours:
-        raise TrainingError(f"{run} has other splits: its network knows images that count as unseen here.")
-    network = build(None, len(LABELS), **config.architecture)
-    try:
-        network.set_weights(found[0])
-    except ValueError:
-        raise TrainingError(f"The network of {run} has another shape.") from None
-    return network
