@@ -180,6 +180,7 @@ def always_the_first_label(bundle: Path) -> Path:
 
 
 @needs_tensorflow
+@pytest.mark.slow
 def test_a_run_starts_from_a_wider_one_that_is_pruned(folders, tmp_path, capsys):
     from training.network.pruning import LAYERS
 
