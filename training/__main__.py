@@ -1,4 +1,4 @@
-"""`python -m training train|pack|status|evaluate|compare|quality|...`: parses the command line and calls.
+"""`python -m training COMMAND`: parses the command line and calls what the command does.
 
 `make train`, `make evaluate` and `make quality` run this.
 """

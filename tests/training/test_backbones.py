@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import onnxruntime
 import pytest
 
 from training.__main__ import main
+from training.data.dataset import LABELS
 
 pytestmark = pytest.mark.training  # TensorFlow is imported in the tests, which costs seconds where they are not run
 
@@ -57,3 +61,20 @@ def test_what_cannot_be_compared_is_said_in_one_sentence(tmp_path, capsys, argum
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert status == 1
     assert error.startswith("train: ")
+
+
+def test_vgg16_does_not_start_from_another_backbone(tmp_path):
+    from training.config import TINY
+    from training.errors import TrainingError
+    from training.fit.first_weights import started_from
+    from training.fit.loop import State, keep_learned
+    from training.network.architecture import build
+
+    (tmp_path / "checkpoints").mkdir()
+    architecture = {**TINY.architecture, "backbone": "MobileNetV3Small"}
+    keep_learned(tmp_path / "checkpoints", build(None, len(LABELS), **architecture).get_weights(), State())
+    material = SimpleNamespace(digest="of images", without=())
+    claimed = {"images": "of images", "seed": TINY.seed, "without": [], "options": [architecture]}
+    (tmp_path / "run.json").write_text(json.dumps(claimed))
+    with pytest.raises(TrainingError, match="only VGG16 can be pruned"):
+        started_from(tmp_path, material, TINY, tmp_path)

@@ -127,7 +127,7 @@ def unseen(images: Sequence[LabelledImage], bundle: Path) -> list[LabelledImage]
     splits = read_splits(bundle / "splits.csv")
     left = [i for i in images if splits.get((i.source, i.image_id), VALIDATION) == VALIDATION]
     if left_out := len(images) - len(left):
-        print(f"{left_out:,} images that this bundle was trained or calibrated on are left out (SPLIT=all keeps them).")
+        print(f"{left_out:,} images that this bundle was trained or calibrated on are left out.")
     if not left:
         raise TrainingError("The bundle was trained or calibrated on every one of these images; give other images.")
     return left

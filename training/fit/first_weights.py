@@ -12,7 +12,7 @@ from training.data.dataset import LABELS
 from training.errors import TrainingError
 from training.fit.loop import read_learned
 from training.fit.run_folder import CHECKPOINTS, FILE, learned_digest, source_of
-from training.network.architecture import build, load_pretrained
+from training.network.architecture import BACKBONE, build, load_pretrained
 from training.network.pruning import LAYERS, prune
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ def started_from(run: Path, material: Material, config: Config, cache: Path) -> 
     """
     trained = network_of(run, material, config)
     network = build(config.size, len(LABELS), **config.architecture)
-    channels = [trained.get_layer(name).filters for name in LAYERS] if config.backbone == VGG16 else []
-    if channels == list(config.channels) or not channels:
-        try:
-            network.set_weights(trained.get_weights())
-        except ValueError:
-            raise TrainingError(f"The network of {run} has another shape.") from None
+    if [w.shape for w in trained.weights] == [w.shape for w in network.weights]:
+        network.set_weights(trained.get_weights())
         return network, {}
+    names = {layer.name for layer in (*trained.layers, *network.layers)}
+    if BACKBONE in names:
+        raise TrainingError(f"The network of {run} is another one; only VGG16 can be pruned.")
+    channels = [trained.get_layer(name).filters for name in LAYERS]
     if any(own > theirs for own, theirs in zip(config.channels, channels, strict=True)):
         raise TrainingError(f"The network of {run} has fewer channels; start from a wider one.")
     return network, _pruned(trained, network, learned_digest(run), material, config, cache)

@@ -134,7 +134,7 @@ def _effort(training: dict[str, Any]) -> str:
     weights = " and ".join(digest[:12] for digest in teachers)
     return (
         took
-        + f"""- It learned the mean probabilities of {len(teachers)} networks of its own shape, and not the labels
+        + f"""- It learned the mean probabilities of {len(teachers)} networks, and not the labels
   (distillation of an ensemble: Hinton et al. 2015). They learned from the labels of the same training images. SHA-256
   of their weights: {weights}.
 """
