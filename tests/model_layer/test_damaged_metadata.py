@@ -143,6 +143,19 @@ def test_noise_instead_of_metadata(make, body):
             raise
 
 
+@pytest.mark.parametrize("gamma", [0, 1_000, 2_000, 9_999, 400_001, 10_000_000, 2**32 - 1])
+def test_a_gamma_that_no_picture_has_is_ignored(gamma):
+    """In 1/100,000. Followed, 0.01 and 100 make this picture one even colour."""
+    assert np.array_equal(decode(in_png(b"gAMA", struct.pack(">L", gamma)), SIZE).pixels, shown()[0])
+
+
+@pytest.mark.parametrize(("gamma", "darker"), [(10_000, True), (100_000, False), (220_000, False), (400_000, False)])
+def test_a_gamma_that_a_picture_may_have_is_followed(gamma, darker):
+    pixels = decode(in_png(b"gAMA", struct.pack(">L", gamma)), SIZE).pixels
+    assert (pixels.mean() < shown()[0].mean() - 20) == darker
+    assert (pixels.mean() > shown()[0].mean() + 20) != darker
+
+
 @pytest.mark.parametrize("where", PROFILES)
 def test_a_profile_that_breaks_off_anywhere(where):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
