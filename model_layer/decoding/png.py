@@ -27,8 +27,7 @@ _KEYWORDS = frozenset([_XMP, *(_RAW + kind for kind in _RAW_KINDS)])
 _LONGEST_KEYWORD = 79
 _XMP_OF_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 _GREY, _RGB, _HAS_COLOUR = 0, 2, 2
-# In 1/100,000. Files have 0.45 to 2.2; far beyond, a damaged chunk would turn any picture nearly black or white.
-_GAMMAS = range(10_000, 400_001)
+_GAMMAS = range(1_000, 10_000_001)  # in 1/100,000; libpng ignores all others
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Largest spread (in levels of 255) of an image that still counts as one even colour; JPEG noise is below it.
 BLANK_SPREAD = 6
+# Of its spread, a picture keeps more than this in any colour space that pictures have: a gamma of 4 leaves a fifth.
+_LEAST_KEPT = 0.1
 # 16-bit greys converted at a time: NumPy takes 12 bytes for each.
 _BAND_PIXELS = 2**20
 
@@ -47,13 +49,27 @@ def upright_square(opened: OpenedImage, size: int) -> NDArray[np.uint8]:
         Exception: the pixels cannot be decoded; the type depends on the format.
     """
     square = _centre_square(opened, size)
-    upright = _on_white(to_srgb(_opaque(square), opened.profile, opened.space), square)
+    upright = _on_white(_in_srgb(_opaque(square), opened), square)
     if opened.orientation in _UPRIGHT:
         upright = upright.transpose(_UPRIGHT[opened.orientation])
-    pixels = np.asarray(upright, dtype=np.uint8)
-    if int(np.ptp(pixels.reshape(-1, 3), axis=0).max()) <= BLANK_SPREAD:
+    if _spread(upright) <= BLANK_SPREAD:
         raise ImageRejectedError(RejectionCode.BLANK)
-    return pixels
+    return np.asarray(upright, dtype=np.uint8)
+
+
+def _in_srgb(image: Image.Image, opened: OpenedImage) -> Image.Image:
+    """By the file's profile or colour space; one that leaves next to nothing of the picture is damaged, and ignored."""
+    converted = to_srgb(image, opened.profile, opened.space)
+    if not (opened.profile or opened.space):
+        return converted
+    stored = image.convert("RGB")
+    return converted if _spread(converted) > _LEAST_KEPT * _spread(stored) else stored
+
+
+def _spread(image: Image.Image) -> int:
+    """The largest difference between two pixels of an RGB image in one channel, in levels."""
+    low, high = np.array(image.getextrema()).T
+    return int((high - low).max())
 
 
 def _centre_square(opened: OpenedImage, size: int) -> Image.Image:

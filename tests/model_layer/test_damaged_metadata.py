@@ -143,17 +143,44 @@ def test_noise_instead_of_metadata(make, body):
             raise
 
 
-@pytest.mark.parametrize("gamma", [0, 1_000, 2_000, 9_999, 400_001, 10_000_000, 2**32 - 1])
-def test_a_gamma_that_no_picture_has_is_ignored(gamma):
-    """In 1/100,000. Followed, 0.01 and 100 make this picture one even colour."""
-    assert np.array_equal(decode(in_png(b"gAMA", struct.pack(">L", gamma)), SIZE).pixels, shown()[0])
+def gamma_chunk(gamma):
+    """In a PNG; `gamma` in 1/100,000."""
+    return in_png(b"gAMA", struct.pack(">L", gamma))
 
 
-@pytest.mark.parametrize(("gamma", "darker"), [(10_000, True), (100_000, False), (220_000, False), (400_000, False)])
-def test_a_gamma_that_a_picture_may_have_is_followed(gamma, darker):
-    pixels = decode(in_png(b"gAMA", struct.pack(">L", gamma)), SIZE).pixels
-    assert (pixels.mean() < shown()[0].mean() - 20) == darker
-    assert (pixels.mean() > shown()[0].mean() + 20) != darker
+def with_gamma(gamma):
+    """A profile of sRGB whose three curves are a power instead, up to 255."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    entries = [profile[at : at + 12] for at in range(132, 132 + 12 * int.from_bytes(profile[128:132], "big"), 12)]
+    for start in {int.from_bytes(entry[4:8], "big") for entry in entries if entry[1:4] == b"TRC"}:
+        profile[start : start + 14] = b"curv" + bytes(4) + struct.pack(">LH", 1, round(gamma * 256))
+    return bytes(profile)
+
+
+RUINOUS = {
+    f"gamma {gamma}": functools.partial(gamma_chunk, gamma) for gamma in (1_000, 2_000, 1_500_000, 10_000_000)
+} | {
+    f"{where}, power {power}": functools.partial(PROFILES[where], with_gamma(power))
+    for where in ("jpeg", "png", "webp", "tiff")
+    for power in (1 / 256, 200)
+}
+
+
+@pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in RUINOUS.items()])
+def test_colours_that_leave_nothing_of_the_picture_are_ignored(make):
+    """Followed, they make any picture black or white, or nearly so, and an even one is `blank`."""
+    assert np.abs(decode(make(), SIZE).pixels - shown()[0]).mean() < 6
+
+
+@pytest.mark.parametrize("gamma", [20_000, 100_000, 220_000, 400_000])
+def test_colours_that_leave_enough_of_it_are_followed(gamma):
+    """A file darker or brighter than sRGB is shown so."""
+    by_chunk = decode(gamma_chunk(gamma), SIZE).pixels
+    by_profile = decode(PROFILES["png"](with_gamma(100_000 / gamma)), SIZE).pixels
+    change = by_chunk.mean() - shown()[0].mean()
+    assert (change > 20) == (gamma > 45_455)
+    assert (change < -20) == (gamma < 45_455)
+    assert np.abs(by_profile.astype(int) - by_chunk).mean() < 6
 
 
 @pytest.mark.parametrize("where", PROFILES)
